@@ -1,0 +1,1 @@
+"""Tracked experiments that tell which network, started how, tells species apart best."""

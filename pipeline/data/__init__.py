@@ -1,0 +1,1 @@
+"""Pictures in: one table of them, its splits, decoding, loading, taxonomy."""

@@ -1,0 +1,45 @@
+"""The table of pictures: what every data set becomes, whatever its published form."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class PictureTable:
+    """A row a picture.
+
+    `rows` has a fresh 0..n-1 index and the columns `path` (text, relative to `root` where that is set),
+    `label` (categorical; its categories are the classes in their fixed order), `split` (categorical over
+    `SPLITS`, missing where the set brings no split) and any further columns (`region`, `latitude`, ...).
+    `taxonomy`, where there is one, has a row a class, indexed by class name, in the classes' order.
+    `pixels`, for sets held in memory, is (n, height, width, 3) uint8 and stands for the files.
+    """
+
+    name: str
+    rows: pd.DataFrame
+    root: Path | None = None
+    taxonomy: pd.DataFrame | None = None
+    pixels: np.ndarray | None = None
+
+    @property
+    def classes(self) -> list[str]:
+        """Class names; a label's code is its place in this list."""
+        return [str(name) for name in self.rows["label"].cat.categories]
+
+    @property
+    def labels(self) -> np.ndarray:
+        """(n,) int64 class codes."""
+        return self.rows["label"].cat.codes.to_numpy(dtype=np.int64)
+
+    def where(self, split: str) -> np.ndarray:
+        """Row numbers of a split, ascending."""
+        return np.flatnonzero((self.rows["split"] == split).to_numpy())
+
+    def with_rows(self, rows: pd.DataFrame) -> "PictureTable":
+        """The same set with other columns; the rows must be the same pictures in the same order."""
+        return replace(self, rows=rows)

@@ -1,0 +1,20 @@
+"""What goes wrong through no fault of the program: said in one line, with the remedy."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class BadInput(ValueError):
+    """Input that the user can put right; its text names the thing and the remedy, in one line.
+
+    The doors print it without a traceback and exit with code 2.
+    """
+
+
+def did_you_mean(word: str, choices: Iterable[str]) -> str:
+    """`"; did you mean X?"`, or the choices when nothing is near (`""` when there are none)."""
+    known = sorted(set(choices))
+    near = get_close_matches(word, known, n=1, cutoff=0.6)
+    if near:
+        return f"; did you mean {near[0]}?"
+    return f"; it can be one of {', '.join(known)}" if known else ""

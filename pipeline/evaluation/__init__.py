@@ -1,0 +1,1 @@
+"""Predictions, and all that is read off them: metrics, calibration, statistics, plots."""

@@ -1,0 +1,1 @@
+"""Networks: the backbone, its head, and what a regime freezes."""

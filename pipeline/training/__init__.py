@@ -1,0 +1,1 @@
+"""The loop, losses, cached features and checkpoints."""
