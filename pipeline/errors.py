@@ -18,3 +18,7 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
     if near:
         return f"; did you mean {near[0]}?"
     return f"; it can be one of {', '.join(known)}" if known else ""
+
+
+class Stopped(RuntimeError):
+    """Work that had begun had to end (a loss that is no number, say); its text says why, in one line."""

@@ -1,0 +1,126 @@
+"""From a checked config to the things it names: pictures, network, batches. Shared by the doors that run networks."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline import schema
+from pipeline.errors import BadInput
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from pipeline.data.loading import PictureBatches
+    from pipeline.data.preprocessing import Preprocessing
+    from pipeline.data.table import PictureTable
+    from pipeline.models.classifier import Classifier
+    from pipeline.models.regimes import Phase
+    from pipeline.models.weights import Loaded
+
+_MOST_WORKERS = 8
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A phase of the regime and how many epochs it lasts."""
+
+    phase: "Phase"
+    epochs: int
+
+
+def picture_table(data: schema.Data) -> "PictureTable":
+    """The pictures that a config names, each in its split."""
+    from pipeline.data.sources import read_source
+    from pipeline.data.splits import split_table
+
+    table = read_source(data.source, name=data.name, root=data.root, classes=data.classes)
+    table = split_table(table, val=data.split.val, test=data.split.test, seed=data.split.seed)
+    for split, key in (("train", "data.split"), ("val", "data.split.val")):
+        if not len(table.where(split)):
+            raise BadInput(f"{key}: no picture is left for {split}")
+    return table
+
+
+def preprocessing(config: schema.Train) -> "Preprocessing":
+    """How pictures become the network's input: of the config's size, normalised as the weights were trained."""
+    from pipeline.data.preprocessing import Preprocessing
+    from pipeline.models.weights import normalisation
+
+    norm = normalisation(config.model.name, config.model.weights)
+    return Preprocessing(
+        image_size=config.data.image_size,
+        fit=config.data.fit,
+        interpolation=norm.interpolation,
+        mean=norm.mean,
+        std=norm.std,
+    )
+
+
+def network(config: schema.Train, n_classes: int) -> tuple["Classifier", "Loaded | None"]:
+    """The classifier with the weights its regime starts from, and what was loaded."""
+    import torch
+
+    from pipeline.models.classifier import Classifier, HeadSpec, NetworkSpec
+    from pipeline.models.weights import load_file, load_pretrained
+
+    torch.manual_seed(config.seed)
+    head = HeadSpec(config.head.name, tuple(config.head.hidden), config.head.dropout)
+    made = Classifier(NetworkSpec(config.model.name, n_classes, preprocessing(config), head))
+    if config.regime.weights == "none":
+        return made, None
+    if config.model.weights_file:
+        return made, load_file(made.backbone, Path(config.model.weights_file))
+    return made, load_pretrained(made.backbone, config.model.name, config.model.weights)
+
+
+def stages(config: schema.Train) -> list[Stage]:
+    """The regime as what happens one after the other."""
+    from pipeline.models.regimes import Phase
+
+    regime = config.regime
+    main = Phase(regime.trains, regime.backbone_lr, regime.batchnorm)
+    first = [Stage(Phase("head"), regime.head_epochs)] if regime.head_epochs else []
+    return [*first, Stage(main, config.trainer.epochs)]
+
+
+def batches(
+    config: schema.Train, table: "PictureTable", how: "Preprocessing", split: str, *, training: bool = False
+) -> "PictureBatches":
+    """Batches of a split: shuffled and augmented for training, else in order and as they are."""
+    from pipeline.data.augmentation import build_augmentation
+    from pipeline.data.loading import PictureBatches
+
+    augmentation = None
+    if training:
+        augmentation = build_augmentation(config.augmentation.name, how.image_size, **config.augmentation.options)
+    return PictureBatches(
+        table,
+        table.where(split),
+        how,
+        batch_size=config.trainer.batch_size,
+        augmentation=augmentation,
+        shuffle=training,
+        seed=config.seed,
+        num_workers=workers(config.trainer.num_workers, in_memory=table.pixels is not None),
+        on_unreadable=config.data.on_unreadable,
+    )
+
+
+def workers(asked: int | None, *, in_memory: bool) -> int:
+    """How many processes read pictures: as asked, else one a core, none for pictures held in memory."""
+    import os
+
+    if asked is not None:
+        return asked
+    return 0 if in_memory else min(os.cpu_count() or 1, _MOST_WORKERS)
+
+
+def loss(config: schema.Train, table: "PictureTable") -> "nn.Module":
+    """The loss, with class weights read off the training pictures."""
+    from pipeline.training.losses import build_loss
+
+    options: dict[str, Any] = config.loss.model_dump(exclude={"name"}, exclude_none=True)
+    labels: np.ndarray = table.labels[table.where("train")]
+    return build_loss(config.loss.name, classes=table.classes, labels=labels, **options)

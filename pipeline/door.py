@@ -1,0 +1,163 @@
+"""The frame around every command: Hydra composes, the schema checks, errors become one line and an exit code.
+
+Nothing slow is imported here, so that `--help`, `--cfg job` and a mistake in the configuration answer at once.
+"""
+
+import logging
+import os
+import re
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException, MissingConfigException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from pipeline.errors import BadInput, Stopped, did_you_mean
+
+if TYPE_CHECKING:
+    from pipeline.schema import Command
+
+CONF = Path(__file__).resolve().parent.parent / "conf"
+BAD_INPUT, FAILED = 2, 1
+# Keys whose value is a path: quoted before Hydra's grammar sees them.
+PATH_KEYS = (
+    "data.root",
+    "data.file",
+    "data.annotations",
+    "data.categories",
+    "data.taxonomy",
+    "model.weights_file",
+    "images",
+    "output",
+)
+
+log = logging.getLogger(__name__)
+CommandConfig = TypeVar("CommandConfig", bound="Command")
+
+
+def door(config_name: str, schema: Callable[[], type[CommandConfig]]) -> Callable[..., Callable[[], None]]:
+    """Decorate a command's recipe, `recipe(config) -> None`, so that it can be called without arguments.
+
+    `schema` gives the closed pydantic model of the composed config; it is a function so that a shell's
+    tab completion need not import pydantic. Exit codes: 0; 2 for bad input; 1 for anything else that failed.
+    In a sweep a failed job is told of and the others go on.
+    """
+
+    def decorate(recipe: Callable[[CommandConfig], None]) -> Callable[[], None]:
+        def job(composed: DictConfig) -> int:
+            try:
+                recipe(check(composed, schema()))
+            except Exception as error:
+                if HydraConfig.get().mode == RunMode.RUN:
+                    raise
+                # Raised out of here, it would end the sweep's remaining batches.
+                tell(error)
+                return exit_code(error)
+            return 0
+
+        def command() -> None:
+            os.environ["HYDRA_FULL_ERROR"] = "1"  # hand us the errors; `tell` words them
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+            multirun = bool({"-m", "--multirun"} & set(sys.argv))
+            sys.argv[1:] = [quote_path(argument, multirun=multirun) for argument in sys.argv[1:]]
+            # Hydra takes the job's name, and the folder of its outputs, from the task function's module.
+            job.__module__ = recipe.__module__
+            try:
+                hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)()
+            except KeyboardInterrupt:
+                sys.exit(128 + signal.SIGINT)
+            except Exception as error:
+                tell(error)
+                sys.exit(exit_code(error))
+
+        command.__doc__ = recipe.__doc__
+        return command
+
+    return decorate
+
+
+def check(composed: DictConfig, schema: type[CommandConfig]) -> CommandConfig:
+    """The composed config as the schema's object, every interpolation resolved.
+
+    Raises BadInput that names the first offending key.
+    """
+    from pydantic import ValidationError
+
+    values = OmegaConf.to_container(composed, resolve=True)
+    try:
+        return schema.model_validate(values)
+    except ValidationError as error:
+        raise BadInput(_first_problem(error, schema)) from None
+
+
+def _first_problem(error: Any, schema: type["Command"]) -> str:
+    from pipeline.schema import keys
+
+    problem = error.errors()[0]
+    # pydantic puts the tag of a union between the keys; the user never typed that.
+    key = ".".join(str(part) for part in problem["loc"] if "[" not in str(part))
+    if problem["type"] == "extra_forbidden":
+        return f"unknown key {key}{did_you_mean(key, keys(schema))}"
+    if problem["type"] == "value_error":
+        return f"{key}: {problem['ctx']['error']}"
+    text = re.sub(r"^Input should", "should", problem["msg"])
+    return f"{key}={problem['input']}: {text}" if problem["type"] != "missing" else f"{key} is missing"
+
+
+def exit_code(error: BaseException) -> int:
+    """2 where the user can put it right, else 1."""
+    composing = (BadInput, HydraException, OmegaConfBaseException, YAMLError)
+    return BAD_INPUT if isinstance(error, composing) else FAILED
+
+
+def tell(error: BaseException) -> None:
+    """Print what went wrong: one line where the cause is known, else the traceback as well."""
+    if exit_code(error) == FAILED and not isinstance(error, Stopped):
+        traceback.print_exception(error)
+        return
+    print(f"error: {_one_line(error)}", file=sys.stderr, flush=True)
+
+
+def _one_line(error: BaseException) -> str:
+    if isinstance(error, MissingConfigException) and error.options:
+        group, _, choice = str(error.missing_cfg_file).rpartition("/")
+        return f"{group}={choice}: no such choice{did_you_mean(choice, error.options)}"
+    struct = re.search(r"Could not override '([^']+)'", str(error))
+    if struct:
+        return f"unknown key {struct[1]}{_nearest_key(struct[1])}"
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    cause = error.__cause__
+    if isinstance(cause, OmegaConfBaseException | YAMLError):
+        lines += str(cause).splitlines()[:1]
+    return " ".join(lines) or type(error).__name__
+
+
+def _nearest_key(key: str) -> str:
+    from pipeline import schema
+
+    every = {name for command in schema.COMMANDS for name in schema.keys(command)}
+    return did_you_mean(key, every) if did_you_mean(key, every).startswith("; did") else ""
+
+
+def quote_path(argument: str, *, multirun: bool = False) -> str:
+    """`data.root=~/photos (1), a=b` as Hydra's grammar can take it; other arguments unchanged.
+
+    In a sweep an unquoted comma still separates values, unless the whole text is a path that exists.
+    """
+    key, equals, value = argument.partition("=")
+    if not equals or key.lstrip("+") not in PATH_KEYS or value[:1] in ("'", '"') or value in ("", "null"):
+        return argument
+    if multirun and "," in value and not Path(value).expanduser().exists():
+        return argument
+    # Hydra's quoted text: a quote, and the backslashes right before one, are escaped.
+    text = re.sub(r"(\\*)('|$)", lambda match: match[1] * 2 + ("\\'" if match[2] else ""), value)
+    return f"{key}='{text.replace('${', chr(92) + '${')}'"

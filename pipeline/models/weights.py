@@ -1,0 +1,209 @@
+"""Pretrained weights: the libraries' own by name, or a file; loaded into a backbone without silent losses."""
+
+import pickle
+import socket
+from collections.abc import Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+from urllib.error import URLError
+
+import torch
+from torch import nn
+
+from pipeline.errors import BadInput, did_you_mean
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+_PREFIXES = ("module.", "model.", "backbone.", "_orig_mod.")
+_DOWNLOAD_TIMEOUT = 20  # seconds without an answer
+
+Interpolation = Literal["bilinear", "bicubic"]
+State = Mapping[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """How pictures were prepared when the weights were trained."""
+
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+    interpolation: Interpolation = "bilinear"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What of a state dict went into a backbone, and what was left out (a classifier, usually)."""
+
+    source: str
+    kept: int
+    dropped: tuple[str, ...]
+
+    def __str__(self) -> str:
+        left = f", left out {', '.join(self.dropped[:4])}" if self.dropped else ""
+        more = f" and {len(self.dropped) - 4} more" if len(self.dropped) > 4 else ""
+        return f"weights from {self.source}: {self.kept} tensors kept{left}{more}"
+
+
+def normalisation(name: str, weights: str) -> Normalisation:
+    """The normalisation that belongs to these ImageNet weights of a network; ImageNet's usual one if unknown."""
+    library, _, network = name.partition("/")
+    if library == "timm":
+        import timm
+
+        facts = timm.get_pretrained_cfg(network)
+        if facts is None:
+            return Normalisation()
+        bicubic = facts.interpolation == "bicubic"
+        return Normalisation(facts.mean, facts.std, "bicubic" if bicubic else "bilinear")
+    known = _torchvision_weights(network)
+    preset = known[weights if weights in known.__members__ else "DEFAULT"].transforms() if known else None
+    if not hasattr(preset, "mean"):
+        return Normalisation()
+    return Normalisation(
+        _three(preset.mean), _three(preset.std), cast("Interpolation", preset.interpolation.value)
+    )
+
+
+def load_pretrained(backbone: nn.Module, name: str, weights: str) -> Loaded:
+    """Put a library's ImageNet weights into a backbone, from its usual cache folder or the network.
+
+    Raises BadInput where the library has none by that name, or where they can be had in neither place.
+    """
+    library, _, network = name.partition("/")
+    load = _timm_state if library == "timm" else _torchvision_state
+    return load_state(backbone, load(network, weights), f"{name} {weights}")
+
+
+def _torchvision_weights(network: str) -> Any:
+    from torchvision import models
+
+    try:
+        return models.get_model_weights(network)
+    except ValueError:
+        return None
+
+
+def _torchvision_state(network: str, weights: str) -> State:
+    known = _torchvision_weights(network)
+    if known is None or weights not in known.__members__:
+        raise BadInput(
+            f"model.weights={weights}: torchvision has no such weights for {network}"
+            f"{did_you_mean(weights, known.__members__ if known else [])}"
+        )
+    chosen = known[weights]
+    file = Path(torch.hub.get_dir()) / "checkpoints" / chosen.url.rsplit("/", 1)[-1]
+    try:
+        with _patience_of(_DOWNLOAD_TIMEOUT):
+            return chosen.get_state_dict(progress=True, check_hash=True)
+    except (URLError, OSError, RuntimeError) as error:
+        raise BadInput(
+            f"the ImageNet weights of {network} are not at {file} and could not be fetched from {chosen.url} "
+            f"({_brief(error)}): put the file there, name one with model.weights_file=PATH, or use regime=scratch"
+        ) from None
+
+
+def _timm_state(network: str, weights: str) -> State:
+    import timm
+
+    name = network if weights == "DEFAULT" else f"{network.split('.')[0]}.{weights}"
+    facts = timm.get_pretrained_cfg(name) if timm.is_model_pretrained(name) else None
+    if facts is None:
+        tags = [full.partition(".")[2] for full in timm.list_pretrained(f"{network.split('.')[0]}.*")]
+        raise BadInput(
+            f"model.weights={weights}: timm has no such weights for {network}{did_you_mean(weights, tags)}"
+        )
+    try:
+        with _patience_of(_DOWNLOAD_TIMEOUT):
+            return timm.create_model(name, pretrained=True, num_classes=0).state_dict()
+    except Exception as error:  # the hub's client raises errors of many families
+        source = facts.hf_hub_id or facts.url
+        raise BadInput(
+            f"the ImageNet weights of timm/{name} could not be had from {source} ({_brief(error)}): fetch them "
+            f"on a machine with network and name the file with model.weights_file=PATH, or use regime=scratch"
+        ) from None
+
+
+@contextmanager
+def _patience_of(seconds: float) -> Any:
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def load_file(backbone: nn.Module, path: Path) -> Loaded:
+    """Put the weights of a safetensors file or of a saved state dict into a backbone; nothing in it is run."""
+    return load_state(backbone, read_state(path), str(path))
+
+
+def read_state(path: Path) -> State:
+    """The tensors of a file by name. Raises BadInput where it is missing, cut short or holds anything else."""
+    path = path.expanduser()
+    if not path.is_file():
+        raise BadInput(f"model.weights_file={path}: there is no such file")
+    if path.suffix == ".safetensors":
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file as load_safetensors
+
+        try:
+            return load_safetensors(path)
+        except (SafetensorError, ValueError) as error:
+            raise BadInput(f"model.weights_file={path}: not a whole safetensors file ({_brief(error)})") from None
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError, OSError) as error:
+        raise BadInput(
+            f"model.weights_file={path}: not a state dict of tensors, or cut short ({_brief(error)}); "
+            f"save one with torch.save(network.state_dict(), PATH)"
+        ) from None
+    for key in ("state_dict", "model_state_dict", "model"):  # as training scripts wrap it
+        if isinstance(state, dict) and isinstance(state.get(key), dict):
+            state = state[key]
+    if not isinstance(state, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in state.values()):
+        raise BadInput(f"model.weights_file={path}: holds something else than a state dict of tensors")
+    return state
+
+
+def load_state(backbone: nn.Module, state: State, source: str) -> Loaded:
+    """Copy every tensor that the backbone has; what the state has beyond it is left out and told.
+
+    Raises BadInput with the first names and shapes where the backbone would keep a random tensor.
+    """
+    state = _without_prefix(state, set(backbone.state_dict()))
+    mine = backbone.state_dict()
+    problems = [
+        f"{name} {tuple(tensor.shape)} is {tuple(state[name].shape) if name in state else 'missing'}"
+        for name, tensor in mine.items()
+        if not name.endswith("num_batches_tracked")
+        and (name not in state or state[name].shape != tensor.shape)
+    ]
+    if problems:
+        raise BadInput(
+            f"weights from {source} do not fit the network: {'; '.join(problems[:3])} there"
+            f"{f' (and {len(problems) - 3} more)' if len(problems) > 3 else ''}"
+        )
+    kept = {name: state[name] for name in mine if name in state}
+    backbone.load_state_dict(kept, strict=False)
+    return Loaded(source, len(kept), tuple(name for name in state if name not in mine))
+
+
+def _without_prefix(state: State, wanted: set[str]) -> State:
+    for prefix in _PREFIXES:
+        if wanted & set(state):
+            break
+        state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
+    return state
+
+
+def _three(values: Any) -> tuple[float, float, float]:
+    red, green, blue = (float(value) for value in values)
+    return red, green, blue
+
+
+def _brief(error: BaseException) -> str:
+    lines = str(error).splitlines()
+    return (lines[0] if lines else type(error).__name__)[:160]

@@ -1,0 +1,30 @@
+"""What long work shows: a progress bar with pictures a second and time left; nothing where no terminal watches."""
+
+import sys
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+
+def watch(batches: Iterable[Any], what: str) -> Iterable[Any]:
+    """The same batches, with a bar that goes away when they are through."""
+    return _bar(batches, what) if sys.stdout.isatty() else batches
+
+
+def _bar(batches: Iterable[Any], what: str) -> Iterator[Any]:
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    total = len(batches) if hasattr(batches, "__len__") else None
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[rate]} pictures/s"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, transient=True) as progress:
+        task = progress.add_task(what, total=total, rate="")
+        pictures = 0
+        for batch in batches:
+            yield batch
+            pictures += len(batch.labels)
+            elapsed = progress.tasks[0].elapsed or 1e-9
+            progress.update(task, advance=1, rate=f"{pictures / elapsed:,.0f}")

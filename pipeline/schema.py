@@ -1,0 +1,223 @@
+"""The closed schema of every command's composed config: which keys there are, and what may stand under them.
+
+`conf/` holds the answers and their comments; here stand types and bounds. A key that is not here is refused.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Section(BaseModel):
+    """A part of a config: closed, and unchangeable once it is read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class Split(Section):
+    """Which pictures are held out."""
+
+    val: Fraction
+    test: Fraction
+    seed: int
+
+
+class Data(Section):
+    """The pictures."""
+
+    name: str
+    source: str
+    root: str | None
+    image_size: Count
+    fit: Literal["squash", "crop", "pad"]
+    classes: int | list[str] | None
+    split: Split
+    on_unreadable: Literal["raise", "skip"]
+
+
+class Model(Section):
+    """The network, and where its weights come from."""
+
+    name: Annotated[str, Field(pattern=r"^(torchvision|timm)/.+")]
+    weights: str
+    weights_file: str | None
+
+
+class Head(Section):
+    """What stands on the backbone's features."""
+
+    name: Literal["linear", "mlp", "flatten"]
+    hidden: list[Count]
+    dropout: Fraction
+
+
+class Regime(Section):
+    """How the network starts, and what of it trains."""
+
+    name: str
+    weights: Literal["none", "pretrained"]
+    trains: Literal["all", "head"]
+    head_epochs: Annotated[int, Field(ge=0)]
+    backbone_lr: Annotated[float, Field(ge=0)]
+    batchnorm: Literal["free", "frozen"]
+    lr: dict[Literal["sgd", "adam", "adamw"], Rate]
+
+
+class Augmentation(Section):
+    """Random changes to training pictures; `options` go to the recipe of that name."""
+
+    name: Literal["none", "flip_rotate", "crop_jitter", "shells", "trivial"]
+    options: dict[str, Any]
+
+
+class SGD(Section):
+    """torch.optim.SGD."""
+
+    name: Literal["sgd"]
+    lr: Rate
+    momentum: Fraction
+    nesterov: bool
+    weight_decay: NotNegative
+
+
+class Adam(Section):
+    """torch.optim.Adam and AdamW."""
+
+    name: Literal["adam", "adamw"]
+    lr: Rate
+    betas: tuple[Fraction, Fraction]
+    eps: Rate
+    amsgrad: bool
+    weight_decay: NotNegative
+
+
+class Scheduler(Section):
+    """How the learning rate moves; what a shape does not use is left out of its file."""
+
+    name: Literal["constant", "step", "cosine", "onecycle", "plateau"]
+    warmup_epochs: NotNegative
+    step_epochs: Count | None = None
+    gamma: Rate | None = None
+    min_factor: Share | None = None
+    patience: Annotated[int, Field(ge=0)] | None = None
+
+
+class Loss(Section):
+    """What is minimised."""
+
+    name: Literal["cross_entropy", "weighted", "focal"]
+    label_smoothing: Fraction
+    gamma: NotNegative | None = None
+    class_weights: Literal["balanced"] | list[Rate] | dict[str, Rate] | None = None
+
+
+class Trainer(Section):
+    """The loop and the hardware."""
+
+    epochs: Count
+    batch_size: Count
+    precision: Literal["auto", "fp32", "bf16", "fp16"]
+    accelerator: str
+    num_workers: Annotated[int, Field(ge=0)] | None
+    channels_last: bool
+    compile: bool
+    clip_norm: Rate | None
+    accumulate: Count
+    patience: Count | None
+    limit_batches: Count | None
+    threads: Count | None
+
+
+class Tracking(Section):
+    """Where the story of a run is kept."""
+
+    experiment: str
+    run_name: str | None
+    tags: dict[str, str]
+
+    @field_validator("experiment")
+    @classmethod
+    def _safe(cls, name: str) -> str:
+        return safe_name(name)
+
+
+class Command(Section):
+    """What every command's config shares."""
+
+
+class Train(Command):
+    """`python -m pipeline.train`."""
+
+    seed: Annotated[int, Field(ge=0)]
+    data: Data
+    model: Model
+    head: Head
+    regime: Regime
+    augmentation: Augmentation
+    optimizer: Annotated[SGD | Adam, Field(discriminator="name")]
+    scheduler: Scheduler
+    loss: Loss
+    trainer: Trainer
+    tracking: Tracking
+
+
+class Selection(Section):
+    """Which runs a command looks at."""
+
+    experiment: str | None
+
+
+class Promote(Command):
+    """`python -m pipeline.promote`."""
+
+    tracking: Selection
+    sweep: str | None
+    run: str | None
+    metric: str
+    alias: str
+
+
+class Predict(Command):
+    """`python -m pipeline.predict`."""
+
+    images: str
+    model: str | None
+    tracking: Selection
+    output: str
+    top_k: Count
+    batch_size: Count
+    on_unreadable: Literal["raise", "skip"]
+
+
+COMMANDS: tuple[type[Command], ...] = (Train, Promote, Predict)
+
+
+def safe_name(name: str) -> str:
+    """A text that MLflow takes as an experiment's and a registered model's name.
+
+    Letters of any script stay; `/`, `:` and the like become `-`. Never empty.
+    """
+    kept = "".join(letter if letter.isalnum() or letter in "_-. " else "-" for letter in name)
+    return kept.strip(" .-") or "pictures"
+
+
+def keys(schema: type[BaseModel], prefix: str = "") -> list[str]:
+    """Every dotted key of a schema."""
+    found = []
+    for name, field in schema.model_fields.items():
+        found.append(prefix + name)
+        for part in _sections(field.annotation):
+            found += keys(part, f"{prefix}{name}.")
+    return found
+
+
+def _sections(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [part for option in getattr(annotation, "__args__", ()) for part in _sections(option)]

@@ -1,0 +1,164 @@
+"""One run in MLflow: its parameters, its epochs, its files. Tracking that fails is told of and never stops training."""
+
+import json
+import logging
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from hashlib import sha256
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import mlflow
+from mlflow.entities import Run
+
+from pipeline.errors import BadInput, Stopped
+
+PARENT_VARIABLE = "PIPELINE_SWEEP_RUN_ID"  # how a sweep's jobs, in whatever process, find their parent run
+_VERSIONS = ("torch", "torchvision", "timm", "lightning-fabric", "mlflow", "scikit-learn", "numpy", "pillow")
+_PARAMETER_LIMIT = 6000  # characters
+
+log = logging.getLogger(__name__)
+
+
+class TrackedRun:
+    """A run that is under way. `folder` is where its artifacts are written: at once in place for a local store."""
+
+    def __init__(self, run: Run) -> None:
+        self.id = run.info.run_id
+        self.name = run.info.run_name
+        self.experiment_id = run.info.experiment_id
+        local = local_folder(run.info.artifact_uri or "")
+        self._upload = local is None
+        self.folder = local or Path(tempfile.mkdtemp(prefix="run-"))
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._waiting: list[tuple[dict[str, float], int | None]] = []
+        self._told = False
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Log metrics; what could not be logged is kept and tried again with the next ones."""
+        self._waiting.append((dict(metrics), step))
+        try:
+            while self._waiting:
+                values, at = self._waiting[0]
+                mlflow.log_metrics(values, step=at, run_id=self.id)
+                self._waiting.pop(0)
+        except Exception as error:
+            if not self._told:
+                log.warning("warning: MLflow takes no metrics now (%s); they are kept and tried again", _brief(error))
+            self._told = True
+
+    def set_tags(self, tags: Mapping[str, Any]) -> None:
+        """Set tags; a failure is told of and passes."""
+        try:
+            mlflow.set_tags({key: str(value) for key, value in tags.items()})
+        except Exception as error:
+            log.warning("warning: MLflow did not take the tags %s (%s)", ", ".join(tags), _brief(error))
+
+    def upload(self) -> None:
+        """Send the folder to a remote store; a local one has it already. On failure the folder stays and is named."""
+        if not self._upload:
+            return
+        try:
+            mlflow.log_artifacts(str(self.folder), run_id=self.id)
+        except Exception as error:
+            log.warning("warning: artifacts were not taken (%s); they are in %s", _brief(error), self.folder)
+            return
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@contextmanager
+def tracked_run(
+    experiment: str, *, name: str | None, tags: Mapping[str, Any], params: Mapping[str, Any]
+) -> Iterator[TrackedRun]:
+    """A run in an experiment, a child of the sweep's parent where there is one; FAILED when an error leaves it.
+
+    Under `mlflow run`, which makes the run itself, that one is used.
+    """
+    given = os.environ.pop("MLFLOW_RUN_ID", None)
+    if given is None:
+        mlflow.set_experiment(experiment)
+    parent = os.environ.get(PARENT_VARIABLE)
+    with mlflow.start_run(run_id=given, run_name=name, parent_run_id=None if given else parent) as active:
+        run = TrackedRun(active)
+        mlflow.set_tags({key: str(value) for key, value in tags.items()})
+        mlflow.log_params({key: str(value)[:_PARAMETER_LIMIT] for key, value in params.items()})
+        try:
+            yield run
+        except BaseException as error:
+            if isinstance(error, BadInput | Stopped):
+                run.set_tags({"error": error})
+            raise
+        run.upload()
+
+
+def record_failure(experiment: str, *, name: str | None, tags: Mapping[str, Any], error: str) -> None:
+    """A job of a sweep that ended before it had a run gets one, FAILED, so that it does not go unseen."""
+    mlflow.set_experiment(experiment)
+    mlflow.start_run(run_name=name, parent_run_id=os.environ.get(PARENT_VARIABLE))
+    mlflow.set_tags({**{key: str(value) for key, value in tags.items()}, "error": error[:_PARAMETER_LIMIT]})
+    mlflow.end_run("FAILED")
+
+
+def local_folder(uri: str) -> Path | None:
+    """The folder that an artifact address means, where it is on this machine."""
+    parts = urlsplit(uri)
+    if parts.scheme not in ("", "file"):
+        return None
+    return Path(unquote(parts.path)) if parts.scheme else Path(uri)
+
+
+def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """`{"trainer": {"epochs": 3}}` as `{"trainer.epochs": 3}`; lists stay whole, an empty mapping is `{}`."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping) and value:
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def config_digest(config: Mapping[str, Any], resolved: Mapping[str, Any]) -> str:
+    """Twelve hex digits that say which configs can be expected to give the same figures.
+
+    Where the story is kept and how many processes read pictures changes none; precision, threads and devices do.
+    """
+    kept = {key: value for key, value in config.items() if key != "tracking"}
+    kept["trainer"] = {key: value for key, value in kept["trainer"].items() if key != "num_workers"} | dict(resolved)
+    return sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()[:12]
+
+
+def git_sha() -> str:
+    """The commit of this program's code, with `-dirty` where it was changed since; `unknown` outside git."""
+    here = Path(__file__).parent
+    try:
+        sha = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True)
+        changed = subprocess.run(
+            ["git", "status", "--porcelain", "--untracked-files=no", "--", "../..", ":!../../mlruns"],
+            cwd=here, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return sha.stdout.strip() + ("-dirty" if changed.stdout.strip() else "")
+
+
+def machine() -> dict[str, str]:
+    """What a run ran on: system, processor cores, Python and the libraries that figures depend on."""
+    return {
+        "machine.system": f"{platform.system()} {platform.machine()}",
+        "machine.cores": str(os.cpu_count()),
+        "version.python": platform.python_version(),
+        **{f"version.{package}": version(package) for package in _VERSIONS},
+    }
+
+
+def _brief(error: BaseException) -> str:
+    lines = str(error).splitlines()
+    return (lines[0] if lines else type(error).__name__)[:160]

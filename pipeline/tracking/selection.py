@@ -1,0 +1,88 @@
+"""Which runs a command looks at: those of an experiment, or of one sweep in it; best first."""
+
+from mlflow import MlflowClient
+from mlflow.entities import Experiment, Run
+from mlflow.exceptions import MlflowException
+
+from pipeline.errors import BadInput, did_you_mean
+
+CHOOSE_BY = "best/val_accuracy"  # the best epoch's; MLflow itself would sort by the last value logged
+_LOWER_IS_BETTER = ("loss", "ece", "brier")
+_PAGE = 1000
+
+
+def find_experiment(client: MlflowClient, name: str | None) -> Experiment:
+    """The experiment of that name, or that of the latest run. Raises BadInput where there is none."""
+    experiments = [one for one in client.search_experiments() if one.name != "Default"]
+    if name is None:
+        latest = _search(client, [one.experiment_id for one in experiments], "", limit=1)
+        if not latest:
+            raise BadInput("there are no runs yet: train first, with python -m pipeline.train")
+        return client.get_experiment(latest[0].info.experiment_id)
+    for experiment in experiments:
+        if experiment.name == name:
+            return experiment
+    raise BadInput(
+        f"tracking.experiment={name}: there is no such experiment{did_you_mean(name, [e.name for e in experiments])}"
+    )
+
+
+def trained_runs(client: MlflowClient, experiment: Experiment, sweep: str | None = None) -> list[Run]:
+    """The finished training runs of an experiment, or of its sweep `latest` or of that run id; newest first."""
+    if sweep is not None:
+        runs = children(client, find_sweep(client, experiment, sweep).info.run_id)
+    else:
+        runs = _search(client, [experiment.experiment_id], "")
+    return [run for run in runs if run.info.status == "FINISHED" and run.data.tags.get("stage") == "train"]
+
+
+def find_sweep(client: MlflowClient, experiment: Experiment, sweep: str) -> Run:
+    """A sweep's parent run: the `latest` of the experiment, or that of an id."""
+    sweeps = _search(client, [experiment.experiment_id], "tags.stage = 'sweep'")
+    for run in sweeps:
+        if sweep in ("latest", run.info.run_id):
+            return run
+    raise BadInput(
+        f"sweep={sweep}: {experiment.name} has no such sweep; it can be latest"
+        + "".join(f", {run.info.run_id} ({run.info.run_name})" for run in sweeps[:5])
+        if sweeps
+        else f"sweep={sweep}: {experiment.name} has no sweep yet; leave sweep= out to look at all its runs"
+    )
+
+
+def find_run(client: MlflowClient, run_id: str) -> Run:
+    """A run by its id; BadInput where there is none."""
+    try:
+        return client.get_run(run_id)
+    except MlflowException:
+        raise BadInput(f"run={run_id}: MLflow has no run of that id") from None
+
+
+def children(client: MlflowClient, parent: str) -> list[Run]:
+    """A sweep's jobs, newest first."""
+    experiment_id = client.get_run(parent).info.experiment_id
+    return _search(client, [experiment_id], f"tags.mlflow.parentRunId = '{parent}'")
+
+
+def by_metric(runs: list[Run], metric: str = CHOOSE_BY) -> list[Run]:
+    """Best first; what lacks the metric comes last. Lower is better for losses and calibration errors."""
+    sign = 1 if any(word in metric for word in _LOWER_IS_BETTER) else -1
+    return sorted(
+        runs, key=lambda run: sign * run.data.metrics[metric] if metric in run.data.metrics else float("inf")
+    )
+
+
+def _search(client: MlflowClient, experiments: list[str], filter_string: str, limit: int | None = None) -> list[Run]:
+    found: list[Run] = []
+    if not experiments:
+        return found
+    token = None
+    while True:
+        page = client.search_runs(
+            experiments, filter_string, max_results=limit or _PAGE, order_by=["attributes.start_time DESC"],
+            page_token=token,
+        )  # fmt: skip
+        found += page
+        token = page.token
+        if not token or limit:
+            return found

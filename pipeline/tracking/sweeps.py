@@ -1,0 +1,88 @@
+"""A sweep in MLflow: one parent run, its jobs nested under it, the best so far on the parent."""
+
+import os
+from dataclasses import dataclass
+
+import mlflow
+from mlflow import MlflowClient
+from mlflow.entities import Run, RunStatus
+
+from pipeline.tracking.runs import PARENT_VARIABLE
+from pipeline.tracking.selection import CHOOSE_BY, by_metric, children
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a sweep: its jobs, best first, those without a figure last."""
+
+    parent: str
+    jobs: list[Run]
+
+    @property
+    def failed(self) -> list[Run]:
+        """The jobs that did not finish."""
+        return [job for job in self.jobs if job.info.status != RunStatus.to_string(RunStatus.FINISHED)]
+
+
+def open_sweep(experiment: str, overrides: list[str]) -> str:
+    """Start a sweep's parent run, leave its id in the environment for the jobs, and give it back."""
+    experiment_id = mlflow.set_experiment(experiment).experiment_id
+    given = os.environ.pop("MLFLOW_RUN_ID", None)
+    swept = [override for override in overrides if "," in override] or overrides
+    tags = {"stage": "sweep", "overrides": " ".join(overrides)}
+    if given:
+        parent = given
+        for key, value in tags.items():
+            MlflowClient().set_tag(parent, key, value)
+    else:
+        made = MlflowClient().create_run(experiment_id, run_name=f"sweep {' '.join(swept)}"[:250], tags=tags)
+        parent = made.info.run_id
+    os.environ[PARENT_VARIABLE] = parent
+    return parent
+
+
+def note_best() -> None:
+    """On the parent, the best val accuracy among the jobs that have ended: one step a job."""
+    parent = os.environ.get(PARENT_VARIABLE)
+    if not parent:
+        return
+    client = MlflowClient()
+    jobs = [job for job in by_metric(children(client, parent)) if CHOOSE_BY in job.data.metrics]
+    if jobs:
+        client.log_metric(parent, CHOOSE_BY, jobs[0].data.metrics[CHOOSE_BY], step=len(jobs))
+        client.set_tag(parent, "best_run", jobs[0].info.run_id)
+
+
+def close_sweep(parent: str) -> Outcome:
+    """End the parent: FINISHED where every job did, else FAILED. A job still RUNNING was killed: it is FAILED too."""
+    client = MlflowClient()
+    for job in children(client, parent):
+        if job.info.status == RunStatus.to_string(RunStatus.RUNNING):
+            client.set_terminated(job.info.run_id, "FAILED")
+    outcome = Outcome(parent, by_metric(children(client, parent)))
+    note_best()
+    client.set_tag(parent, "mlflow.note.content", _note(outcome))
+    client.set_terminated(parent, "FAILED" if outcome.failed or not outcome.jobs else "FINISHED")
+    os.environ.pop(PARENT_VARIABLE, None)
+    return outcome
+
+
+def abandon_sweep(parent: str) -> None:
+    """The sweep was broken off: without jobs it leaves no trace, else it ends FAILED."""
+    client = MlflowClient()
+    if children(client, parent):
+        close_sweep(parent)
+        client.set_terminated(parent, "FAILED")
+    else:
+        client.delete_run(parent)
+    os.environ.pop(PARENT_VARIABLE, None)
+
+
+def _note(outcome: Outcome) -> str:
+    lines = ["| job | best val accuracy | test accuracy | status |", "| --- | --- | --- | --- |"]
+    for job in outcome.jobs:
+        figures = [job.data.metrics.get(name) for name in (CHOOSE_BY, "test/accuracy")]
+        cells = ["" if figure is None else f"{figure:.4f}" for figure in figures]
+        job_name = job.data.tags.get("overrides") or job.info.run_name
+        lines.append(f"| {job_name} | {cells[0]} | {cells[1]} | {job.info.status} |")
+    return "\n".join(lines)

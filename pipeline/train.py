@@ -1,0 +1,284 @@
+"""Train a network on labelled pictures:   python -m pipeline.train data=folder data.root=~/photos model=resnet50"""
+
+import logging
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline import assembly, schema
+from pipeline.door import door
+from pipeline.errors import BadInput
+from pipeline.progress import watch
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+    from torch import nn
+
+    from pipeline.data.table import PictureTable
+    from pipeline.models.classifier import Classifier
+    from pipeline.models.regimes import Phase
+    from pipeline.tracking.runs import TrackedRun
+    from pipeline.training.features import Features
+    from pipeline.training.loop import Batches, Epoch, Progress
+
+log = logging.getLogger("pipeline.train")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """All that a run needs, checked before it begins; `features` fills up where a backbone is frozen."""
+
+    table: "PictureTable"
+    network: "Classifier"
+    fabric: "Fabric"
+    resolved: dict[str, Any]
+    features: dict[str, "Features"] = field(default_factory=dict)
+
+
+@door("train", lambda: schema.Train)
+def main(config: schema.Train) -> None:
+    """Prepare, train, score once with the best weights; all of it in MLflow."""
+    from pipeline.tracking.store import Store
+
+    store = Store()  # first, as a new one is made beside the imports that follow
+    try:
+        prepared = prepare(config)
+    except BadInput as error:
+        tell_the_sweep(config, store, error)
+        raise
+    store.open()
+    with assembly.memory_in_one_line(config.trainer.batch_size):
+        experiment(config, prepared)
+
+
+def prepare(config: schema.Train) -> Prepared:
+    """Pictures, network and device; what cannot work raises BadInput here."""
+    import torch
+
+    from pipeline.training.hardware import make_fabric, resolved
+
+    if config.trainer.threads:
+        torch.set_num_threads(config.trainer.threads)
+    fabric = make_fabric(config.trainer.accelerator, config.trainer.precision)
+    table = assembly.picture_table(config.data)
+    network, loaded = assembly.network(config, len(table.classes))
+    if loaded:
+        log.info("%s", loaded)
+    return Prepared(table, network, fabric, resolved(fabric))
+
+
+def experiment(config: schema.Train, prepared: Prepared) -> None:
+    """One run, from its first parameter to its last artifact."""
+    from pipeline.tracking.runs import flatten, tracked_run
+    from pipeline.tracking.sweeps import note_best
+    from pipeline.training.checkpoints import drop_last
+    from pipeline.training.loop import Progress
+
+    params = flatten(config.model_dump(mode="json"))
+    tags = run_tags(config, prepared)
+    with tracked_run(config.tracking.experiment, name=run_name(config), tags=tags, params=params) as run:
+        log_inputs(config, prepared, run)
+        announce(config, prepared, run)
+        checkpoints, progress, history = run.folder / "checkpoints", Progress(), []
+        for epoch in train(config, prepared, checkpoints, progress):
+            run.log_metrics(epoch.metrics(), step=epoch.epoch)
+            history.append({"epoch": epoch.epoch, **epoch.metrics()})
+            log.info("%s", describe(epoch))
+        conclude(config, prepared, run, progress, history)
+        drop_last(checkpoints)
+    note_best()
+
+
+def train(
+    config: schema.Train, prepared: Prepared, folder: Path, progress: "Progress"
+) -> Iterator["Epoch"]:
+    """The regime's stages one after the other. After each epoch the best weights so far are in `folder`."""
+    from pipeline.models.regimes import enter, parameter_groups, set_training
+    from pipeline.training.checkpoints import NetworkFacts, save_best
+    from pipeline.training.loop import fit
+    from pipeline.training.optimization import Schedule, build_optimizer
+
+    network, fabric, trainer = prepared.network, prepared.fabric, config.trainer
+    last_epoch = 0
+    for stage in assembly.stages(config):
+        enter(network, stage.phase)
+        learner, batches = learning(config, prepared, stage.phase)
+        options = config.optimizer.model_dump(exclude={"name", "lr", "weight_decay"})
+        groups = parameter_groups(network, stage.phase, config.optimizer.lr, config.optimizer.weight_decay)
+        module, optimizer = fabric.setup(learner, build_optimizer(config.optimizer.name, groups, **options))
+        train_batches, val_batches = batches("train", training=True), batches("val")
+        steps = -(-min(len(train_batches), trainer.limit_batches or len(train_batches)) // trainer.accumulate)
+        shape = config.scheduler.model_dump(exclude_none=True)
+        schedule = Schedule(optimizer, epochs=stage.epochs, steps_per_epoch=steps, **shape)
+        last_epoch += stage.epochs
+        for epoch in fit(
+            module, train_batches, val_batches, fabric=fabric, optimizer=optimizer, schedule=schedule,
+            loss=fabric.to_device(assembly.loss(config, prepared.table)), epochs=last_epoch, progress=progress,
+            train_mode=partial(set_training, network, stage.phase), accumulate=trainer.accumulate,
+            clip_norm=trainer.clip_norm, patience=trainer.patience, limit_batches=trainer.limit_batches, watch=watch,
+        ):  # fmt: skip
+            if epoch.improved:
+                facts = NetworkFacts(
+                    network.spec, tuple(prepared.table.classes), prepared.table.taxonomy,
+                    epoch.epoch, epoch.val_accuracy,
+                )  # fmt: skip
+                save_best(folder, network, facts)
+            yield epoch
+
+
+def learning(config: schema.Train, prepared: Prepared, phase: "Phase") -> tuple["nn.Module", Callable[..., "Batches"]]:
+    """What learns in a phase, and what gives its batches: the network and pictures, or the head and features.
+
+    A frozen backbone gives the same features in every epoch, so it is run once over each split.
+    """
+    from pipeline.training.features import FeatureBatches, compute_features
+
+    network, table = prepared.network, prepared.table
+    how = network.spec.preprocessing
+    if phase.trains == "all":
+        import torch
+
+        if config.trainer.channels_last:
+            network.to(memory_format=torch.channels_last)
+        learner = torch.compile(network) if config.trainer.compile else network
+        return learner, partial(assembly.batches, config, table, how)
+
+    def batches(split: str, *, training: bool = False) -> "Batches":
+        if split not in prepared.features:
+            pictures = assembly.batches(config, table, how, split)
+            prepared.features[split] = compute_features(network, pictures, fabric=prepared.fabric, watch=watch)
+        size = config.trainer.batch_size
+        return FeatureBatches(prepared.features[split], batch_size=size, shuffle=training, seed=config.seed)
+
+    return network.head, batches
+
+
+def conclude(
+    config: schema.Train, prepared: Prepared, run: "TrackedRun", progress: "Progress", history: list[dict[str, float]]
+) -> None:
+    """Score val and test once with the best epoch's weights; write what there is to look at."""
+    from pipeline.evaluation.report import write_report
+    from pipeline.training.checkpoints import load_best
+
+    best, _ = load_best(run.folder / "checkpoints")
+    prepared.network.load_state_dict(best.state_dict())
+    predictions = {split: predicted(config, prepared, split) for split in ("val", "test")}
+    metrics = write_report(run.folder, predictions, history)
+    named = {f"best/val_{name}": value for name, value in metrics["val"].items()}
+    named |= {f"test/{name}": value for name, value in metrics["test"].items()}
+    run.log_metrics({**named, "best/epoch": progress.best_epoch})
+    test = metrics["test"].get("accuracy")
+    log.info(
+        "best epoch %d: val accuracy %.2f %%%s", progress.best_epoch, 100 * metrics["val"]["accuracy"],
+        "" if test is None else f", test accuracy {100 * test:.2f} %",
+    )  # fmt: skip
+    log.info("next: mlflow ui    to look;    python -m pipeline.promote run=%s    to serve it", run.id)
+
+
+def predicted(config: schema.Train, prepared: Prepared, split: str) -> Any:
+    """What the network says of a split's pictures."""
+    from itertools import islice
+
+    from pipeline.evaluation.predictions import PredictionsBuilder
+    from pipeline.training.loop import predict
+
+    learner, batches = learning(config, prepared, assembly.stages(config)[-1].phase)
+    module = prepared.fabric.setup_module(learner)
+    paths = prepared.table.rows["path"].to_numpy()
+    builder = PredictionsBuilder(prepared.table.classes)
+    some = watch(islice(batches(split), config.trainer.limit_batches), f"score {split}")
+    for rows, labels, logits in predict(module, some, fabric=prepared.fabric):
+        builder.add(paths[rows.numpy()], labels.cpu().numpy(), logits.cpu().numpy())
+    return builder.finish()
+
+
+def log_inputs(config: schema.Train, prepared: Prepared, run: "TrackedRun") -> None:
+    """What went in: the composed config as a file, the pictures as MLflow's dataset."""
+    import yaml
+
+    from pipeline.tracking.runs import log_dataset
+
+    plain = config.model_dump(mode="json")
+    (run.folder / "config.yaml").write_text(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
+    log_dataset(prepared.table)
+
+
+def run_tags(config: schema.Train, prepared: Prepared) -> dict[str, Any]:
+    """What a run is found by."""
+    from pipeline.data.digest import data_digest
+    from pipeline.tracking.runs import config_digest, git_sha, machine
+
+    return {
+        "stage": "train",
+        **subject_tags(config),
+        "git_sha": git_sha(),
+        "config_digest": config_digest(config.model_dump(mode="json"), prepared.resolved),
+        "data_digest": data_digest(prepared.table),
+        **{f"machine.{name}": value for name, value in prepared.resolved.items()},
+        **machine(),
+        **config.tracking.tags,
+    }
+
+
+def subject_tags(config: schema.Train) -> dict[str, str]:
+    """What a run is about, known before any work."""
+    from hydra.core.hydra_config import HydraConfig
+
+    return {
+        "model": config.model.name.rpartition("/")[2],
+        "regime": config.regime.name,
+        "data": config.data.name,
+        "overrides": " ".join(HydraConfig.get().overrides.task) if HydraConfig.initialized() else "",
+    }
+
+
+def run_name(config: schema.Train) -> str | None:
+    """The name asked for; in a sweep, what sets the job apart; else MLflow invents one."""
+    from hydra.core.hydra_config import HydraConfig
+
+    from pipeline.tracking.runs import PARENT_VARIABLE
+
+    if config.tracking.run_name or PARENT_VARIABLE not in os.environ or not HydraConfig.initialized():
+        return config.tracking.run_name
+    return HydraConfig.get().job.override_dirname[:250]
+
+
+def tell_the_sweep(config: schema.Train, store: Any, error: BadInput) -> None:
+    """In a sweep, a job that cannot begin is not hidden: it gets a run that FAILED."""
+    from pipeline.tracking.runs import PARENT_VARIABLE, record_failure
+
+    if PARENT_VARIABLE in os.environ:
+        store.open()
+        tags = {"stage": "train", **subject_tags(config)}
+        record_failure(config.tracking.experiment, name=run_name(config), tags=tags, error=str(error))
+
+
+def announce(config: schema.Train, prepared: Prepared, run: "TrackedRun") -> None:
+    """What is about to happen, in two lines."""
+    millions = sum(parameter.numel() for parameter in prepared.network.parameters()) / 1e6
+    counts = ", ".join(f"{len(prepared.table.where(split)):,} {split}" for split in ("train", "val", "test"))
+    log.info(
+        "%s (%.1f M parameters), regime %s, on %s: %s pictures of %d classes", config.model.name, millions,
+        config.regime.name, config.data.name, counts, len(prepared.table.classes),
+    )  # fmt: skip
+    resolved = prepared.resolved
+    log.info(
+        "%s on %s (%s threads); run %s in experiment %s",
+        resolved["precision"], resolved["device"], resolved["threads"], run.name, config.tracking.experiment,
+    )  # fmt: skip
+
+
+def describe(epoch: "Epoch") -> str:
+    """An epoch in one line."""
+    return (
+        f"epoch {epoch.epoch:3d}  train loss {epoch.train_loss:.4f} accuracy {100 * epoch.train_accuracy:6.2f} %  "
+        f"val loss {epoch.val_loss:.4f} accuracy {100 * epoch.val_accuracy:6.2f} %  "
+        f"{epoch.images_per_second:,.0f} pictures/s{'  *' if epoch.improved else ''}"
+    )
+
+
+if __name__ == "__main__":
+    main()

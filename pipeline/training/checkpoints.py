@@ -1,0 +1,127 @@
+"""The best network of a run on disk (safetensors and a JSON beside it), and the state an unfinished run goes on from."""
+
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from pipeline.errors import BadInput
+from pipeline.models.classifier import Classifier, NetworkSpec
+
+FORMAT_VERSION = 1
+BEST_WEIGHTS, BEST_FACTS, LAST = "best.safetensors", "best.json", "last.pt"
+
+
+@dataclass(frozen=True)
+class NetworkFacts:
+    """What the weights' file does not say: how to build the network, what its outputs mean, when it was best."""
+
+    spec: NetworkSpec
+    classes: tuple[str, ...]
+    taxonomy: pd.DataFrame | None = None
+    epoch: int = 0
+    val_accuracy: float = 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        taxonomy = None if self.taxonomy is None else json.loads(self.taxonomy.to_json(orient="split"))
+        return {
+            "format_version": FORMAT_VERSION,
+            "network": self.spec.to_dict(),
+            "classes": list(self.classes),
+            "taxonomy": taxonomy,
+            "epoch": self.epoch,
+            "val_accuracy": self.val_accuracy,
+        }
+
+    @classmethod
+    def from_dict(cls, plain: dict[str, Any], source: str) -> "NetworkFacts":
+        """The inverse of `to_dict`. Raises BadInput for a format this version does not know."""
+        version = plain.get("format_version")
+        if version != FORMAT_VERSION:
+            raise BadInput(f"{source} has format_version {version}; this version reads {FORMAT_VERSION}")
+        taxonomy = plain["taxonomy"]
+        return cls(
+            spec=NetworkSpec.from_dict(plain["network"]),
+            classes=tuple(plain["classes"]),
+            taxonomy=None if taxonomy is None else pd.DataFrame(**taxonomy),
+            epoch=plain["epoch"],
+            val_accuracy=plain["val_accuracy"],
+        )
+
+
+def save_best(folder: Path, network: Classifier, facts: NetworkFacts) -> None:
+    """Write a network's weights and facts; whoever reads meanwhile sees the old files or the new, never half."""
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+    _replace(folder / BEST_WEIGHTS, lambda path: save_file(state, path))
+    _replace(folder / BEST_FACTS, lambda path: path.write_text(json.dumps(facts.to_dict(), indent=1)))
+
+
+def load_best(folder: Path) -> tuple[Classifier, NetworkFacts]:
+    """The network that `save_best` wrote, in evaluation mode, and its facts."""
+    facts = read_facts(folder)
+    return load_network(facts.spec, folder / BEST_WEIGHTS), facts
+
+
+def read_facts(folder: Path) -> NetworkFacts:
+    """The facts beside a run's weights. Raises BadInput where they are missing or unreadable."""
+    file = folder / BEST_FACTS
+    try:
+        return NetworkFacts.from_dict(json.loads(file.read_text()), str(file))
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        if isinstance(error, BadInput):
+            raise
+        raise BadInput(f"{file} is missing or is no description of a network ({error})") from None
+
+
+def load_network(spec: NetworkSpec, weights: Path) -> Classifier:
+    """Build a network from its spec and fill it from a safetensors file, in evaluation mode.
+
+    Raises BadInput where the file is missing, cut short or belongs to another network.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    network = Classifier(spec)
+    try:
+        network.load_state_dict(load_file(weights))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise BadInput(f"{weights} does not hold the weights of {spec.name}: {str(error).splitlines()[0]}") from None
+    return network.eval()
+
+
+def save_last(folder: Path, state: dict[str, Any]) -> None:
+    """Write all that an unfinished run needs to go on: states of network, optimizer, schedule, random numbers."""
+    folder.mkdir(parents=True, exist_ok=True)
+    _replace(folder / LAST, lambda path: torch.save(state, path))
+
+
+def load_last(folder: Path) -> dict[str, Any]:
+    """What `save_last` wrote. Only tensors and plain values are read; nothing in the file is run."""
+    return torch.load(folder / LAST, map_location="cpu", weights_only=True)
+
+
+def drop_last(folder: Path) -> None:
+    """A finished run needs it no more."""
+    (folder / LAST).unlink(missing_ok=True)
+
+
+def _replace(path: Path, write: Callable[[Path], object]) -> None:
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    fresh = Path(name)
+    try:
+        write(fresh)
+        fresh.chmod(0o644)
+        fresh.replace(path)
+    finally:
+        fresh.unlink(missing_ok=True)

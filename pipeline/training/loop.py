@@ -1,0 +1,217 @@
+"""The loop: one readable pass after the other, a plain record an epoch, no tracking and no files."""
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from time import perf_counter
+from typing import Protocol, TypeVar
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+from torch.optim import Optimizer
+
+from pipeline.data.loading import Batch
+from pipeline.errors import Stopped
+from pipeline.training.optimization import Schedule
+
+TOP5_FROM = 6  # with five classes or fewer, five guesses are always right
+_CHECK_EVERY = 50  # steps between looks at whether the loss is still a number; each look waits for the device
+Item = TypeVar("Item")
+Watch = Callable[[Iterable[Item], str], Iterable[Item]]
+
+
+class Batches(Protocol):
+    """What the loop reads: batches of pictures, or of features in their stead."""
+
+    n_pictures: int
+
+    def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[Batch]: ...
+    def set_epoch(self, epoch: int) -> None: ...
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch came to. `improved`: no earlier epoch had so high a val accuracy (ties: so low a val loss)."""
+
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    val_loss: float
+    val_accuracy: float
+    val_top5_accuracy: float | None
+    lr: float
+    images_per_second: float
+    seconds: float
+    improved: bool
+
+    def metrics(self) -> dict[str, float]:
+        """By the names they are tracked under."""
+        named = {
+            "train/loss": self.train_loss,
+            "train/accuracy": self.train_accuracy,
+            "val/loss": self.val_loss,
+            "val/accuracy": self.val_accuracy,
+            "val/top5_accuracy": self.val_top5_accuracy,
+            "lr": self.lr,
+            "images_per_second": self.images_per_second,
+        }
+        return {name: value for name, value in named.items() if value is not None}
+
+
+@dataclass
+class Progress:
+    """How far a run has come; with the states of network, optimizer and schedule, enough to go on from."""
+
+    epoch: int = 0
+    best_epoch: int = 0
+    best_val_accuracy: float = -math.inf
+    best_val_loss: float = math.inf
+
+    def note(self, epoch: int, val_accuracy: float, val_loss: float) -> bool:
+        """Take in an epoch's val figures; True where they are the best so far."""
+        self.epoch = epoch
+        better = (val_accuracy, -val_loss) > (self.best_val_accuracy, -self.best_val_loss)
+        if better:
+            self.best_epoch, self.best_val_accuracy, self.best_val_loss = epoch, val_accuracy, val_loss
+        return better
+
+
+@dataclass
+class _Tally:
+    """Sums over an epoch, kept on the device so that no step waits for it."""
+
+    loss: torch.Tensor = field(default_factory=lambda: torch.zeros(()))
+    right: torch.Tensor = field(default_factory=lambda: torch.zeros(()))
+    right5: torch.Tensor = field(default_factory=lambda: torch.zeros(()))
+    pictures: int = 0
+
+    def add(self, loss: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor, *, top5: bool) -> None:
+        self.pictures += len(labels)
+        self.loss = self.loss.to(loss.device) + loss.detach() * len(labels)
+        self.right = self.right.to(loss.device) + (logits.argmax(1) == labels).sum()
+        if top5:
+            hits = (logits.topk(5, dim=1).indices == labels[:, None]).any(1).sum()
+            self.right5 = self.right5.to(loss.device) + hits
+
+    def mean(self, total: torch.Tensor) -> float:
+        return total.item() / max(self.pictures, 1)
+
+
+def fit(
+    module: nn.Module,
+    train: Batches,
+    val: Batches,
+    *,
+    fabric: Fabric,
+    optimizer: Optimizer,
+    schedule: Schedule,
+    loss: nn.Module,
+    epochs: int,
+    progress: Progress | None = None,
+    train_mode: Callable[[], object] | None = None,
+    accumulate: int = 1,
+    clip_norm: float | None = None,
+    patience: int | None = None,
+    limit_batches: int | None = None,
+    watch: Watch = lambda batches, _what: batches,
+) -> Iterator[Epoch]:
+    """Train up to epoch `epochs`, yielding a record after each; the caller saves, logs and shows.
+
+    `module` and `optimizer` come from `fabric.setup`. `train_mode` puts the network in training mode (by default
+    `module.train`), `progress` says where to go on from and is kept up to date, `watch` wraps the batches in a
+    progress bar. Stops early after `patience` epochs without improvement. Raises Stopped when the loss is no number.
+    """
+    progress = progress or Progress()
+    for epoch in range(progress.epoch + 1, epochs + 1):
+        began = perf_counter()
+        train.set_epoch(epoch)
+        (train_mode or module.train)()
+        lr = optimizer.param_groups[0]["lr"]
+        batches = watch(islice(train, limit_batches), f"epoch {epoch}/{epochs}")
+        tally = _train_epoch(
+            module, batches, min(len(train), limit_batches or len(train)), fabric=fabric, optimizer=optimizer,
+            schedule=schedule, loss=loss, accumulate=accumulate, clip_norm=clip_norm, epoch=epoch,
+        )  # fmt: skip
+        train_loss, train_accuracy = tally.mean(tally.loss), tally.mean(tally.right)
+        rate = tally.pictures / (perf_counter() - began)
+        val_loss, val_accuracy, val_top5 = measure(
+            module, watch(islice(val, limit_batches), "val"), fabric=fabric, loss=loss
+        )
+        schedule.end_epoch(val_loss)
+        improved = progress.note(epoch, val_accuracy, val_loss)
+        seconds = perf_counter() - began
+        yield Epoch(
+            epoch, train_loss, train_accuracy, val_loss, val_accuracy, val_top5, lr, rate, seconds, improved
+        )
+        if patience and epoch - progress.best_epoch >= patience:
+            return
+
+
+def _train_epoch(
+    module: nn.Module,
+    batches: Iterable[Batch],
+    n_batches: int,
+    *,
+    fabric: Fabric,
+    optimizer: Optimizer,
+    schedule: Schedule,
+    loss: nn.Module,
+    accumulate: int,
+    clip_norm: float | None,
+    epoch: int,
+) -> _Tally:
+    tally = _Tally()
+    for number, batch in enumerate(batches, start=1):
+        inputs, labels = to_device(batch, fabric.device)
+        steps_now = number % accumulate == 0 or number == n_batches
+        with fabric.no_backward_sync(module, enabled=not steps_now):
+            logits = module(inputs)
+            batch_loss = loss(logits, labels)
+            fabric.backward(batch_loss / accumulate)
+        if steps_now:
+            if clip_norm:
+                fabric.clip_gradients(module, optimizer, max_norm=clip_norm, error_if_nonfinite=False)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            schedule.step()
+        tally.add(batch_loss, logits, labels, top5=False)
+        if (number % _CHECK_EVERY == 0 or number == n_batches) and not torch.isfinite(tally.loss):
+            raise Stopped(
+                f"the training loss is no number in epoch {epoch} (by batch {number}): "
+                f"try a smaller optimizer.lr, trainer.clip_norm=1 or trainer.precision=fp32"
+            )
+    return tally
+
+
+@torch.inference_mode()
+def measure(
+    module: nn.Module, batches: Iterable[Batch], *, fabric: Fabric, loss: nn.Module
+) -> tuple[float, float, float | None]:
+    """Loss, accuracy and, from six classes up, top-5 accuracy over batches."""
+    tally, top5 = _Tally(), False
+    for _rows, labels, logits in predict(module, batches, fabric=fabric):
+        top5 = logits.shape[1] >= TOP5_FROM
+        tally.add(loss(logits, labels), logits, labels, top5=top5)
+    return tally.mean(tally.loss), tally.mean(tally.right), tally.mean(tally.right5) if top5 else None
+
+
+@torch.inference_mode()
+def predict(
+    module: nn.Module, batches: Iterable[Batch], *, fabric: Fabric
+) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+    """Row numbers (n,), labels (n,) and float32 logits (n, classes) of each batch, in evaluation mode."""
+    module.eval()
+    for batch in batches:
+        inputs, labels = to_device(batch, fabric.device)
+        yield batch.rows, labels, module(inputs).float()
+
+
+def to_device(batch: Batch, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """A batch's inputs (pictures channels-last, which convolutions read faster) and labels on the device."""
+    inputs = batch.inputs
+    if inputs.ndim == 4:
+        inputs = inputs.to(device, memory_format=torch.channels_last, non_blocking=True)
+    return inputs.to(device, non_blocking=True), batch.labels.to(device, non_blocking=True)

@@ -1,0 +1,71 @@
+"""What is minimised: cross-entropy, plain, weighted by class, or focal."""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from pipeline.data.digest import class_weights as balanced_weights
+from pipeline.errors import BadInput, did_you_mean
+
+ClassWeights = Literal["balanced"] | Sequence[float] | Mapping[str, float]
+
+
+class FocalLoss(nn.Module):
+    """Cross-entropy times (1 - p)**gamma, p the probability given to the truth (Lin et al. 2017, arXiv:1708.02002).
+
+    Logits (n, classes) and labels (n,) in, the mean out; gamma 0 is cross-entropy.
+    """
+
+    weight: torch.Tensor | None
+
+    def __init__(
+        self, gamma: float = 2.0, weight: torch.Tensor | None = None, label_smoothing: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.gamma, self.label_smoothing = gamma, label_smoothing
+        self.register_buffer("weight", weight)
+
+    def forward(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        losses = functional.cross_entropy(
+            logits, labels, weight=self.weight, label_smoothing=self.label_smoothing, reduction="none"
+        )
+        truth = functional.log_softmax(logits, dim=1).gather(1, labels[:, None])[:, 0].exp()
+        losses = losses * (1 - truth) ** self.gamma
+        # The mean by weight, as torch's cross_entropy takes it.
+        total = len(labels) if self.weight is None else self.weight[labels].sum()
+        return losses.sum() / total
+
+
+def build_loss(
+    name: Literal["cross_entropy", "weighted", "focal"],
+    *,
+    classes: Sequence[str],
+    labels: np.ndarray,
+    label_smoothing: float = 0.0,
+    class_weights: ClassWeights | None = None,
+    gamma: float = 2.0,
+) -> nn.Module:
+    """The loss by name; `labels` are the training pictures' codes, from which balanced weights come."""
+    weight = None
+    if class_weights is not None:
+        weight = torch.tensor(_weight_per_class(class_weights, classes, labels), dtype=torch.float32)
+    if name == "focal":
+        return FocalLoss(gamma, weight, label_smoothing)
+    return nn.CrossEntropyLoss(weight=weight, label_smoothing=label_smoothing)
+
+
+def _weight_per_class(weights: ClassWeights, classes: Sequence[str], labels: np.ndarray) -> np.ndarray:
+    if weights == "balanced":
+        return balanced_weights(labels, len(classes))
+    if isinstance(weights, Mapping):
+        unknown = [name for name in weights if name not in set(classes)]
+        if unknown:
+            raise BadInput(f"loss.class_weights: no class {unknown[0]}{did_you_mean(unknown[0], classes)}")
+        return np.array([weights.get(name, 1.0) for name in classes])
+    if len(weights) != len(classes):
+        raise BadInput(f"loss.class_weights has {len(weights)} weights for {len(classes)} classes")
+    return np.array(weights, dtype=float)
