@@ -1,0 +1,32 @@
+"""Whether a probability means what it says: calibration error, and the temperature that mends it."""
+
+import numpy as np
+import pandas as pd
+
+from pipeline.evaluation.predictions import Predictions
+
+BINS = 15
+
+
+def reliability(predictions: Predictions, bins: int = BINS) -> pd.DataFrame:
+    """Confidence against accuracy, in `bins` equal widths of the predicted class's probability.
+
+    One row a bin that holds pictures: `low`, `high` (its ends; a confidence falls in (low, high]),
+    `pictures`, `confidence` and `accuracy` (means within it). Guo et al. 2017, "On Calibration of Modern
+    Neural Networks".
+    """
+    edges = np.linspace(0.0, 1.0, bins + 1)
+    place = np.clip(np.searchsorted(edges, predictions.confidence, side="left") - 1, 0, bins - 1)
+    held = pd.DataFrame({"confidence": predictions.confidence, "accuracy": predictions.correct})
+    grouped = held.groupby(place)
+    table = grouped.mean().assign(pictures=grouped.size())
+    return table.assign(low=edges[table.index], high=edges[table.index + 1]).reset_index(drop=True)[
+        ["low", "high", "pictures", "confidence", "accuracy"]
+    ]
+
+
+def expected_calibration_error(predictions: Predictions, bins: int = BINS) -> float:
+    """Mean distance between confidence and accuracy over the bins of `reliability`, weighted by pictures."""
+    table = reliability(predictions, bins)
+    gap = (table["confidence"] - table["accuracy"]).abs()
+    return float(np.average(gap, weights=table["pictures"]))
