@@ -1,15 +1,16 @@
 """From a checked config to the things it names: pictures, network, batches. Shared by the doors that run networks."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from pipeline import schema
 from pipeline.errors import BadInput
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import nn
 
     from pipeline.data.loading import PictureBatches
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pipeline.models.weights import Loaded
 
 _MOST_WORKERS = 8
+_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "is killed by signal: Killed")
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,19 @@ def workers(asked: int | None, *, in_memory: bool) -> int:
     if asked is not None:
         return asked
     return 0 if in_memory else min(os.cpu_count() or 1, _MOST_WORKERS)
+
+
+@contextmanager
+def memory_in_one_line(batch_size: int) -> Iterator[None]:
+    """Turn the many ways of running out of memory into a BadInput with the batch size to try."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        text = str(error)
+        if not isinstance(error, MemoryError) and not any(sign in text for sign in _OUT_OF_MEMORY):
+            raise
+        remedy = f"try trainer.batch_size={batch_size // 2}" if batch_size > 1 else "try a smaller data.image_size"
+        raise BadInput(f"out of memory with trainer.batch_size={batch_size}: {remedy}") from None
 
 
 def loss(config: schema.Train, table: "PictureTable") -> "nn.Module":

@@ -14,9 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import hydra
-from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
@@ -53,14 +51,15 @@ def door(config_name: str, schema: Callable[[], type[CommandConfig]]) -> Callabl
     """
 
     def decorate(recipe: Callable[[CommandConfig], None]) -> Callable[[], None]:
+        failures: list[Exception] = []
+
         def job(composed: DictConfig) -> int:
+            # Nothing is raised through Hydra: it would add lines of its own, and end a sweep's later batches.
             try:
                 recipe(check(composed, schema()))
             except Exception as error:
-                if HydraConfig.get().mode == RunMode.RUN:
-                    raise
-                # Raised out of here, it would end the sweep's remaining batches.
                 tell(error)
+                failures.append(error)
                 return exit_code(error)
             return 0
 
@@ -69,8 +68,7 @@ def door(config_name: str, schema: Callable[[], type[CommandConfig]]) -> Callabl
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
             multirun = bool({"-m", "--multirun"} & set(sys.argv))
             sys.argv[1:] = [quote_path(argument, multirun=multirun) for argument in sys.argv[1:]]
-            # Hydra takes the job's name, and the folder of its outputs, from the task function's module.
-            job.__module__ = recipe.__module__
+            OmegaConf.register_new_resolver("folder_name", _folder_name, replace=True)
             try:
                 hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)()
             except KeyboardInterrupt:
@@ -78,11 +76,17 @@ def door(config_name: str, schema: Callable[[], type[CommandConfig]]) -> Callabl
             except Exception as error:
                 tell(error)
                 sys.exit(exit_code(error))
+            if failures:
+                sys.exit(FAILED if multirun else exit_code(failures[0]))
 
         command.__doc__ = recipe.__doc__
         return command
 
     return decorate
+
+
+def _folder_name(path: str | None) -> str:
+    return Path(path).expanduser().resolve().name if path else ""
 
 
 def check(composed: DictConfig, schema: type[CommandConfig]) -> CommandConfig:
@@ -92,7 +96,7 @@ def check(composed: DictConfig, schema: type[CommandConfig]) -> CommandConfig:
     """
     from pydantic import ValidationError
 
-    values = OmegaConf.to_container(composed, resolve=True)
+    values = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
     try:
         return schema.model_validate(values)
     except ValidationError as error:
@@ -103,14 +107,25 @@ def _first_problem(error: Any, schema: type["Command"]) -> str:
     from pipeline.schema import keys
 
     problem = error.errors()[0]
-    # pydantic puts the tag of a union between the keys; the user never typed that.
-    key = ".".join(str(part) for part in problem["loc"] if "[" not in str(part))
+    known = keys(schema)
+    key = _key(problem["loc"], known)
     if problem["type"] == "extra_forbidden":
-        return f"unknown key {key}{did_you_mean(key, keys(schema))}"
+        return f"unknown key {key}{_nearest(key, known)}"
     if problem["type"] == "value_error":
-        return f"{key}: {problem['ctx']['error']}"
-    text = re.sub(r"^Input should", "should", problem["msg"])
-    return f"{key}={problem['input']}: {text}" if problem["type"] != "missing" else f"{key} is missing"
+        return f"{key}={problem['input']}: {problem['ctx']['error']}"
+    if problem["type"] == "missing":
+        return f"{key} is missing"
+    return f"{key}={problem['input']}: {re.sub(r'^Input should', 'should', problem['msg'])}"
+
+
+def _key(place: tuple[int | str, ...], known: list[str]) -> str:
+    """The dotted key of a problem, without what pydantic puts between (which member of a union it tried)."""
+    parts: list[str] = []
+    for number, part in enumerate(place, start=1):
+        unknown_key = number == len(place) and "[" not in str(part)
+        if isinstance(part, int) or ".".join([*parts, part]) in known or unknown_key:
+            parts.append(str(part))
+    return ".".join(parts)
 
 
 def exit_code(error: BaseException) -> int:
@@ -134,6 +149,9 @@ def _one_line(error: BaseException) -> str:
     struct = re.search(r"Could not override '([^']+)'", str(error))
     if struct:
         return f"unknown key {struct[1]}{_nearest_key(struct[1])}"
+    missing = re.search(r"[Mm]issing mandatory value: (\S+)", str(error))
+    if missing:
+        return f"{missing[1]} is missing: give it as {missing[1]}=..."
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     cause = error.__cause__
     if isinstance(cause, OmegaConfBaseException | YAMLError):
@@ -144,8 +162,12 @@ def _one_line(error: BaseException) -> str:
 def _nearest_key(key: str) -> str:
     from pipeline import schema
 
-    every = {name for command in schema.COMMANDS for name in schema.keys(command)}
-    return did_you_mean(key, every) if did_you_mean(key, every).startswith("; did") else ""
+    return _nearest(key, [name for command in schema.COMMANDS for name in schema.keys(command)])
+
+
+def _nearest(key: str, known: list[str]) -> str:
+    near = did_you_mean(key, known)
+    return near if near.startswith("; did") else " (--cfg job shows them all)"
 
 
 def quote_path(argument: str, *, multirun: bool = False) -> str:

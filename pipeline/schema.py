@@ -3,6 +3,7 @@
 `conf/` holds the answers and their comments; here stand types and bounds. A key that is not here is refused.
 """
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -44,9 +45,16 @@ class Data(Section):
 class Model(Section):
     """The network, and where its weights come from."""
 
-    name: Annotated[str, Field(pattern=r"^(torchvision|timm)/.+")]
+    name: str
     weights: str
     weights_file: str | None
+
+    @field_validator("name")
+    @classmethod
+    def _says_the_library(cls, name: str) -> str:
+        if not re.fullmatch(r"(torchvision|timm)/.+", name):
+            raise ValueError(f"say which library's network it is: torchvision/{name} or timm/{name}")
+        return name
 
 
 class Head(Section):

@@ -5,10 +5,10 @@ import sys
 from typing import Any
 
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, open_dict
+from omegaconf.errors import MissingMandatoryValue
 
-from pipeline.door import BAD_INPUT, FAILED, check, tell
-from pipeline.errors import BadInput
+from pipeline.door import FAILED, check, exit_code, tell
 
 
 class SweepCallback(Callback):
@@ -19,23 +19,20 @@ class SweepCallback(Callback):
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Check what all jobs share, then open the parent. Hydra swallows exceptions here, but no SystemExit."""
-        from pipeline import schema
-
-        shared = config.copy()
-        with open_dict(shared):
-            overrides = OmegaConf.to_container(shared.pop("hydra").overrides.task)
+        with open_dict(config):
+            task = config.copy()
+            overrides = [str(one) for one in task.pop("hydra").overrides.task]
         try:
-            checked = check(shared, schema.Train)
+            experiment = _experiment(task, overrides)
             from pipeline.tracking.store import Store
 
             Store().open()
-        except BadInput as error:
+        except Exception as error:
             tell(error)
-            sys.exit(BAD_INPUT)
+            sys.exit(exit_code(error))
         from pipeline.tracking import sweeps
 
-        assert isinstance(overrides, list)
-        self._parent = sweeps.open_sweep(checked.tracking.experiment, [str(one) for one in overrides])
+        self._parent = sweeps.open_sweep(experiment, overrides)
         atexit.register(self._abandon)
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
@@ -57,32 +54,56 @@ class SweepCallback(Callback):
             sweeps.abandon_sweep(self._parent)
 
 
+def _experiment(task: DictConfig, overrides: list[str]) -> str:
+    """The experiment of the whole sweep, after a check of what its jobs share.
+
+    Where that hangs on a swept key (a data.root of each job's own), the jobs are checked one by one instead.
+    """
+    from pipeline import schema
+
+    try:
+        return check(task, schema.Train).tracking.experiment
+    except MissingMandatoryValue as error:
+        if any(override.partition("=")[0] in str(error) for override in overrides):
+            return "sweep"
+        raise
+
+
 def show(outcome: Any) -> None:
-    """The table of a sweep, best first, and what to type next."""
+    """The table of a sweep, best first, why jobs failed, and what to type next."""
     from rich.console import Console
     from rich.table import Table
 
     from pipeline.tracking.selection import CHOOSE_BY
 
-    table = Table(title=None)
-    table.add_column("job", overflow="fold")
-    for title in ("val accuracy", "at epoch", "test accuracy", "minutes"):
-        table.add_column(title, justify="right")
-    table.add_column("status")
-    for job in outcome.jobs:
-        metrics = job.data.metrics
-        minutes = ((job.info.end_time or job.info.start_time) - job.info.start_time) / 60_000
+    swept = swept_values(outcome.jobs)
+    columns = sorted({key for values in swept for key in values})
+    table = Table(*(key for key in columns))
+    for title in ("val", "epoch", "test", "minutes"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("status", no_wrap=True)
+    for job, values in zip(outcome.jobs, swept, strict=True):
+        metrics, info = job.data.metrics, job.info
         table.add_row(
-            job.data.tags.get("overrides", job.info.run_name),
+            *(values.get(key, "") for key in columns),
             _percent(metrics.get(CHOOSE_BY)),
             f"{metrics['best/epoch']:.0f}" if "best/epoch" in metrics else "",
             _percent(metrics.get("test/accuracy")),
-            f"{minutes:.1f}",
-            job.data.tags.get("error", job.info.status.lower()),
+            f"{((info.end_time or info.start_time) - info.start_time) / 60_000:.1f}",
+            info.status.lower(),
         )
     Console().print(table)
+    for job in outcome.failed:
+        print(f"failed: {job.info.run_name}: {job.data.tags.get('error', 'see its messages above')}")
     if any(CHOOSE_BY in job.data.metrics for job in outcome.jobs):
         print(f"next: python -m pipeline.promote sweep={outcome.parent}    (or look: mlflow ui)")
+
+
+def swept_values(jobs: list[Any]) -> list[dict[str, str]]:
+    """What sets each job apart: its overrides without those that all have alike."""
+    given = [dict(one.partition("=")[::2] for one in job.data.tags.get("overrides", "").split()) for job in jobs]
+    alike = set.intersection(*(set(one.items()) for one in given)) if len(given) > 1 else set()
+    return [{key: value for key, value in one.items() if (key, value) not in alike} for one in given]
 
 
 def _percent(share: float | None) -> str:

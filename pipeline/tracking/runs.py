@@ -7,6 +7,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import sha256
@@ -18,6 +19,8 @@ from urllib.parse import unquote, urlsplit
 import mlflow
 from mlflow.entities import Run
 
+from pipeline.data.digest import data_digest
+from pipeline.data.table import SPLITS, PictureTable
 from pipeline.errors import BadInput, Stopped
 
 PARENT_VARIABLE = "PIPELINE_SWEEP_RUN_ID"  # how a sweep's jobs, in whatever process, find their parent run
@@ -82,10 +85,7 @@ def tracked_run(
     Under `mlflow run`, which makes the run itself, that one is used.
     """
     given = os.environ.pop("MLFLOW_RUN_ID", None)
-    if given is None:
-        mlflow.set_experiment(experiment)
-    parent = os.environ.get(PARENT_VARIABLE)
-    with mlflow.start_run(run_id=given, run_name=name, parent_run_id=None if given else parent) as active:
+    with mlflow.start_run(given) if given else _start(experiment, name) as active:
         run = TrackedRun(active)
         mlflow.set_tags({key: str(value) for key, value in tags.items()})
         mlflow.log_params({key: str(value)[:_PARAMETER_LIMIT] for key, value in params.items()})
@@ -100,10 +100,31 @@ def tracked_run(
 
 def record_failure(experiment: str, *, name: str | None, tags: Mapping[str, Any], error: str) -> None:
     """A job of a sweep that ended before it had a run gets one, FAILED, so that it does not go unseen."""
-    mlflow.set_experiment(experiment)
-    mlflow.start_run(run_name=name, parent_run_id=os.environ.get(PARENT_VARIABLE))
+    _start(experiment, name)
     mlflow.set_tags({**{key: str(value) for key, value in tags.items()}, "error": error[:_PARAMETER_LIMIT]})
     mlflow.end_run("FAILED")
+
+
+def _start(experiment: str, name: str | None) -> mlflow.ActiveRun:
+    parent = os.environ.get(PARENT_VARIABLE)
+    if parent is None:
+        mlflow.set_experiment(experiment)
+    else:  # MLflow nests runs of one experiment only
+        mlflow.set_experiment(experiment_id=mlflow.get_run(parent).info.experiment_id)
+    return mlflow.start_run(run_name=name, parent_run_id=parent)
+
+
+def log_dataset(table: PictureTable) -> None:
+    """The pictures as MLflow's dataset: name, digest, columns and counts, once as training and once as evaluation."""
+    from mlflow.data.dataset_source_registry import resolve_dataset_source
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        source = resolve_dataset_source(str(table.root) if table.root else table.name)
+    counts = {split: len(table.where(split)) for split in SPLITS}
+    dataset = mlflow.data.meta_dataset.MetaDataset(source, name=table.name, digest=data_digest(table))
+    for context in ("training", "evaluation"):
+        mlflow.log_input(dataset, context=context, tags={k: str(v) for k, v in counts.items()})
 
 
 def local_folder(uri: str) -> Path | None:

@@ -1,5 +1,6 @@
 """Which device and which precision a run really gets."""
 
+import logging
 import platform
 from typing import Any, Literal
 
@@ -18,6 +19,7 @@ def make_fabric(accelerator: str = "auto", precision: Precision = "auto") -> Fab
     chosen = choose_precision(device) if precision == "auto" else precision
     if chosen == "fp16" and device == "cpu":
         raise BadInput("trainer.precision=fp16 needs a GPU; use auto, bf16 or fp32")
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces the precision; so do we
     return Fabric(accelerator=device, devices=1, precision=_FABRIC_NAMES[chosen])
 
 

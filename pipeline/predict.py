@@ -1,0 +1,101 @@
+"""Name what is on pictures:   python -m pipeline.predict images=~/new-photos"""
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline import schema
+from pipeline.door import door
+from pipeline.errors import BadInput
+
+if TYPE_CHECKING:
+    from pipeline.serving.bundle import Bundle
+
+log = logging.getLogger("pipeline.predict")
+_SHOWN = 20  # rows in the terminal; the CSV has all
+
+
+@door("predict", lambda: schema.Predict)
+def main(config: schema.Predict) -> None:
+    """Ask the champion about a picture or a folder; a table in the terminal and a CSV."""
+    pictures = find_pictures(config.images)
+    bundle = load(config)
+    rows = [row for picture in pictures for row in ask(bundle, picture, config)]
+    write_csv(Path(config.output).expanduser(), rows)
+    show(rows, config)
+
+
+def find_pictures(images: str) -> list[Path]:
+    """The picture, or all pictures of a folder and below, by name. BadInput where there is none."""
+    from pipeline.data.sources.folder import SUFFIXES
+
+    where = Path(images).expanduser()
+    if where.is_file():
+        return [where]
+    if not where.is_dir():
+        raise BadInput(f"images={images}: there is no such file or folder")
+    found = sorted(path for path in where.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    if not found:
+        raise BadInput(f"images={images}: no picture in it ({', '.join(sorted(SUFFIXES))})")
+    return found
+
+
+def load(config: schema.Predict) -> "Bundle":
+    """The model asked for, else the champion of the experiment."""
+    from mlflow import MlflowClient
+
+    from pipeline.serving.bundle import read_bundle
+    from pipeline.tracking.registry import fetch_model
+    from pipeline.tracking.selection import find_experiment
+    from pipeline.tracking.store import Store
+
+    Store().open()
+    uri = config.model
+    if uri is None:
+        name = find_experiment(MlflowClient(), config.tracking.experiment).name
+        uri = f"models:/{schema.safe_name(name)}@champion"
+    log.info("model %s", uri)
+    return read_bundle(fetch_model(uri) / "artifacts" / "served")
+
+
+def ask(bundle: "Bundle", picture: Path, config: schema.Predict) -> list[dict[str, Any]]:
+    """The answer to one picture as a flat row; none where it cannot be read and on_unreadable=skip."""
+    from pipeline.serving.answers import answer
+
+    try:
+        said = answer(bundle, [picture], config.top_k)[0]
+    except BadInput as error:
+        if config.on_unreadable == "raise":
+            raise
+        log.warning("skipped: %s", error)
+        return []
+    row = {"picture": str(picture), "label": said["label"], "probability": said["probability"]}
+    for place, other in enumerate(said["top_k"][1:], start=2):
+        row |= {f"label_{place}": other["label"], f"probability_{place}": other["probability"]}
+    return [row | said.get("taxonomy", {})]
+
+
+def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
+    """All answers, a row a picture."""
+    import pandas as pd
+
+    if not path.parent.is_dir():
+        raise BadInput(f"output={path}: the folder {path.parent} is not there")
+    pd.DataFrame(rows).to_csv(path, index=False)
+
+
+def show(rows: list[dict[str, Any]], config: schema.Predict) -> None:
+    """The first answers as a table."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("picture", "label", "probability")
+    for row in rows[:_SHOWN]:
+        table.add_row(row["picture"], row["label"], f"{100 * row['probability']:.1f} %")
+    Console().print(table)
+    more = f" (the first {_SHOWN} are shown)" if len(rows) > _SHOWN else ""
+    log.info("%d answers in %s%s", len(rows), config.output, more)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""The served model as MLflow loads it: this file is its code, `artifacts["served"]` its weights. No pickle."""
+
+import base64
+import binascii
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pandas as pd
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, INVALID_PARAMETER_VALUE
+from mlflow.pyfunc import PythonModel, PythonModelContext
+
+from pipeline.errors import BadInput
+from pipeline.serving.answers import answer
+from pipeline.serving.bundle import Bundle, read_bundle
+
+COLUMN = "image"
+log = logging.getLogger(__name__)
+
+
+class ServedModel(PythonModel):
+    """Pictures, as bytes or base64 text, in; `label`, `probability`, `top_k` and taxonomy out."""
+
+    _bundle: Bundle
+
+    def load_context(self, context: PythonModelContext) -> None:
+        """Read the weights once, when the server starts."""
+        self._bundle = read_bundle(Path(context.artifacts["served"]))
+
+    # Without type hints, as MLflow would take them for a schema of its own.
+    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+        """One answer a row. A mistake of the sender's becomes a 400 with one line and no server path."""
+        try:
+            pictures = [_bytes(value, place) for place, value in enumerate(_values(model_input))]
+            return answer(self._bundle, pictures, int((params or {}).get("top_k", 5)))
+        except BadInput as error:
+            raise MlflowException(str(error), error_code=INVALID_PARAMETER_VALUE) from None
+        except Exception:
+            log.exception("a request failed")  # for the server's log; its paths are no business of the sender's
+            raise MlflowException("the model failed on this request", error_code=INTERNAL_ERROR) from None
+
+
+def _values(model_input: Any) -> Iterable[Any]:
+    if isinstance(model_input, dict):
+        model_input = pd.DataFrame(model_input)
+    if isinstance(model_input, pd.DataFrame):
+        if COLUMN not in model_input:
+            raise BadInput(f"the column {COLUMN} is missing: it holds each picture's bytes in base64")
+        return model_input[COLUMN]
+    return model_input
+
+
+def _bytes(value: Any, place: int) -> bytes:
+    """A picture's bytes, from bytes or base64 text.
+
+    MLflow decodes base64 in data frames; under `inputs` and `instances` it hands over the text's own bytes.
+    """
+    if isinstance(value, str):
+        value = value.partition("base64,")[2] or value
+        value = value.encode("ascii", errors="replace")
+    if not isinstance(value, bytes):
+        raise BadInput(f"picture {place} is neither bytes nor base64 text")
+    try:
+        return base64.b64decode(value, validate=True)  # no picture format begins with base64's letters alone
+    except binascii.Error:
+        return value
+
+
+mlflow.models.set_model(ServedModel())

@@ -1,0 +1,112 @@
+"""The registry: one registered model an experiment, the alias of the version that serves, loading by address."""
+
+import io
+import json
+from hashlib import sha256
+from importlib.metadata import version
+from pathlib import Path
+
+import mlflow
+import pandas as pd
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
+from mlflow.types.schema import AnyType
+
+from pipeline.errors import BadInput
+from pipeline.tracking.runs import local_folder
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+# What answering needs; exact versions, so that a server elsewhere answers the same.
+_NEEDS = ("mlflow", "torch", "torchvision", "timm", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "pillow")
+_NEEDS += ("safetensors",)
+_CLASSES_TAG = "classes_digest"
+
+
+def log_served_model(folder: Path, run: Run, metrics: dict[str, float]) -> str:
+    """Log a served model's folder as a model of the run it came from; gives its address.
+
+    The package's code travels with it, so it loads where the repository is not.
+    """
+    run_id, experiment_id = run.info.run_id, run.info.experiment_id
+    model = mlflow.initialize_logged_model(
+        "served", source_run_id=run_id, experiment_id=experiment_id, model_type="classifier"
+    )
+    mlflow.pyfunc.log_model(
+        name="served",
+        model_id=model.model_id,
+        python_model=str(_PACKAGE / "serving" / "pyfunc.py"),
+        artifacts={"served": str(folder)},
+        code_paths=[str(_PACKAGE)],
+        pip_requirements=[f"{package}=={version(package).partition('+')[0]}" for package in _NEEDS],
+        signature=signature(),
+        input_example=(example(), {"top_k": 2}),
+    )
+    client = MlflowClient()
+    for name, value in metrics.items():
+        client.log_metric(run_id, name, value, model_id=model.model_id)
+    return f"models:/{model.model_id}"
+
+
+def signature() -> ModelSignature:
+    """A column of pictures and `top_k` in; one object a picture out."""
+    return ModelSignature(
+        inputs=Schema([ColSpec("binary", "image")]),
+        outputs=Schema([ColSpec(AnyType())]),
+        params=ParamSchema([ParamSpec("top_k", "long", 5)]),
+    )
+
+
+def example() -> pd.DataFrame:
+    """A grey picture, so that the form of a request can be seen and tried."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.new("RGB", (64, 64), (128, 128, 128)).save(buffer, "JPEG")
+    return pd.DataFrame({"image": [buffer.getvalue()]})
+
+
+def register(model_uri: str, name: str, alias: str, classes: tuple[str, ...]) -> ModelVersion:
+    """Make it the newest version of a registered model and give it the alias.
+
+    Raises BadInput where the versions there know other classes: who asks by the alias must not get other labels.
+    """
+    client = MlflowClient()
+    digest = sha256(json.dumps(classes).encode()).hexdigest()[:12]
+    check_classes(client, name, digest)
+    made = mlflow.register_model(model_uri, name, tags={_CLASSES_TAG: digest})
+    client.set_registered_model_alias(name, alias, made.version)
+    return made
+
+
+def check_classes(client: MlflowClient, name: str, digest: str) -> None:
+    """Raise BadInput where a registered model's versions were made for another list of classes."""
+    try:
+        versions = client.search_model_versions(f"name = '{name}'")
+    except MlflowException:
+        return
+    for one in versions:
+        if one.tags.get(_CLASSES_TAG, digest) != digest:
+            raise BadInput(
+                f"the registered model {name} (version {one.version}) answers with other classes: "
+                f"train under another tracking.experiment, or delete the old versions in the MLflow UI"
+            )
+
+
+def fetch_model(uri: str) -> Path:
+    """The folder of a logged or registered model (`models:/NAME@ALIAS`, `models:/NAME/3`, `runs:/...`)."""
+    try:
+        return Path(mlflow.artifacts.download_artifacts(uri))
+    except (MlflowException, OSError) as error:
+        raise BadInput(f"model={uri}: MLflow has no such model ({str(error).splitlines()[0]})") from None
+
+
+def run_folder(artifact_uri: str, path: str) -> Path:
+    """A folder of a run's artifacts on this machine: in place for a local store, else fetched."""
+    local = local_folder(artifact_uri)
+    if local is not None:
+        return local / path
+    return Path(mlflow.artifacts.download_artifacts(f"{artifact_uri}/{path}"))

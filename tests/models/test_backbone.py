@@ -1,0 +1,63 @@
+import pytest
+import torch
+
+from pipeline.errors import BadInput
+from pipeline.models.backbone import build_backbone, feature_count
+
+# The networks of conf/model and what each gives at 224 pixels before its classifier.
+POOLED = {
+    "torchvision/resnet18": 512,
+    "torchvision/resnet50": 2048,
+    "torchvision/efficientnet_v2_s": 1280,
+    "torchvision/efficientnet_b0": 1280,
+    "torchvision/efficientnet_b3": 1536,
+    "torchvision/alexnet": 9216,
+    "torchvision/vgg19": 25088,
+    "torchvision/densenet121": 1024,
+    "torchvision/mobilenet_v2": 1280,
+    "torchvision/squeezenet1_0": 512,
+    "timm/legacy_xception": 2048,
+    # others, whose classifiers are built in other ways
+    "torchvision/mobilenet_v3_small": 576,
+    "torchvision/convnext_tiny": 768,
+    "torchvision/inception_v3": 2048,
+    "torchvision/vit_b_16": 768,
+    "timm/resnet18": 512,
+}
+
+
+@pytest.mark.parametrize(("name", "features"), POOLED.items())
+def test_features_before_the_classifier(name, features):
+    size = 299 if "inception" in name else 224
+    assert feature_count(name, size) == features
+
+
+@pytest.mark.parametrize(
+    ("name", "features"),
+    [("torchvision/resnet18", 512 * 7 * 7), ("torchvision/mobilenet_v2", 1280 * 49), ("torchvision/densenet121", 1024 * 49),
+     ("timm/legacy_xception", 2048 * 49)],
+)  # fmt: skip
+def test_flatten_reads_the_whole_map(name, features):
+    assert feature_count(name, 224, "map") == features
+
+
+def test_the_map_pooled_is_what_the_network_pools():
+    torch.manual_seed(0)
+    pooled = build_backbone("torchvision/densenet121").eval()
+    whole = build_backbone("torchvision/densenet121", "map").eval()
+    whole.load_state_dict({name: pooled.state_dict()[name] for name in whole.state_dict()})
+    picture = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(whole(picture).view(1, 1024, 2, 2).mean((2, 3)), pooled(picture))
+
+
+def test_too_small_a_picture_says_the_least_that_works():
+    with pytest.raises(BadInput, match=r"data\.image_size=32 does not fit torchvision/alexnet: data\.image_size=63 is"):
+        feature_count("torchvision/alexnet", 32)
+    assert feature_count("torchvision/alexnet", 63) == 9216
+
+
+@pytest.mark.parametrize("name", ["torchvision/resnet81", "timm/resnet81"])
+def test_an_unknown_network_is_named_with_the_nearest(name):
+    with pytest.raises(BadInput, match=r"no such network; did you mean \w*resnet"):
+        build_backbone(name)

@@ -1,0 +1,87 @@
+"""The frame around the commands, tried as a user types: real processes, their exit codes and what they print."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from pipeline.door import quote_path
+
+ROOT = Path(__file__).parent.parent
+
+
+def train(*arguments, cwd):
+    return subprocess.run(
+        [sys.executable, "-m", "pipeline.train", *arguments], cwd=cwd, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [
+        ("trainer.epoch=3", "unknown key trainer.epoch; did you mean trainer.epochs?"),
+        ("+typo=1", "unknown key typo"),
+        ("+optimizer.lrr=1", "unknown key optimizer.lrr; did you mean optimizer.lr?"),
+        ("model=resnet51", "model=resnet51: no such choice; did you mean resnet50?"),
+        ("trainer.epochs=0", "trainer.epochs=0: should be greater than or equal to 1"),
+        ("trainer.epochs=many", "trainer.epochs=many: should be a valid integer"),
+        ("model.name=resnet18", "say which library's network it is"),
+        ("data=folder", "data.root is missing: give it as data.root=..."),
+        ("trainer.epochs=[1", "no viable alternative"),
+    ],
+)
+def test_bad_input_is_one_line_exit_code_2_and_leaves_nothing(argument, said, tmp_path):
+    done = train(argument, cwd=tmp_path)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "Traceback" not in done.stdout + done.stderr
+    assert not (tmp_path / "mlflow.db").exists()
+
+
+def test_a_config_is_composed_and_shown_without_the_slow_imports(tmp_path):
+    code = (
+        "import sys; sys.argv = ['train', '--cfg', 'job']\n"
+        "import runpy\n"
+        "runpy.run_module('pipeline.train', run_name='__main__')\n"
+        "print(sorted({'torch', 'mlflow', 'pandas', 'numpy'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "torchvision/resnet18" in done.stdout
+    assert done.stdout.strip().endswith("[]")
+
+
+def parsed(argument):
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from omegaconf import OmegaConf
+
+    override = OverridesParser.create().parse_override(argument)
+    return OmegaConf.create({"path": override.value()})["path"]
+
+
+PATHS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1).filter(
+    lambda text: text[0] not in "'\"" and text != "null"
+)
+
+
+@given(PATHS)
+@example("~/Imágenes/photos (1), a=b")
+@example("C:\\fotos\\")
+@example("it's {here} [and] ${there}")
+def test_any_path_arrives_as_typed(path):
+    assert parsed(quote_path(f"data.root={path}")) == path
+
+
+def test_only_paths_are_quoted():
+    for argument in ("model=resnet18,resnet50", "trainer.epochs=3", "-m", "data.root='a b'", "data.root=null"):
+        assert quote_path(argument) == argument
+
+
+def test_in_a_sweep_a_comma_separates_unless_the_folder_exists(tmp_path):
+    assert quote_path("data.root=/a,/b", multirun=True) == "data.root=/a,/b"
+    odd = tmp_path / "one, two"
+    odd.mkdir()
+    assert parsed(quote_path(f"data.root={odd}", multirun=True)) == str(odd)
