@@ -1,18 +1,20 @@
 """From a checked config to the things it names: pictures, network, batches. Shared by the doors that run networks."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline import schema
 from pipeline.errors import BadInput
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import nn
 
+    from pipeline import schema
     from pipeline.data.loading import PictureBatches
     from pipeline.data.preprocessing import Preprocessing
     from pipeline.data.table import PictureTable
@@ -28,16 +30,17 @@ _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "is killed by signal
 class Stage:
     """A phase of the regime and how many epochs it lasts."""
 
-    phase: "Phase"
+    phase: Phase
     epochs: int
 
 
-def picture_table(data: schema.Data) -> "PictureTable":
+def picture_table(data: schema.Data) -> PictureTable:
     """The pictures that a config names, each in its split."""
+    from pipeline.data.selection import select_classes
     from pipeline.data.sources import read_source
     from pipeline.data.splits import split_table
 
-    table = read_source(data.source, name=data.name, root=data.root, classes=data.classes)
+    table = select_classes(read_source(data.source, name=data.name, root=data.root), data.classes)
     table = split_table(table, val=data.split.val, test=data.split.test, seed=data.split.seed)
     for split, key in (("train", "data.split"), ("val", "data.split.val")):
         if not len(table.where(split)):
@@ -45,7 +48,7 @@ def picture_table(data: schema.Data) -> "PictureTable":
     return table
 
 
-def preprocessing(config: schema.Train) -> "Preprocessing":
+def preprocessing(config: schema.Train) -> Preprocessing:
     """How pictures become the network's input: of the config's size, normalised as the weights were trained."""
     from pipeline.data.preprocessing import Preprocessing
     from pipeline.models.weights import normalisation
@@ -60,7 +63,7 @@ def preprocessing(config: schema.Train) -> "Preprocessing":
     )
 
 
-def network(config: schema.Train, n_classes: int) -> tuple["Classifier", "Loaded | None"]:
+def network(config: schema.Train, n_classes: int) -> tuple[Classifier, Loaded | None]:
     """The classifier with the weights its regime starts from, and what was loaded."""
     import torch
 
@@ -88,15 +91,17 @@ def stages(config: schema.Train) -> list[Stage]:
 
 
 def batches(
-    config: schema.Train, table: "PictureTable", how: "Preprocessing", split: str, *, training: bool = False
-) -> "PictureBatches":
+    config: schema.Train, table: PictureTable, how: Preprocessing, split: str, *, training: bool = False
+) -> PictureBatches:
     """Batches of a split: shuffled and augmented for training, else in order and as they are."""
     from pipeline.data.augmentation import build_augmentation
     from pipeline.data.loading import PictureBatches
 
     augmentation = None
     if training:
-        augmentation = build_augmentation(config.augmentation.name, how.image_size, **config.augmentation.options)
+        augmentation = build_augmentation(
+            config.augmentation.name, how.image_size, **config.augmentation.options
+        )
     return PictureBatches(
         table,
         table.where(split),
@@ -128,11 +133,13 @@ def memory_in_one_line(batch_size: int) -> Iterator[None]:
         text = str(error)
         if not isinstance(error, MemoryError) and not any(sign in text for sign in _OUT_OF_MEMORY):
             raise
-        remedy = f"try trainer.batch_size={batch_size // 2}" if batch_size > 1 else "try a smaller data.image_size"
+        remedy = (
+            f"try trainer.batch_size={batch_size // 2}" if batch_size > 1 else "try a smaller data.image_size"
+        )
         raise BadInput(f"out of memory with trainer.batch_size={batch_size}: {remedy}") from None
 
 
-def loss(config: schema.Train, table: "PictureTable") -> "nn.Module":
+def loss(config: schema.Train, table: PictureTable) -> nn.Module:
     """The loss, with class weights read off the training pictures."""
     from pipeline.training.losses import build_loss
 

@@ -11,7 +11,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 import hydra
 from hydra.errors import HydraException, MissingConfigException
@@ -20,9 +20,6 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from pipeline.errors import BadInput, Stopped, did_you_mean
-
-if TYPE_CHECKING:
-    from pipeline.schema import Command
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 BAD_INPUT, FAILED = 2, 1
@@ -39,24 +36,22 @@ PATH_KEYS = (
 )
 
 log = logging.getLogger(__name__)
-CommandConfig = TypeVar("CommandConfig", bound="Command")
 
 
-def door(config_name: str, schema: Callable[[], type[CommandConfig]]) -> Callable[..., Callable[[], None]]:
+def door(command_name: str) -> Callable[[Callable[[Any], None]], Callable[[], None]]:
     """Decorate a command's recipe, `recipe(config) -> None`, so that it can be called without arguments.
 
-    `schema` gives the closed pydantic model of the composed config; it is a function so that a shell's
-    tab completion need not import pydantic. Exit codes: 0; 2 for bad input; 1 for anything else that failed.
-    In a sweep a failed job is told of and the others go on.
+    `train` is composed from `conf/train.yaml` and checked by `schema.Train`. Exit codes: 0; 2 for bad input; 1 for
+    anything else that failed. In a sweep a failed job is told of and the others go on.
     """
 
-    def decorate(recipe: Callable[[CommandConfig], None]) -> Callable[[], None]:
+    def decorate(recipe: Callable[[Any], None]) -> Callable[[], None]:
         failures: list[Exception] = []
 
         def job(composed: DictConfig) -> int:
             # Nothing is raised through Hydra: it would add lines of its own, and end a sweep's later batches.
             try:
-                recipe(check(composed, schema()))
+                recipe(check(composed, command_name))
             except Exception as error:
                 tell(error)
                 failures.append(error)
@@ -70,7 +65,7 @@ def door(config_name: str, schema: Callable[[], type[CommandConfig]]) -> Callabl
             sys.argv[1:] = [quote_path(argument, multirun=multirun) for argument in sys.argv[1:]]
             OmegaConf.register_new_resolver("folder_name", _folder_name, replace=True)
             try:
-                hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)()
+                hydra.main(version_base="1.3", config_path=str(CONF), config_name=command_name)(job)()
             except KeyboardInterrupt:
                 sys.exit(128 + signal.SIGINT)
             except Exception as error:
@@ -89,13 +84,16 @@ def _folder_name(path: str | None) -> str:
     return Path(path).expanduser().resolve().name if path else ""
 
 
-def check(composed: DictConfig, schema: type[CommandConfig]) -> CommandConfig:
-    """The composed config as the schema's object, every interpolation resolved.
+def check(composed: DictConfig, command_name: str) -> Any:
+    """The composed config as its schema's object, every interpolation resolved.
 
     Raises BadInput that names the first offending key.
     """
     from pydantic import ValidationError
 
+    from pipeline import schema as schemas
+
+    schema = getattr(schemas, command_name.capitalize())
     values = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
     try:
         return schema.model_validate(values)
@@ -103,7 +101,7 @@ def check(composed: DictConfig, schema: type[CommandConfig]) -> CommandConfig:
         raise BadInput(_first_problem(error, schema)) from None
 
 
-def _first_problem(error: Any, schema: type["Command"]) -> str:
+def _first_problem(error: Any, schema: Any) -> str:
     from pipeline.schema import keys
 
     problem = error.errors()[0]

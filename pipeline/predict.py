@@ -1,21 +1,24 @@
 """Name what is on pictures:   python -m pipeline.predict images=~/new-photos"""
 
+from __future__ import annotations
+
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline import schema
 from pipeline.door import door
 from pipeline.errors import BadInput
 
 if TYPE_CHECKING:
+    from pipeline import schema
     from pipeline.serving.bundle import Bundle
+
 
 log = logging.getLogger("pipeline.predict")
 _SHOWN = 20  # rows in the terminal; the CSV has all
 
 
-@door("predict", lambda: schema.Predict)
+@door("predict")
 def main(config: schema.Predict) -> None:
     """Ask the champion about a picture or a folder; a table in the terminal and a CSV."""
     pictures = find_pictures(config.images)
@@ -40,11 +43,12 @@ def find_pictures(images: str) -> list[Path]:
     return found
 
 
-def load(config: schema.Predict) -> "Bundle":
+def load(config: schema.Predict) -> Bundle:
     """The model asked for, else the champion of the experiment."""
     from mlflow import MlflowClient
 
     from pipeline.serving.bundle import read_bundle
+    from pipeline.tracking.names import safe_name
     from pipeline.tracking.registry import fetch_model
     from pipeline.tracking.selection import find_experiment
     from pipeline.tracking.store import Store
@@ -53,12 +57,12 @@ def load(config: schema.Predict) -> "Bundle":
     uri = config.model
     if uri is None:
         name = find_experiment(MlflowClient(), config.tracking.experiment).name
-        uri = f"models:/{schema.safe_name(name)}@champion"
+        uri = f"models:/{safe_name(name)}@champion"
     log.info("model %s", uri)
     return read_bundle(fetch_model(uri) / "artifacts" / "served")
 
 
-def ask(bundle: "Bundle", picture: Path, config: schema.Predict) -> list[dict[str, Any]]:
+def ask(bundle: Bundle, picture: Path, config: schema.Predict) -> list[dict[str, Any]]:
     """The answer to one picture as a flat row; none where it cannot be read and on_unreadable=skip."""
     from pipeline.serving.answers import answer
 

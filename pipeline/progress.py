@@ -1,7 +1,7 @@
 """What long work shows: a progress bar with pictures a second and time left; nothing where no terminal watches."""
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from typing import Any
 
 
@@ -13,7 +13,7 @@ def watch(batches: Iterable[Any], what: str) -> Iterable[Any]:
 def _bar(batches: Iterable[Any], what: str) -> Iterator[Any]:
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    total = len(batches) if hasattr(batches, "__len__") else None
+    total = len(batches) if isinstance(batches, Sized) else None
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

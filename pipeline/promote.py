@@ -1,11 +1,12 @@
 """Make the best run the one that is served:   python -m pipeline.promote sweep=latest"""
 
+from __future__ import annotations
+
 import logging
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline import schema
 from pipeline.door import door
 from pipeline.errors import BadInput
 
@@ -13,22 +14,24 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
+    from pipeline import schema
 log = logging.getLogger("pipeline.promote")
 
 
-@door("promote", lambda: schema.Promote)
+@door("promote")
 def main(config: schema.Promote) -> None:
     """Choose by val, assemble the served model, register it, point the alias at it."""
     from mlflow import MlflowClient
 
     from pipeline.serving.bundle import write_bundle
+    from pipeline.tracking.names import safe_name
     from pipeline.tracking.registry import log_served_model, register, run_folder
     from pipeline.tracking.store import Store
 
     Store().open()
     client = MlflowClient()
     run = choose(client, config)
-    name = schema.safe_name(client.get_experiment(run.info.experiment_id).name)
+    name = safe_name(client.get_experiment(run.info.experiment_id).name)
     checkpoints = run_folder(run.info.artifact_uri, "checkpoints")
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "served"  # the name under which the model finds it
@@ -41,10 +44,12 @@ def main(config: schema.Promote) -> None:
         config.metric, run.data.metrics[config.metric],
     )  # fmt: skip
     log.info("next: mlflow models serve -m models:/%s@%s --env-manager local -p 5001", name, config.alias)
-    log.info("or:   python -m pipeline.predict images=PICTURE_OR_FOLDER model=models:/%s@%s", name, config.alias)
+    log.info(
+        "or:   python -m pipeline.predict images=PICTURE_OR_FOLDER model=models:/%s@%s", name, config.alias
+    )
 
 
-def choose(client: "MlflowClient", config: schema.Promote) -> "Run":
+def choose(client: MlflowClient, config: schema.Promote) -> Run:
     """The run asked for, else the best by the val metric of the experiment or sweep."""
     from pipeline.tracking.selection import by_metric, find_experiment, find_run, trained_runs
 
@@ -57,8 +62,12 @@ def choose(client: "MlflowClient", config: schema.Promote) -> "Run":
     runs = trained_runs(client, experiment, config.sweep)
     scored = [run for run in by_metric(runs, config.metric) if config.metric in run.data.metrics]
     if not scored:
-        where = f"sweep {config.sweep} of {experiment.name}" if config.sweep else f"experiment {experiment.name}"
-        raise BadInput(f"{where} has no finished run with {config.metric}: train first, or choose another metric")
+        where = (
+            f"sweep {config.sweep} of {experiment.name}" if config.sweep else f"experiment {experiment.name}"
+        )
+        raise BadInput(
+            f"{where} has no finished run with {config.metric}: train first, or choose another metric"
+        )
     return scored[0]
 
 

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from pipeline.tracking.names import safe_name
+
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -163,6 +165,7 @@ class Train(Command):
     """`python -m pipeline.train`."""
 
     seed: Annotated[int, Field(ge=0)]
+    resume: str | None
     data: Data
     model: Model
     head: Head
@@ -204,15 +207,6 @@ class Predict(Command):
 
 
 COMMANDS: tuple[type[Command], ...] = (Train, Promote, Predict)
-
-
-def safe_name(name: str) -> str:
-    """A text that MLflow takes as an experiment's and a registered model's name.
-
-    Letters of any script stay; `/`, `:` and the like become `-`. Never empty.
-    """
-    kept = "".join(letter if letter.isalnum() or letter in "_-. " else "-" for letter in name)
-    return kept.strip(" .-") or "pictures"
 
 
 def keys(schema: type[BaseModel], prefix: str = "") -> list[str]:

@@ -1,4 +1,4 @@
-"""Hydra's side of a sweep: the parent run is opened before the first job and closed after the last, whatever happens."""
+"""Hydra's side of a sweep: its parent run is opened before the first job and closed after the last, come what may."""
 
 import atexit
 import sys
@@ -59,10 +59,8 @@ def _experiment(task: DictConfig, overrides: list[str]) -> str:
 
     Where that hangs on a swept key (a data.root of each job's own), the jobs are checked one by one instead.
     """
-    from pipeline import schema
-
     try:
-        return check(task, schema.Train).tracking.experiment
+        return str(check(task, "train").tracking.experiment)
     except MissingMandatoryValue as error:
         if any(override.partition("=")[0] in str(error) for override in overrides):
             return "sweep"
@@ -101,7 +99,9 @@ def show(outcome: Any) -> None:
 
 def swept_values(jobs: list[Any]) -> list[dict[str, str]]:
     """What sets each job apart: its overrides without those that all have alike."""
-    given = [dict(one.partition("=")[::2] for one in job.data.tags.get("overrides", "").split()) for job in jobs]
+    given = [
+        dict(one.partition("=")[::2] for one in job.data.tags.get("overrides", "").split()) for job in jobs
+    ]
     alike = set.intersection(*(set(one.items()) for one in given)) if len(given) > 1 else set()
     return [{key: value for key, value in one.items() if (key, value) not in alike} for one in given]
 

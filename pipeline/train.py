@@ -1,5 +1,7 @@
 """Train a network on labelled pictures:   python -m pipeline.train data=folder data.root=~/photos model=resnet50"""
 
+from __future__ import annotations
+
 import logging
 import os
 from collections.abc import Callable, Iterator
@@ -8,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline import assembly, schema
+from pipeline import assembly
 from pipeline.door import door
 from pipeline.errors import BadInput
 from pipeline.progress import watch
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
     from torch import nn
 
+    from pipeline import schema
     from pipeline.data.table import PictureTable
     from pipeline.models.classifier import Classifier
     from pipeline.models.regimes import Phase
@@ -31,19 +34,22 @@ log = logging.getLogger("pipeline.train")
 class Prepared:
     """All that a run needs, checked before it begins; `features` fills up where a backbone is frozen."""
 
-    table: "PictureTable"
-    network: "Classifier"
-    fabric: "Fabric"
+    table: PictureTable
+    network: Classifier
+    fabric: Fabric
     resolved: dict[str, Any]
-    features: dict[str, "Features"] = field(default_factory=dict)
+    features: dict[str, Features] = field(default_factory=dict)
 
 
-@door("train", lambda: schema.Train)
+@door("train")
 def main(config: schema.Train) -> None:
     """Prepare, train, score once with the best weights; all of it in MLflow."""
     from pipeline.tracking.store import Store
 
     store = Store()  # first, as a new one is made beside the imports that follow
+    if config.resume:
+        store.open()
+        config = stored_config(config.resume)
     try:
         prepared = prepare(config)
     except BadInput as error:
@@ -52,6 +58,25 @@ def main(config: schema.Train) -> None:
     store.open()
     with assembly.memory_in_one_line(config.trainer.batch_size):
         experiment(config, prepared)
+
+
+def stored_config(run_id: str) -> schema.Train:
+    """The config of a run that broke off, to go on with it. BadInput where it cannot."""
+    import yaml
+    from mlflow import MlflowClient
+
+    from pipeline import schema
+    from pipeline.tracking.registry import run_folder
+    from pipeline.tracking.selection import find_run
+    from pipeline.training.checkpoints import LAST
+
+    run = find_run(MlflowClient(), run_id)
+    if not (run_folder(run.info.artifact_uri, "checkpoints") / LAST).is_file():
+        raise BadInput(
+            f"resume={run_id}: there is nothing to go on from ({run.info.status.lower()}); train it anew"
+        )
+    plain = yaml.safe_load((run_folder(run.info.artifact_uri, "") / "config.yaml").read_text())
+    return schema.Train.model_validate({**plain, "resume": run_id})
 
 
 def prepare(config: schema.Train) -> Prepared:
@@ -67,6 +92,8 @@ def prepare(config: schema.Train) -> Prepared:
     network, loaded = assembly.network(config, len(table.classes))
     if loaded:
         log.info("%s", loaded)
+    assembly.loss(config, table)
+    assembly.batches(config, table, network.spec.preprocessing, "train", training=True)
     return Prepared(table, network, fabric, resolved(fabric))
 
 
@@ -77,33 +104,38 @@ def experiment(config: schema.Train, prepared: Prepared) -> None:
     from pipeline.training.checkpoints import drop_last
     from pipeline.training.loop import Progress
 
-    params = flatten(config.model_dump(mode="json"))
-    tags = run_tags(config, prepared)
-    with tracked_run(config.tracking.experiment, name=run_name(config), tags=tags, params=params) as run:
+    params, tags = flatten(config.model_dump(mode="json", exclude={"resume"})), run_tags(config, prepared)
+    with tracked_run(
+        config.tracking.experiment, name=run_name(config), tags=tags, params=params, resume=config.resume
+    ) as run:
         log_inputs(config, prepared, run)
         announce(config, prepared, run)
-        checkpoints, progress, history = run.folder / "checkpoints", Progress(), []
+        checkpoints, progress = run.folder / "checkpoints", Progress()
         for epoch in train(config, prepared, checkpoints, progress):
             run.log_metrics(epoch.metrics(), step=epoch.epoch)
-            history.append({"epoch": epoch.epoch, **epoch.metrics()})
             log.info("%s", describe(epoch))
-        conclude(config, prepared, run, progress, history)
+        conclude(config, prepared, run, progress)
         drop_last(checkpoints)
     note_best()
 
 
-def train(
-    config: schema.Train, prepared: Prepared, folder: Path, progress: "Progress"
-) -> Iterator["Epoch"]:
+def train(config: schema.Train, prepared: Prepared, folder: Path, progress: Progress) -> Iterator[Epoch]:
     """The regime's stages one after the other. After each epoch the best weights so far are in `folder`."""
     from pipeline.models.regimes import enter, parameter_groups, set_training
-    from pipeline.training.checkpoints import NetworkFacts, save_best
+    from pipeline.training.checkpoints import NetworkFacts, Saver, save_best
     from pipeline.training.loop import fit
     from pipeline.training.optimization import Schedule, build_optimizer
 
-    network, fabric, trainer = prepared.network, prepared.fabric, config.trainer
+    network, fabric, trainer, table = prepared.network, prepared.fabric, config.trainer, prepared.table
+    saver = Saver(folder, network, progress)
+    if config.resume:
+        saver.restore()
+    loss = fabric.to_device(assembly.loss(config, table))
     last_epoch = 0
     for stage in assembly.stages(config):
+        last_epoch += stage.epochs
+        if progress.epoch >= last_epoch:
+            continue
         enter(network, stage.phase)
         learner, batches = learning(config, prepared, stage.phase)
         options = config.optimizer.model_dump(exclude={"name", "lr", "weight_decay"})
@@ -113,23 +145,25 @@ def train(
         steps = -(-min(len(train_batches), trainer.limit_batches or len(train_batches)) // trainer.accumulate)
         shape = config.scheduler.model_dump(exclude_none=True)
         schedule = Schedule(optimizer, epochs=stage.epochs, steps_per_epoch=steps, **shape)
-        last_epoch += stage.epochs
+        saver.follow(optimizer, schedule)
         for epoch in fit(
-            module, train_batches, val_batches, fabric=fabric, optimizer=optimizer, schedule=schedule,
-            loss=fabric.to_device(assembly.loss(config, prepared.table)), epochs=last_epoch, progress=progress,
-            train_mode=partial(set_training, network, stage.phase), accumulate=trainer.accumulate,
-            clip_norm=trainer.clip_norm, patience=trainer.patience, limit_batches=trainer.limit_batches, watch=watch,
+            module, train_batches, val_batches, fabric=fabric, optimizer=optimizer, schedule=schedule, loss=loss,
+            epochs=last_epoch, progress=progress, train_mode=partial(set_training, network, stage.phase),
+            accumulate=trainer.accumulate, clip_norm=trainer.clip_norm, patience=trainer.patience,
+            limit_batches=trainer.limit_batches, watch=watch,
         ):  # fmt: skip
             if epoch.improved:
                 facts = NetworkFacts(
-                    network.spec, tuple(prepared.table.classes), prepared.table.taxonomy,
-                    epoch.epoch, epoch.val_accuracy,
-                )  # fmt: skip
+                    network.spec, tuple(table.classes), table.taxonomy, epoch.epoch, epoch.val_accuracy
+                )
                 save_best(folder, network, facts)
+            saver.save_if_due()
             yield epoch
 
 
-def learning(config: schema.Train, prepared: Prepared, phase: "Phase") -> tuple["nn.Module", Callable[..., "Batches"]]:
+def learning(
+    config: schema.Train, prepared: Prepared, phase: Phase
+) -> tuple[nn.Module, Callable[..., Batches]]:
     """What learns in a phase, and what gives its batches: the network and pictures, or the head and features.
 
     A frozen backbone gives the same features in every epoch, so it is run once over each split.
@@ -143,22 +177,22 @@ def learning(config: schema.Train, prepared: Prepared, phase: "Phase") -> tuple[
 
         if config.trainer.channels_last:
             network.to(memory_format=torch.channels_last)
-        learner = torch.compile(network) if config.trainer.compile else network
+        learner: Any = torch.compile(network) if config.trainer.compile else network
         return learner, partial(assembly.batches, config, table, how)
 
-    def batches(split: str, *, training: bool = False) -> "Batches":
+    def batches(split: str, *, training: bool = False) -> Batches:
         if split not in prepared.features:
             pictures = assembly.batches(config, table, how, split)
-            prepared.features[split] = compute_features(network, pictures, fabric=prepared.fabric, watch=watch)
+            prepared.features[split] = compute_features(
+                network, pictures, fabric=prepared.fabric, watch=watch
+            )
         size = config.trainer.batch_size
         return FeatureBatches(prepared.features[split], batch_size=size, shuffle=training, seed=config.seed)
 
     return network.head, batches
 
 
-def conclude(
-    config: schema.Train, prepared: Prepared, run: "TrackedRun", progress: "Progress", history: list[dict[str, float]]
-) -> None:
+def conclude(config: schema.Train, prepared: Prepared, run: TrackedRun, progress: Progress) -> None:
     """Score val and test once with the best epoch's weights; write what there is to look at."""
     from pipeline.evaluation.report import write_report
     from pipeline.training.checkpoints import load_best
@@ -166,7 +200,7 @@ def conclude(
     best, _ = load_best(run.folder / "checkpoints")
     prepared.network.load_state_dict(best.state_dict())
     predictions = {split: predicted(config, prepared, split) for split in ("val", "test")}
-    metrics = write_report(run.folder, predictions, history)
+    metrics = write_report(run.folder, predictions, progress.history, prepared.table.taxonomy)
     named = {f"best/val_{name}": value for name, value in metrics["val"].items()}
     named |= {f"test/{name}": value for name, value in metrics["test"].items()}
     run.log_metrics({**named, "best/epoch": progress.best_epoch})
@@ -195,7 +229,7 @@ def predicted(config: schema.Train, prepared: Prepared, split: str) -> Any:
     return builder.finish()
 
 
-def log_inputs(config: schema.Train, prepared: Prepared, run: "TrackedRun") -> None:
+def log_inputs(config: schema.Train, prepared: Prepared, run: TrackedRun) -> None:
     """What went in: the composed config as a file, the pictures as MLflow's dataset."""
     import yaml
 
@@ -212,7 +246,7 @@ def run_tags(config: schema.Train, prepared: Prepared) -> dict[str, Any]:
     from pipeline.tracking.runs import config_digest, git_sha, machine
 
     return {
-        "stage": "train",
+        "stage": train,
         **subject_tags(config),
         "git_sha": git_sha(),
         "config_digest": config_digest(config.model_dump(mode="json"), prepared.resolved),
@@ -252,11 +286,11 @@ def tell_the_sweep(config: schema.Train, store: Any, error: BadInput) -> None:
 
     if PARENT_VARIABLE in os.environ:
         store.open()
-        tags = {"stage": "train", **subject_tags(config)}
+        tags = {"stage": train, **subject_tags(config)}
         record_failure(config.tracking.experiment, name=run_name(config), tags=tags, error=str(error))
 
 
-def announce(config: schema.Train, prepared: Prepared, run: "TrackedRun") -> None:
+def announce(config: schema.Train, prepared: Prepared, run: TrackedRun) -> None:
     """What is about to happen, in two lines."""
     millions = sum(parameter.numel() for parameter in prepared.network.parameters()) / 1e6
     counts = ", ".join(f"{len(prepared.table.where(split)):,} {split}" for split in ("train", "val", "test"))
@@ -271,7 +305,7 @@ def announce(config: schema.Train, prepared: Prepared, run: "TrackedRun") -> Non
     )  # fmt: skip
 
 
-def describe(epoch: "Epoch") -> str:
+def describe(epoch: Epoch) -> str:
     """An epoch in one line."""
     return (
         f"epoch {epoch.epoch:3d}  train loss {epoch.train_loss:.4f} accuracy {100 * epoch.train_accuracy:6.2f} %  "

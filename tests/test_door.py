@@ -15,7 +15,11 @@ ROOT = Path(__file__).parent.parent
 
 def train(*arguments, cwd):
     return subprocess.run(
-        [sys.executable, "-m", "pipeline.train", *arguments], cwd=cwd, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "pipeline.train", *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
@@ -49,7 +53,9 @@ def test_a_config_is_composed_and_shown_without_the_slow_imports(tmp_path):
         "runpy.run_module('pipeline.train', run_name='__main__')\n"
         "print(sorted({'torch', 'mlflow', 'pandas', 'numpy'} & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
     assert "torchvision/resnet18" in done.stdout
     assert done.stdout.strip().endswith("[]")
 
@@ -76,7 +82,13 @@ def test_any_path_arrives_as_typed(path):
 
 
 def test_only_paths_are_quoted():
-    for argument in ("model=resnet18,resnet50", "trainer.epochs=3", "-m", "data.root='a b'", "data.root=null"):
+    for argument in (
+        "model=resnet18,resnet50",
+        "trainer.epochs=3",
+        "-m",
+        "data.root='a b'",
+        "data.root=null",
+    ):
         assert quote_path(argument) == argument
 
 

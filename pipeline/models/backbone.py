@@ -3,7 +3,7 @@
 Layers keep the names that they have in the published weights, so those load as they are.
 """
 
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import nn
@@ -34,8 +34,10 @@ def build_backbone(name: str, features: Features = "pooled") -> nn.Module:
 def _timm_backbone(name: str, features: Features) -> nn.Module:
     import timm
 
-    if not timm.is_model(name.split(".")[0]):
-        raise BadInput(f"model.name=timm/{name}: timm has no such network{did_you_mean(name, timm.list_models())}")
+    if not timm.is_model(name.partition(".")[0]):
+        raise BadInput(
+            f"model.name=timm/{name}: timm has no such network{did_you_mean(name, timm.list_models())}"
+        )
     if features == "pooled":
         return timm.create_model(name, num_classes=0)
     return nn.Sequential(timm.create_model(name, num_classes=0, global_pool=""), nn.Flatten())
@@ -56,7 +58,9 @@ def _torchvision_backbone(name: str, features: Features) -> nn.Module:
         if hasattr(network, attribute):
             setattr(network, attribute, _up_to_features(getattr(network, attribute)))
             return network
-    raise BadInput(f"model.name=torchvision/{name}: where its classifier begins is not known; try timm/{name}")
+    raise BadInput(
+        f"model.name=torchvision/{name}: where its classifier begins is not known; try timm/{name}"
+    )
 
 
 def _up_to_features(classifier: nn.Module) -> nn.Module:
@@ -75,7 +79,7 @@ def _without_pooling(name: str, network: nn.Module) -> nn.Module:
     if hasattr(network, "features"):
         # densenet's last activation stands in its forward(), not among its layers
         last = [nn.ReLU()] if name.startswith("densenet") else []
-        return _Map(network.features, *last)
+        return _Map(cast("nn.Module", network.features), *last)
     if hasattr(network, "avgpool") and hasattr(network, "fc"):
         network.avgpool, network.fc = nn.Identity(), nn.Identity()
         return network

@@ -56,10 +56,10 @@ def normalisation(name: str, weights: str) -> Normalisation:
         if facts is None:
             return Normalisation()
         bicubic = facts.interpolation == "bicubic"
-        return Normalisation(facts.mean, facts.std, "bicubic" if bicubic else "bilinear")
+        return Normalisation(_three(facts.mean), _three(facts.std), "bicubic" if bicubic else "bilinear")
     known = _torchvision_weights(network)
     preset = known[weights if weights in known.__members__ else "DEFAULT"].transforms() if known else None
-    if not hasattr(preset, "mean"):
+    if preset is None or not hasattr(preset, "mean"):
         return Normalisation()
     return Normalisation(
         _three(preset.mean), _three(preset.std), cast("Interpolation", preset.interpolation.value)
@@ -107,10 +107,12 @@ def _torchvision_state(network: str, weights: str) -> State:
 def _timm_state(network: str, weights: str) -> State:
     import timm
 
-    name = network if weights == "DEFAULT" else f"{network.split('.')[0]}.{weights}"
+    name = network if weights == "DEFAULT" else f"{network.split('.', maxsplit=1)[0]}.{weights}"
     facts = timm.get_pretrained_cfg(name) if timm.is_model_pretrained(name) else None
     if facts is None:
-        tags = [full.partition(".")[2] for full in timm.list_pretrained(f"{network.split('.')[0]}.*")]
+        tags = [
+            full.partition(".")[2] for full in timm.list_pretrained(f"{network.split('.', maxsplit=1)[0]}.*")
+        ]
         raise BadInput(
             f"model.weights={weights}: timm has no such weights for {network}{did_you_mean(weights, tags)}"
         )
@@ -152,7 +154,9 @@ def read_state(path: Path) -> State:
         try:
             return load_safetensors(path)
         except (SafetensorError, ValueError) as error:
-            raise BadInput(f"model.weights_file={path}: not a whole safetensors file ({_brief(error)})") from None
+            raise BadInput(
+                f"model.weights_file={path}: not a whole safetensors file ({_brief(error)})"
+            ) from None
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError, OSError) as error:

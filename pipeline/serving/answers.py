@@ -26,7 +26,9 @@ def answer(bundle: Bundle, pictures: Sequence[Path | bytes], top_k: int = 5) -> 
     for start in range(0, len(pictures), _BATCH):
         probabilities = _probabilities(bundle, pictures[start : start + _BATCH], start)
         values, codes = probabilities.topk(min(top_k, len(bundle.classes)), dim=1)
-        answers += [_one(bundle, row, code) for row, code in zip(values.tolist(), codes.tolist(), strict=True)]
+        answers += [
+            _one(bundle, row, code) for row, code in zip(values.tolist(), codes.tolist(), strict=True)
+        ]
     return answers
 
 
@@ -45,7 +47,9 @@ def _read(how: Any, picture: Path | bytes, place: int) -> torch.Tensor:
     try:
         return how.read(picture)
     except UnreadablePicture as error:
-        raise BadInput(str(error) if isinstance(picture, Path) else f"picture {place}: {error.reason}") from None
+        raise BadInput(
+            str(error) if isinstance(picture, Path) else f"picture {place}: {error.reason}"
+        ) from None
 
 
 def _one(bundle: Bundle, probabilities: list[float], codes: list[int]) -> dict[str, Any]:

@@ -34,7 +34,9 @@ class Bundle:
     taxonomy: pd.DataFrame | None
 
 
-def write_bundle(folder: Path, checkpoints: Sequence[Path], weights: Sequence[float] | None = None) -> NetworkFacts:
+def write_bundle(
+    folder: Path, checkpoints: Sequence[Path], weights: Sequence[float] | None = None
+) -> NetworkFacts:
     """Assemble a served model from runs' `checkpoints/` folders; gives the first member's facts.
 
     `weights` are the members' shares in the mean of probabilities, equal when left out.

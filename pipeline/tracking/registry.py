@@ -21,8 +21,19 @@ from pipeline.tracking.runs import local_folder
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 # What answering needs; exact versions, so that a server elsewhere answers the same.
-_NEEDS = ("mlflow", "torch", "torchvision", "timm", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "pillow")
-_NEEDS += ("safetensors",)
+_NEEDS = (
+    "mlflow",
+    "torch",
+    "torchvision",
+    "timm",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "scikit-learn",
+    "scipy",
+    "pillow",
+    "safetensors",
+)
 _CLASSES_TAG = "classes_digest"
 
 

@@ -54,7 +54,9 @@ class TrackedRun:
                 self._waiting.pop(0)
         except Exception as error:
             if not self._told:
-                log.warning("warning: MLflow takes no metrics now (%s); they are kept and tried again", _brief(error))
+                log.warning(
+                    "warning: MLflow takes no metrics now (%s); they are kept and tried again", _brief(error)
+                )
             self._told = True
 
     def set_tags(self, tags: Mapping[str, Any]) -> None:
@@ -78,13 +80,18 @@ class TrackedRun:
 
 @contextmanager
 def tracked_run(
-    experiment: str, *, name: str | None, tags: Mapping[str, Any], params: Mapping[str, Any]
+    experiment: str,
+    *,
+    name: str | None,
+    tags: Mapping[str, Any],
+    params: Mapping[str, Any],
+    resume: str | None = None,
 ) -> Iterator[TrackedRun]:
     """A run in an experiment, a child of the sweep's parent where there is one; FAILED when an error leaves it.
 
-    Under `mlflow run`, which makes the run itself, that one is used.
+    Under `mlflow run`, which makes the run itself, that one is used; `resume` is the id of one that goes on.
     """
-    given = os.environ.pop("MLFLOW_RUN_ID", None)
+    given = resume or os.environ.pop("MLFLOW_RUN_ID", None)
     with mlflow.start_run(given) if given else _start(experiment, name) as active:
         run = TrackedRun(active)
         mlflow.set_tags({key: str(value) for key, value in tags.items()})
@@ -122,7 +129,9 @@ def log_dataset(table: PictureTable) -> None:
         warnings.simplefilter("ignore")
         source = resolve_dataset_source(str(table.root) if table.root else table.name)
     counts = {split: len(table.where(split)) for split in SPLITS}
-    dataset = mlflow.data.meta_dataset.MetaDataset(source, name=table.name, digest=data_digest(table))
+    dataset = mlflow.data.meta_dataset.MetaDataset(  # type: ignore[abstract]
+        source, name=table.name, digest=data_digest(table)
+    )
     for context in ("training", "evaluation"):
         mlflow.log_input(dataset, context=context, tags={k: str(v) for k, v in counts.items()})
 
@@ -152,7 +161,9 @@ def config_digest(config: Mapping[str, Any], resolved: Mapping[str, Any]) -> str
     Where the story is kept and how many processes read pictures changes none; precision, threads and devices do.
     """
     kept = {key: value for key, value in config.items() if key != "tracking"}
-    kept["trainer"] = {key: value for key, value in kept["trainer"].items() if key != "num_workers"} | dict(resolved)
+    kept["trainer"] = {key: value for key, value in kept["trainer"].items() if key != "num_workers"} | dict(
+        resolved
+    )
     return sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
 
@@ -160,7 +171,9 @@ def git_sha() -> str:
     """The commit of this program's code, with `-dirty` where it was changed since; `unknown` outside git."""
     here = Path(__file__).parent
     try:
-        sha = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True)
+        sha = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True
+        )
         changed = subprocess.run(
             ["git", "status", "--porcelain", "--untracked-files=no", "--", "../..", ":!../../mlruns"],
             cwd=here, capture_output=True, text=True, check=True,

@@ -72,7 +72,9 @@ def by_metric(runs: list[Run], metric: str = CHOOSE_BY) -> list[Run]:
     )
 
 
-def _search(client: MlflowClient, experiments: list[str], filter_string: str, limit: int | None = None) -> list[Run]:
+def _search(
+    client: MlflowClient, experiments: list[str], filter_string: str, limit: int | None = None
+) -> list[Run]:
     found: list[Run] = []
     if not experiments:
         return found

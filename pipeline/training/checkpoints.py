@@ -1,18 +1,22 @@
-"""The best network of a run on disk (safetensors and a JSON beside it), and the state an unfinished run goes on from."""
+"""The best network of a run on disk (safetensors, a JSON beside it), and what an unfinished run goes on from."""
 
 import json
 import os
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pandas as pd
 import torch
+from torch.optim import Optimizer
 
 from pipeline.errors import BadInput
 from pipeline.models.classifier import Classifier, NetworkSpec
+from pipeline.training.loop import Progress
+from pipeline.training.optimization import Schedule
 
 FORMAT_VERSION = 1
 BEST_WEIGHTS, BEST_FACTS, LAST = "best.safetensors", "best.json", "last.pt"
@@ -95,19 +99,51 @@ def load_network(spec: NetworkSpec, weights: Path) -> Classifier:
     try:
         network.load_state_dict(load_file(weights))
     except (OSError, SafetensorError, RuntimeError) as error:
-        raise BadInput(f"{weights} does not hold the weights of {spec.name}: {str(error).splitlines()[0]}") from None
+        raise BadInput(
+            f"{weights} does not hold the weights of {spec.name}: {str(error).splitlines()[0]}"
+        ) from None
     return network.eval()
 
 
-def save_last(folder: Path, state: dict[str, Any]) -> None:
-    """Write all that an unfinished run needs to go on: states of network, optimizer, schedule, random numbers."""
-    folder.mkdir(parents=True, exist_ok=True)
-    _replace(folder / LAST, lambda path: torch.save(state, path))
+class Saver:
+    """Keeps on disk all that an unfinished run needs to go on: at most once a minute, as it can be large."""
 
+    def __init__(self, folder: Path, network: Classifier, progress: Progress, every: float = 60.0) -> None:
+        self._file, self._network, self._progress, self._every = folder / LAST, network, progress, every
+        self._saved_at = monotonic()
+        self._stored: dict[str, Any] | None = None
 
-def load_last(folder: Path) -> dict[str, Any]:
-    """What `save_last` wrote. Only tensors and plain values are read; nothing in the file is run."""
-    return torch.load(folder / LAST, map_location="cpu", weights_only=True)
+    def restore(self) -> None:
+        """Bring network and progress back to where they were saved; the optimizer follows in `follow`."""
+        # Only tensors and plain values are read; nothing in the file is run.
+        self._stored = torch.load(self._file, map_location="cpu", weights_only=True)
+        self._network.load_state_dict(self._stored["network"])
+        for name, value in self._stored["progress"].items():
+            setattr(self._progress, name, value)
+
+    def follow(self, optimizer: Optimizer, schedule: Schedule) -> None:
+        """From now on save these too; brought back as well, if they come from `restore`."""
+        self._optimizer, self._schedule = optimizer, schedule
+        if self._stored is not None:
+            optimizer.load_state_dict(self._stored["optimizer"])
+            schedule.load_state_dict(self._stored["schedule"])
+            torch.set_rng_state(self._stored["random"])
+            self._stored = None
+
+    def save_if_due(self) -> None:
+        """After an epoch."""
+        if monotonic() - self._saved_at < self._every:
+            return
+        state = {
+            "network": self._network.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "schedule": self._schedule.state_dict(),
+            "progress": asdict(self._progress),
+            "random": torch.get_rng_state(),
+        }
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        _replace(self._file, lambda path: torch.save(state, path))
+        self._saved_at = monotonic()
 
 
 def drop_last(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """Features of a frozen backbone, computed once, and batches of them for the head."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -45,7 +46,9 @@ def compute_features(
         done += len(found)
     if values is None:
         values = np.empty((0, 0), np.float16)
-    return Features(values[:done], labels[:done], rows[:done])  # pictures that could not be read are not there
+    return Features(
+        values[:done], labels[:done], rows[:done]
+    )  # pictures that could not be read are not there
 
 
 class _Backbone(nn.Module):
@@ -66,7 +69,7 @@ class FeatureBatches:
         self._epoch = 0
 
     def __len__(self) -> int:
-        return -(-self.n_pictures // self._size)
+        return math.ceil(self.n_pictures / self._size)
 
     def set_epoch(self, epoch: int) -> None:
         """The order of this epoch's pictures."""

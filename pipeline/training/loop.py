@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.wrappers import _FabricModule
 from torch import nn
 from torch.optim import Optimizer
 
@@ -69,6 +70,7 @@ class Progress:
     best_epoch: int = 0
     best_val_accuracy: float = -math.inf
     best_val_loss: float = math.inf
+    history: list[dict[str, float]] = field(default_factory=list)
 
     def note(self, epoch: int, val_accuracy: float, val_loss: float) -> bool:
         """Take in an epoch's val figures; True where they are the best so far."""
@@ -101,7 +103,7 @@ class _Tally:
 
 
 def fit(
-    module: nn.Module,
+    module: _FabricModule,
     train: Batches,
     val: Batches,
     *,
@@ -125,7 +127,8 @@ def fit(
     progress bar. Stops early after `patience` epochs without improvement. Raises Stopped when the loss is no number.
     """
     progress = progress or Progress()
-    for epoch in range(progress.epoch + 1, epochs + 1):
+    first = progress.epoch + 1
+    for epoch in range(first, epochs + 1):
         began = perf_counter()
         train.set_epoch(epoch)
         (train_mode or module.train)()
@@ -143,15 +146,17 @@ def fit(
         schedule.end_epoch(val_loss)
         improved = progress.note(epoch, val_accuracy, val_loss)
         seconds = perf_counter() - began
-        yield Epoch(
+        record = Epoch(
             epoch, train_loss, train_accuracy, val_loss, val_accuracy, val_top5, lr, rate, seconds, improved
         )
-        if patience and epoch - progress.best_epoch >= patience:
+        progress.history.append({"epoch": epoch, **record.metrics()})
+        yield record
+        if patience and epoch - max(progress.best_epoch, first - 1) >= patience:
             return
 
 
 def _train_epoch(
-    module: nn.Module,
+    module: _FabricModule,
     batches: Iterable[Batch],
     n_batches: int,
     *,
@@ -211,7 +216,7 @@ def predict(
 
 def to_device(batch: Batch, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
     """A batch's inputs (pictures channels-last, which convolutions read faster) and labels on the device."""
-    inputs = batch.inputs
+    inputs = batch.pictures
     if inputs.ndim == 4:
         inputs = inputs.to(device, memory_format=torch.channels_last, non_blocking=True)
     return inputs.to(device, non_blocking=True), batch.labels.to(device, non_blocking=True)

@@ -60,7 +60,9 @@ class Schedule:
                 shape = lr_scheduler.LambdaLR(optimizer, lambda _step: 1.0)
         self._by_step = _after_warmup(optimizer, shape, warmup)
         if name == "plateau":
-            self._by_loss = lr_scheduler.ReduceLROnPlateau(optimizer, factor=gamma or 0.1, patience=patience or 0)
+            self._by_loss = lr_scheduler.ReduceLROnPlateau(
+                optimizer, factor=gamma or 0.1, patience=patience or 0
+            )
 
     def step(self) -> None:
         """After each step of the optimizer."""

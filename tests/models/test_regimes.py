@@ -46,8 +46,15 @@ def test_the_backbones_rate_is_a_share_of_the_heads_and_norms_do_not_decay(netwo
     phase = Phase("all", backbone_lr=0.2)
     enter(network, phase)
     groups = parameter_groups(network, phase, lr=1.0, weight_decay=0.5)
-    assert [(group["lr"], group["weight_decay"]) for group in groups] == [(1.0, 0.5), (1.0, 0.0), (0.2, 0.5), (0.2, 0.0)]
-    assert all(parameter.ndim > 1 for group in groups if group["weight_decay"] for parameter in group["params"])
+    assert [(group["lr"], group["weight_decay"]) for group in groups] == [
+        (1.0, 0.5),
+        (1.0, 0.0),
+        (0.2, 0.5),
+        (0.2, 0.0),
+    ]
+    assert all(
+        parameter.ndim > 1 for group in groups if group["weight_decay"] for parameter in group["params"]
+    )
     assert sum(len(group["params"]) for group in groups) == len(list(network.parameters()))
 
 
@@ -59,7 +66,8 @@ def test_a_spec_survives_json(network):
 
 
 @pytest.mark.parametrize(
-    ("name", "size", "parameters"), [("torchvision/alexnet", 224, 94_639_696), ("torchvision/efficientnet_b0", 224, 16_817_548)]
+    ("name", "size", "parameters"),
+    [("torchvision/alexnet", 224, 94_639_696), ("torchvision/efficientnet_b0", 224, 16_817_548)],
 )
 def test_parameters_of_the_species_studys_tables(name, size, parameters):
     with torch.device("meta"):

@@ -28,7 +28,9 @@ def same(backbone, state):
 
 
 def test_published_weights_load_and_the_classifier_is_told_as_left_out(backbone, published, tmp_path):
-    torch.save({"state_dict": {f"module.{name}": tensor for name, tensor in published.items()}}, tmp_path / "w.pth")
+    torch.save(
+        {"state_dict": {f"module.{name}": tensor for name, tensor in published.items()}}, tmp_path / "w.pth"
+    )
     loaded = load_file(backbone, tmp_path / "w.pth")
     assert same(backbone, published)
     assert loaded.dropped == ("fc.weight", "fc.bias")
@@ -44,7 +46,10 @@ def test_safetensors_load_too(backbone, published, tmp_path):
 def test_another_networks_weights_are_refused_whole(published, tmp_path):
     other = build_backbone("torchvision/resnet50")
     before = other.state_dict()["conv1.weight"].clone()
-    with pytest.raises(BadInput, match=r"do not fit the network: layer1\.0\.conv1\.weight \(64, 64, 1, 1\) is \(64, 64, 3, 3\)"):
+    with pytest.raises(
+        BadInput,
+        match=r"do not fit the network: layer1\.0\.conv1\.weight \(64, 64, 1, 1\) is \(64, 64, 3, 3\)",
+    ):
         load_state(other, published, "there")
     assert torch.equal(other.state_dict()["conv1.weight"], before)
 
