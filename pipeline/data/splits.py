@@ -89,7 +89,7 @@ def _check_counts(table: PictureTable, counts: np.ndarray, drawn: list[str]) -> 
     others = f" (and {small.size - 1} more classes are as small)" if small.size > 1 else ""
     raise BadInput(
         f"{table.root or table.name}: class {name!r} has {pictures} for {', '.join(['train', *drawn])}{others}: "
-        f"each needs at least {needed}; add some, take the class away, or set data.split.{drawn[-1]}=0"
+        f"each needs {needed}; add some, take the class away, or set data.split.{drawn[-1]}=0"
     )
 
 
