@@ -1,0 +1,56 @@
+"""What a table holds, in figures: its fingerprint, its counts, the weights its imbalance suggests."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from pipeline.data.table import SPLITS, PictureTable
+
+
+def data_digest(table: PictureTable) -> str:
+    """Sixteen hex digits that change with any picture's id, label, split or size.
+
+    Where the set lies does not count; of pictures in memory the pixels themselves do.
+    """
+    digest = hashlib.sha256()
+    digest.update(repr(table.classes).encode())
+    digest.update("\0".join(table.rows["path"]).encode())
+    digest.update(table.labels.astype("<i8").tobytes())
+    digest.update(table.rows["split"].cat.codes.to_numpy(dtype=np.int8).tobytes())
+    digest.update(np.ascontiguousarray(table.pixels if table.pixels is not None else _sizes(table)).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def class_counts(table: PictureTable) -> pd.DataFrame:
+    """Pictures of each class (rows, in the classes' order) in each split (columns `train`, `val`, `test`)."""
+    codes = table.rows["split"].cat.codes.to_numpy()
+    labels = table.labels
+    counts = {
+        split: np.bincount(labels[codes == number], minlength=len(table.classes))
+        for number, split in enumerate(SPLITS)
+    }
+    return pd.DataFrame(counts, index=pd.Index(table.classes, name="label"))
+
+
+def class_weights(labels: np.ndarray, n_classes: int) -> np.ndarray:
+    """(n_classes,) float64 weights that make every class count the same.
+
+    n / (classes seen * pictures of the class), scikit-learn's `balanced`; 0 for a class not in `labels` (n,).
+    """
+    counts = np.bincount(labels, minlength=n_classes)
+    seen = counts > 0
+    return np.divide(len(labels), counts * seen.sum(), out=np.zeros(n_classes), where=seen)
+
+
+def _sizes(table: PictureTable) -> np.ndarray:
+    """(n,) int64 bytes of each file, 0 for one that is not there; the source may have noted them already."""
+    if "bytes" in table.rows:
+        return table.rows["bytes"].to_numpy(dtype="<i8")
+    root = table.root or Path()
+    return np.array([_size(root / path) for path in table.rows["path"]], dtype="<i8")
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0

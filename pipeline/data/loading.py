@@ -1,0 +1,172 @@
+"""Batches of pictures for a network: in an order and with a chance that depend on seed, epoch and picture."""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from pipeline.data.augmentation import Augmentation
+from pipeline.data.decoding import UnreadablePicture
+from pipeline.data.preprocessing import Preprocessing
+from pipeline.data.table import PictureTable
+from pipeline.errors import BadInput
+
+
+class Batch(NamedTuple):
+    """`pictures` (n, 3, s, s) uint8; `labels` (n,) int64; `rows` (n,) int64, places in the table."""
+
+    pictures: torch.Tensor
+    labels: torch.Tensor
+    rows: torch.Tensor
+
+
+class PictureBatches:
+    """The pictures of `rows` in batches, read by `num_workers` processes (none: by this one).
+
+    `shuffle` marks training: a new order each epoch, and no last batch of a single picture, on which
+    batch-norm fails (it joins the batch before). A picture that cannot be read raises `BadInput`, or with
+    `on_unreadable="skip"` is left out and noted in `skipped` (its path, and why).
+    """
+
+    def __init__(
+        self,
+        table: PictureTable,
+        rows: np.ndarray,
+        preprocessing: Preprocessing,
+        *,
+        batch_size: int,
+        augmentation: Augmentation | None = None,
+        shuffle: bool = False,
+        seed: int = 0,
+        num_workers: int = 0,
+        on_unreadable: Literal["raise", "skip"] = "raise",
+    ) -> None:
+        self.n_pictures = len(rows)
+        self.skipped: dict[str, str] = {}
+        self._on_unreadable = on_unreadable
+        self._drops_single = shuffle and batch_size > 1 and len(rows) > 1
+        self._requests = Requests(table, rows, batch_size=batch_size, shuffle=shuffle, seed=seed)
+        self._loader: DataLoader[tuple[Batch, list[UnreadablePicture]]] = DataLoader(
+            Reader(preprocessing, augmentation),
+            sampler=self._requests,
+            batch_size=None,  # a request is a whole batch
+            collate_fn=_as_it_is,
+            num_workers=num_workers,
+            persistent_workers=num_workers > 0,
+            pin_memory=torch.cuda.is_available(),
+            generator=torch.Generator(),  # its own, so that reading leaves the global one as it was
+        )
+
+    def __len__(self) -> int:
+        """Batches an epoch."""
+        return len(self._requests)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order and the chance of the next pass."""
+        self._requests.epoch = epoch
+
+    def __iter__(self) -> Iterator[Batch]:
+        for batch, unreadable in self._loader:
+            self._note(unreadable)
+            n = len(batch.labels)
+            if n > 1 or (n == 1 and not self._drops_single):
+                yield batch
+
+    def _note(self, unreadable: list[UnreadablePicture]) -> None:
+        for picture in unreadable:
+            if self._on_unreadable == "raise":
+                raise BadInput(
+                    f"{picture}; put it right or away, or set data.on_unreadable=skip"
+                ) from picture
+            self.skipped[picture.path] = picture.reason
+
+
+class Request(NamedTuple):
+    """What a reader needs to make a batch, so that no worker holds the table; `sources`: paths or pixels."""
+
+    sources: Sequence[str] | np.ndarray
+    labels: np.ndarray
+    rows: np.ndarray
+    seeds: np.ndarray
+
+
+class Requests(Sampler[Request]):
+    """The requests of an epoch, in order."""
+
+    def __init__(
+        self, table: PictureTable, rows: np.ndarray, *, batch_size: int, shuffle: bool, seed: int
+    ) -> None:
+        self.epoch = 0
+        self._table = table
+        self._labels = table.labels
+        self._rows = np.asarray(rows, dtype=np.int64)
+        self._shuffle = shuffle
+        self._seed = seed
+        # Where batches begin; a single picture left over joins the batch before it.
+        starts = np.arange(0, len(rows), batch_size)
+        single = shuffle and batch_size > 1 and len(rows) > 1 and len(rows) % batch_size == 1
+        self._starts = starts[1:-1] if single else starts[1:]
+
+    def __len__(self) -> int:
+        return len(self._starts) + 1 if len(self._rows) else 0
+
+    def __iter__(self) -> Iterator[Request]:
+        if not len(self._rows):
+            return
+        order, chance = (np.random.default_rng([self._seed, self.epoch, use]) for use in range(2))
+        rows = order.permutation(self._rows) if self._shuffle else self._rows
+        # Drawn for every row up to the last, so that a picture's seed does not depend on the others.
+        seeds = chance.integers(2**63, size=self._rows.max() + 1)
+        for some in np.split(rows, self._starts):
+            yield Request(self._sources(some), self._labels[some], some, seeds[some])
+
+    def _sources(self, rows: np.ndarray) -> Sequence[str] | np.ndarray:
+        if self._table.pixels is not None:
+            return self._table.pixels[rows]
+        root = os.fspath(self._table.root) if self._table.root else ""
+        return [os.path.join(root, path) for path in self._table.rows["path"].array.take(rows)]  # noqa: PTH118
+
+
+@dataclass(frozen=True)
+class Reader(Dataset[tuple[Batch, list[UnreadablePicture]]]):
+    """Makes batches of requests, in this process or a worker's."""
+
+    preprocessing: Preprocessing
+    augmentation: Augmentation | None = None
+
+    def __getitem__(self, request: Request) -> tuple[Batch, list[UnreadablePicture]]:
+        """The pictures that could be read, and the others."""
+        side = self.preprocessing.image_size
+        pictures = torch.empty((len(request.rows), 3, side, side), dtype=torch.uint8)
+        kept: list[int] = []
+        unreadable: list[UnreadablePicture] = []
+        with torch.random.fork_rng(devices=[]):
+            for place, (source, seed) in enumerate(zip(request.sources, request.seeds, strict=True)):
+                try:
+                    pictures[len(kept)] = self._picture(source, int(seed))
+                    kept.append(place)
+                except UnreadablePicture as error:
+                    unreadable.append(error)
+        labels, rows = (torch.from_numpy(column[kept]) for column in (request.labels, request.rows))
+        return Batch(pictures[: len(kept)], labels, rows), unreadable
+
+    def _picture(self, source: str | np.ndarray, seed: int) -> torch.Tensor:
+        how = self.preprocessing
+        if self.augmentation and self.augmentation.canvas > 1:
+            how = how.resized_to(round(how.image_size * self.augmentation.canvas))
+        if isinstance(source, str):
+            picture = how.read(source)
+        else:
+            picture = how.fit_pixels(torch.from_numpy(source).permute(2, 0, 1))
+        if self.augmentation is None:
+            return picture
+        torch.default_generator.manual_seed(seed)
+        return self.augmentation.transform(picture)
+
+
+def _as_it_is(item: Any) -> Any:
+    return item

@@ -1,0 +1,30 @@
+"""Where pictures come from: each source turns one published form into the one table."""
+
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+from pipeline.data.selection import select_classes
+from pipeline.data.table import PictureTable
+from pipeline.errors import BadInput, did_you_mean
+
+# The module of each source has a `read(*, name, root, ...) -> PictureTable`; it is imported when asked for.
+SOURCES = ("digits", "folder")
+
+
+def read_source(
+    source: str,
+    *,
+    name: str | None = None,
+    root: str | None = None,
+    classes: int | Sequence[str] | None = None,
+    **options: Any,
+) -> PictureTable:
+    """The table of a known source; `classes` keeps the first so many, or those named.
+
+    Raises `BadInput` for an unknown source, and for pictures that are missing or not as it needs them.
+    """
+    if source not in SOURCES:
+        raise BadInput(f"data.source: no source is called {source!r}{did_you_mean(source, SOURCES)}")
+    read = import_module(f"{__name__}.{source}").read
+    return select_classes(read(name=name, root=root, **options), classes)

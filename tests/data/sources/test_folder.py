@@ -1,0 +1,154 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from pipeline.data.preprocessing import Preprocessing
+from pipeline.data.sources import read_source
+from pipeline.errors import BadInput
+from tests.data.conftest import Write
+
+
+def test_one_folder_a_class(write: Write, tmp_path: Path) -> None:
+    for path in (
+        "set/cat/b.PNG",
+        "set/cat/a.jpg",
+        "set/dog/deep/c.webp",
+        "set/cat/.hidden.jpg",
+        "set/.git/x.jpg",
+    ):
+        write(path)
+    (tmp_path / "set/notes.txt").write_text("not a picture")
+    (tmp_path / "set/dog/Thumbs.db").write_text("not a picture")
+    table = read_source("folder", root=str(tmp_path / "set"))
+    assert list(table.rows["path"]) == ["cat/a.jpg", "cat/b.PNG", "dog/deep/c.webp"]
+    assert list(table.rows["label"]) == ["cat", "cat", "dog"]
+    assert table.rows["split"].isna().all()
+    assert table.rows["bytes"].iloc[0] == (tmp_path / "set/cat/a.jpg").stat().st_size
+    assert table.name == "set"
+
+
+def test_split_folders(write: Write, tmp_path: Path) -> None:
+    for path in ("train/a/1.png", "train/b/2.png", "Validation/b/3.png", "test/a/4.png"):
+        write(path)
+    table = read_source("folder", root=str(tmp_path))
+    assert list(table.rows["split"]) == ["train", "train", "val", "test"]
+    assert table.classes == ["a", "b"]
+
+
+def test_a_class_may_be_called_train(write: Write, tmp_path: Path) -> None:
+    write("train/1.png")
+    write("tram/1.png")
+    table = read_source("folder", root=str(tmp_path))
+    assert table.classes == ["train", "tram"]
+    assert table.rows["split"].isna().all()
+
+
+def test_names_as_people_give_them(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    odd = ["Imágenes de gatos/foto, 1 (copia)~.jpg", "犬 = 狗/[b]{c}.png", "it's #1 %/täst;&.webp"]
+    for path in odd:
+        write(f"home/photos (1), a=b/{path}")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    table = read_source("folder", root="~/photos (1), a=b")
+    assert sorted(table.rows["path"]) == sorted(odd)
+    assert table.root is not None
+    for path in odd:
+        assert Preprocessing(8).read(table.root / path).shape == (3, 8, 8)
+
+
+def test_a_linked_folder_is_followed(write: Write, tmp_path: Path) -> None:
+    write("elsewhere/1.png")
+    write("set/a/1.png")
+    (tmp_path / "set/b").symlink_to(tmp_path / "elsewhere")
+    assert list(read_source("folder", root=str(tmp_path / "set")).rows["path"]) == ["a/1.png", "b/1.png"]
+
+
+def missing(root: Path, write: Write) -> None: ...
+
+
+def empty(root: Path, write: Write) -> None:
+    root.mkdir()
+
+
+def a_file(root: Path, write: Write) -> None:
+    root.write_text("")
+
+
+def one_class(root: Path, write: Write) -> None:
+    write("set/cat/1.png")
+
+
+def flat(root: Path, write: Write) -> None:
+    write("set/1.png")
+
+
+def no_pictures(root: Path, write: Write) -> None:
+    (root / "cat").mkdir(parents=True)
+    (root / "dog").mkdir()
+
+
+def empty_class(root: Path, write: Write) -> None:
+    one_class(root, write)
+    (root / "dog").mkdir()
+
+
+def circle(root: Path, write: Write) -> None:
+    one_class(root, write)
+    (root / "cat/again").symlink_to(root / "cat")
+    write("set/dog/1.png")
+
+
+def link_to_itself(root: Path, write: Write) -> None:
+    one_class(root, write)
+    (root / "dog").symlink_to(root / "dog")
+
+
+def flat_test_folder(root: Path, write: Write) -> None:
+    for path in ("set/train/cat/1.png", "set/train/dog/1.png", "set/test/1.png"):
+        write(path)
+
+
+def folder_beside_splits(root: Path, write: Write) -> None:
+    for path in ("set/train/cat/1.png", "set/train/dog/1.png", "set/extra/1.png"):
+        write(path)
+
+
+def two_folders_for_a_split(root: Path, write: Write) -> None:
+    for path in ("set/train/cat/1.png", "set/val/dog/1.png", "set/valid/dog/1.png"):
+        write(path)
+
+
+def not_utf8(root: Path, write: Write) -> None:
+    one_class(root, write)
+    (root / os.fsdecode(b"caf\xe9")).mkdir()
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (missing, "there is no folder"),
+        (empty, "set is empty"),
+        (a_file, "is a file"),
+        (one_class, "only one class, 'cat'"),
+        (flat, "no class folders"),
+        (no_pictures, "no pictures under"),
+        (empty_class, "dog holds no pictures"),
+        (circle, "again is a link"),
+        (link_to_itself, "dog is a link to itself"),
+        (flat_test_folder, "test holds pictures but no class folders"),
+        (folder_beside_splits, "extra holds pictures beside train"),
+        (two_folders_for_a_split, "two folders for one split"),
+        (not_utf8, "not valid UTF-8"),
+    ],
+)
+def test_folders_that_will_not_do(make, says: str, write: Write, tmp_path: Path) -> None:
+    make(tmp_path / "set", write)
+    with pytest.raises(BadInput, match=says) as told:
+        read_source("folder", root=str(tmp_path / "set"))
+    assert str(tmp_path / "set") in str(told.value)
+    assert "\n" not in str(told.value)
+
+
+def test_a_folder_must_be_named() -> None:
+    with pytest.raises(BadInput, match=r"data\.root"):
+        read_source("folder")
