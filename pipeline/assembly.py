@@ -36,11 +36,10 @@ class Stage:
 
 def picture_table(data: schema.Data) -> PictureTable:
     """The pictures that a config names, each in its split."""
-    from pipeline.data.selection import select_classes
     from pipeline.data.sources import read_source
     from pipeline.data.splits import split_table
 
-    table = select_classes(read_source(data.source, name=data.name, root=data.root), data.classes)
+    table = read_source(data.source, name=data.name, root=data.root, classes=data.classes)
     table = split_table(table, val=data.split.val, test=data.split.test, seed=data.split.seed)
     for split, key in (("train", "data.split"), ("val", "data.split.val")):
         if not len(table.where(split)):

@@ -216,7 +216,7 @@ def predict(
 
 def to_device(batch: Batch, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
     """A batch's inputs (pictures channels-last, which convolutions read faster) and labels on the device."""
-    inputs = batch.pictures
+    inputs = batch.inputs
     if inputs.ndim == 4:
         inputs = inputs.to(device, memory_format=torch.channels_last, non_blocking=True)
     return inputs.to(device, non_blocking=True), batch.labels.to(device, non_blocking=True)

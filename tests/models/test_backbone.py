@@ -34,9 +34,13 @@ def test_features_before_the_classifier(name, features):
 
 @pytest.mark.parametrize(
     ("name", "features"),
-    [("torchvision/resnet18", 512 * 7 * 7), ("torchvision/mobilenet_v2", 1280 * 49), ("torchvision/densenet121", 1024 * 49),
-     ("timm/legacy_xception", 2048 * 49)],
-)  # fmt: skip
+    [
+        ("torchvision/resnet18", 512 * 49),
+        ("torchvision/mobilenet_v2", 1280 * 49),
+        ("torchvision/densenet121", 1024 * 49),
+        ("timm/legacy_xception", 2048 * 49),
+    ],
+)
 def test_flatten_reads_the_whole_map(name, features):
     assert feature_count(name, 224, "map") == features
 
