@@ -82,7 +82,7 @@ class Regime(Section):
 class Augmentation(Section):
     """Random changes to training pictures; `options` go to the recipe of that name."""
 
-    name: Literal["none", "flip_rotate", "crop_jitter", "shells", "trivial"]
+    name: Literal["none", "flip_rotate", "affine", "crop_jitter", "shells", "trivial"]
     options: dict[str, Any]
 
 

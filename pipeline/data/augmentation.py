@@ -53,6 +53,20 @@ def flip_rotate(image_size: int, *, flip: float = 0.5, degrees: float = 10, fill
     )
 
 
+def affine(
+    image_size: int, *, degrees: float = 10, shift: float = 0.06, zoom: float = 0.1, fill: float = 0
+) -> Augmentation:
+    """For things with one right way to look (digits, labels): turned, moved and zoomed a little, never mirrored.
+
+    `shift` is a share of the side, `zoom` of the size.
+    """
+    return _chain(
+        v2.RandomAffine(
+            degrees, translate=(shift, shift), scale=(1 - zoom, 1 + zoom), interpolation=_BILINEAR, fill=fill
+        )
+    )
+
+
 def crop_jitter(
     image_size: int,
     *,
@@ -133,5 +147,5 @@ def _chain(*steps: torch.nn.Module, canvas: float = 1.0) -> Augmentation:
 
 
 RECIPES: dict[str, Callable[..., Augmentation]] = {
-    recipe.__name__: recipe for recipe in (none, flip_rotate, crop_jitter, shells, trivial)
+    recipe.__name__: recipe for recipe in (none, flip_rotate, affine, crop_jitter, shells, trivial)
 }
