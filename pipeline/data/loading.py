@@ -17,9 +17,9 @@ from pipeline.errors import BadInput
 
 
 class Batch(NamedTuple):
-    """`pictures` (n, 3, s, s) uint8; `labels` (n,) int64; `rows` (n,) int64, places in the table."""
+    """`inputs` (n, 3, s, s) uint8 pictures; `labels` (n,) int64; `rows` (n,) int64, places in the table."""
 
-    pictures: torch.Tensor
+    inputs: torch.Tensor
     labels: torch.Tensor
     rows: torch.Tensor
 

@@ -24,7 +24,7 @@ def training(table: PictureTable, **options) -> PictureBatches:
 
 def by_row(read: list[Batch]) -> dict[int, torch.Tensor]:
     return {
-        int(row): picture for batch in read for row, picture in zip(batch.rows, batch.pictures, strict=True)
+        int(row): picture for batch in read for row, picture in zip(batch.rows, batch.inputs, strict=True)
     }
 
 
@@ -35,10 +35,10 @@ def test_every_picture_once_in_order(photos: PictureTable) -> None:
     assert loader.n_pictures == 11
     assert torch.cat([batch.rows for batch in read]).tolist() == list(range(11))
     assert torch.cat([batch.labels for batch in read]).tolist() == photos.labels.tolist()
-    assert read[0].pictures.shape == (4, 3, 16, 16)
+    assert read[0].inputs.shape == (4, 3, 16, 16)
     assert photos.root is not None
     expected = Preprocessing(16).read(photos.root / photos.rows["path"].iloc[5])
-    assert torch.equal(read[1].pictures[1], expected)
+    assert torch.equal(read[1].inputs[1], expected)
 
 
 def test_some_rows_only() -> None:
@@ -139,5 +139,5 @@ def test_readers_and_requests_can_be_sent_to_new_processes(photos: PictureTable)
     reader = Reader(Preprocessing(16), build_augmentation("trivial", 16))
     request = next(iter(Requests(photos, np.arange(11), batch_size=4, shuffle=True, seed=0)))
     batch, unreadable = pickle.loads(pickle.dumps(reader))[pickle.loads(pickle.dumps(request))]
-    assert torch.equal(batch.pictures, reader[request][0].pictures)
+    assert torch.equal(batch.inputs, reader[request][0].inputs)
     assert not unreadable
