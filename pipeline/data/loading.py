@@ -17,9 +17,7 @@ from pipeline.errors import BadInput
 
 
 class Batch(NamedTuple):
-    """`inputs` (n, 3, s, s) uint8 pictures, or features in their stead; `labels` and `rows` (n,) int64, the
-    pictures' class codes and their places in the table.
-    """
+    """`inputs` (n, 3, s, s) uint8 pictures; `labels` (n,) int64; `rows` (n,) int64, places in the table."""
 
     inputs: torch.Tensor
     labels: torch.Tensor

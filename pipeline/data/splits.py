@@ -87,9 +87,10 @@ def _check_counts(table: PictureTable, counts: np.ndarray, drawn: list[str]) -> 
     name, count = table.classes[small[0]], counts[small[0]]
     pictures = "1 picture" if count == 1 else f"{count} pictures"
     others = f" (and {small.size - 1} more classes are as small)" if small.size > 1 else ""
+    shares = ", ".join(["train", *drawn])
     raise BadInput(
-        f"{table.root or table.name}: class {name!r} has {pictures} for {', '.join(['train', *drawn])}{others}: "
-        f"each needs {needed}; add some, take the class away, or set data.split.{drawn[-1]}=0"
+        f"{table.root or table.name}: class {name!r} has {pictures} for {shares}{others}: "
+        f"each needs {needed}; add some, drop the class, or set data.split.{drawn[-1]}=0"
     )
 
 
