@@ -9,7 +9,7 @@ calibration error and everything else read off the predicted and the true class 
 Estimated are the rest's share after a change of temperature, and the probability of one class of the rest.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 DENSE_CLASSES = 1_000
 LARGEST = 100
+BLOCK_VALUES = 4_000_000
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,9 @@ class Predictions:
     @cached_property
     def log_normaliser(self) -> np.ndarray:
         """(n,) float64 log-sum-exp over all k classes."""
-        kept = logsumexp(self.logits.astype(np.float64), axis=1)
+        kept = np.empty(len(self))
+        for rows in self.blocks():
+            kept[rows] = logsumexp(self.logits[rows].astype(np.float64), axis=1)
         return kept if self.rest is None else np.logaddexp(kept, self.rest.logsumexp)
 
     @cached_property
@@ -133,6 +136,29 @@ class Predictions:
     def probabilities(self) -> np.ndarray:
         """(n, k) float64 when dense; (n, w) of the kept classes when sparse, which sum to less than one."""
         return np.exp(self.log_probabilities())
+
+    def blocks(self) -> Iterator[slice]:
+        """Row ranges that cover all pictures, each small enough to be held as a (rows, k) array."""
+        step = max(1, BLOCK_VALUES // len(self.classes))
+        for start in range(0, len(self), step):
+            yield slice(start, min(start + step, len(self)))
+
+    def spread(self, rows: slice) -> np.ndarray:
+        """(b, k) float32 probabilities of some rows, which sum to one.
+
+        Sparse: the `LARGEST` are exact, all other classes share what is left evenly. The last kept column
+        counts among the others, as it may be there only for being the true class: nothing made from this
+        array has seen the labels.
+        """
+        kept = np.exp(self.logits[rows] - self.log_normaliser[rows, None]).astype(np.float32)
+        if self.columns is None:
+            return kept
+        kept = kept[:, :-1]
+        others = len(self.classes) - kept.shape[1]
+        share = np.maximum(1.0 - kept.sum(axis=1, keepdims=True), 0.0) / others
+        dense = np.repeat(share.astype(np.float32), len(self.classes), axis=1)
+        np.put_along_axis(dense, self.columns[rows, :-1], kept, axis=1)
+        return dense
 
     def true_rank(self) -> np.ndarray:
         """(n,) how many classes stand before the true one, 0 where it is the predicted class.

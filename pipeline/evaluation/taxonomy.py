@@ -5,7 +5,11 @@ A taxonomy is a table with a row a class, indexed by class name, with some of th
 
 from itertools import pairwise
 
+import numpy as np
 import pandas as pd
+
+from pipeline.errors import BadInput
+from pipeline.evaluation.predictions import Predictions
 
 RANKS = ("kingdom", "phylum", "class", "order", "family", "genus", "species")
 
@@ -34,3 +38,45 @@ def grouping(taxonomy: pd.DataFrame, most: int) -> pd.Series | None:
         if 2 <= taxonomy[rank].nunique() <= most:
             return taxonomy[rank]
     return None
+
+
+def rank_accuracy(predictions: Predictions, taxonomy: pd.DataFrame) -> pd.DataFrame:
+    """How often the answer is right at each rank, from the root down: `rank`, `groups`, `accuracy`."""
+    codes, names = _level_codes(predictions, taxonomy)
+    agreeing = codes[predictions.labels] == codes[predictions.predicted]
+    groups = [len(np.unique(codes[:, level])) for level in range(len(names))]
+    return pd.DataFrame({"rank": names, "groups": groups, "accuracy": agreeing.mean(axis=0)})
+
+
+def error_heights(predictions: Predictions, taxonomy: pd.DataFrame) -> np.ndarray:
+    """(n,) how many levels the answer and the truth must climb to meet: 0 for a right answer.
+
+    With the seven ranks, 1 is another species of the genus and 7 another kingdom. This is the hierarchical
+    distance of Bertinetto et al. 2020, "Making Better Mistakes".
+    """
+    codes, _ = _level_codes(predictions, taxonomy)
+    return (codes[predictions.labels] != codes[predictions.predicted]).sum(axis=1)
+
+
+def error_summary(predictions: Predictions, taxonomy: pd.DataFrame) -> pd.DataFrame:
+    """Where mistakes meet the truth, nearest first: `meets_at`, `height`, `pictures`, `share` of mistakes."""
+    _, names = _level_codes(predictions, taxonomy)
+    heights = error_heights(predictions, taxonomy)
+    counted = np.bincount(heights, minlength=len(names) + 1)[1:]
+    meets_at = ["root", *names[:-1]][::-1]
+    table = pd.DataFrame({"meets_at": meets_at, "height": np.arange(1, len(names) + 1), "pictures": counted})
+    return table.assign(share=table["pictures"] / max(counted.sum(), 1))
+
+
+def _level_codes(predictions: Predictions, taxonomy: pd.DataFrame) -> tuple[np.ndarray, list[str]]:
+    """(k, levels) group codes from the root down to the class itself, and the levels' names."""
+    missing = [name for name in predictions.classes if name not in taxonomy.index]
+    if missing:
+        raise BadInput(f"the taxonomy has no row for {missing[0]} ({len(missing)} such classes): add it")
+    named = lineages(taxonomy.loc[predictions.classes])
+    if named.empty:
+        raise BadInput(f"the taxonomy has none of the columns {', '.join(RANKS)}: add at least one")
+    if named.iloc[:, -1].nunique() < len(named):
+        named["label"] = named.iloc[:, -1] + " / " + named.index.astype("string")
+    codes = [pd.factorize(named[level])[0] for level in named]
+    return np.column_stack(codes), list(named)

@@ -11,8 +11,8 @@ INK, MUTED, GRID, EMPTY = "#1f2937", "#6b7280", "#e5e7eb", "#f3f4f6"
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 BLUE, ORANGE = COLOURS[0], COLOURS[1]
 SHADES = LinearSegmentedColormap.from_list(
-    "shades", ["#ffffff", "#cfe3f2", "#6aaed6", "#0072B2", "#08315c"], bad=EMPTY
-)
+    "shades", ["#ffffff", "#cfe3f2", "#6aaed6", "#0072B2", "#08315c"]
+).with_extremes(bad=EMPTY)
 DPI = 144
 
 
