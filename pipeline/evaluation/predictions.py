@@ -230,6 +230,19 @@ class PredictionsBuilder:
         self._labels: list[np.ndarray] = []
         self._parts: list[tuple[np.ndarray, ...]] = []
 
+    @classmethod
+    def like(cls, predictions: Predictions) -> "PredictionsBuilder":
+        """A builder that keeps as much a picture as these predictions do."""
+        if not predictions.is_sparse:
+            return cls(predictions.classes, dense_classes=len(predictions.classes))
+        return cls(predictions.classes, dense_classes=0, largest=predictions.logits.shape[1] - 1)
+
+    def add_probabilities(
+        self, ids: Sequence[str] | np.ndarray, labels: np.ndarray, values: np.ndarray
+    ) -> None:
+        """Add a batch of (b, k) probabilities; none is taken for less than the least float32."""
+        self.add(ids, labels, np.log(np.maximum(values, np.finfo(np.float32).tiny)))
+
     def add(
         self,
         ids: Sequence[str] | np.ndarray,

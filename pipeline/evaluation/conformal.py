@@ -1,0 +1,212 @@
+"""Prediction sets with a promised coverage: "one of these", right as often as promised.
+
+Split conformal prediction: the scores of the true classes on val give one threshold, and a set holds every
+class that scores no worse. Coverage is promised on average over pictures like those of val, not a class.
+- `aps`: adaptive sets. Romano, Sesia and Candès 2020, "Classification with Valid and Adaptive Coverage".
+- `raps`: the same with a price on long sets. Angelopoulos et al. 2021, "Uncertainty Sets for Image
+  Classifiers using Conformal Prediction".
+- `lac`: the smallest sets on average, too small on hard pictures. Sadinle, Lei and Wasserman 2019, "Least
+  Ambiguous Set-Valued Classifiers with Bounded Error Levels".
+Written here because MAPIE, with which the tests agree, wants all k probabilities of every picture at once.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+import pandas as pd
+from scipy.sparse import csr_array
+from scipy.special import softmax
+
+from pipeline.errors import BadInput, did_you_mean
+from pipeline.evaluation.predictions import Predictions
+
+Method = Literal["aps", "raps", "lac"]
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class SetRule:
+    """Which classes go into a picture's set: those whose score is at most `threshold`.
+
+    `coverage` is what was promised; `temperature` is applied before; `penalty` and `free_ranks` (how many
+    classes a set may have for free) are those of `raps`. It is what a served model keeps, as JSON.
+    """
+
+    method: Method
+    coverage: float
+    threshold: float
+    temperature: float = 1.0
+    penalty: float = 0.0
+    free_ranks: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able, with its `format_version`."""
+        return {"format_version": FORMAT_VERSION, **asdict(self)}
+
+    @staticmethod
+    def from_dict(stored: dict[str, Any]) -> "SetRule":
+        """What `to_dict` gave; BadInput for a version this program does not know."""
+        fields = dict(stored)
+        if (version := fields.pop("format_version", None)) != FORMAT_VERSION:
+            raise BadInput(
+                f"prediction sets have format_version {version}, not {FORMAT_VERSION}: calibrate again"
+            )
+        return SetRule(**fields)
+
+    def sets(self, predictions: Predictions) -> csr_array:
+        """(n, k) sparse bool: the set of each picture. It can be empty: then no class is believable.
+
+        Sparse predictions: sets of at most `LARGEST` classes. A picture's chance number (see `_chance`) comes
+        from its id, so that its set is the same whenever it is asked for.
+        """
+        scaled = predictions.at_temperature(self.temperature)
+        chance = _chance(predictions.ids)
+        found = [
+            self._members(*_ranked(scaled, rows), chance[rows], rows.start) for rows in predictions.blocks()
+        ]
+        rows, columns = (np.concatenate(part) for part in zip(*found, strict=True))
+        shape = (len(predictions), len(predictions.classes))
+        return csr_array((np.ones(len(rows), dtype=bool), (rows, columns)), shape=shape)
+
+    def choose(self, logits: np.ndarray, ids: Sequence[str]) -> list[np.ndarray]:
+        """The sets of b pictures from all their (b, k) logits: class codes, likeliest first."""
+        probabilities = softmax(np.asarray(logits, dtype=np.float64) / self.temperature, axis=1)
+        order = np.argsort(-probabilities, axis=1, kind="stable")
+        ranked = np.take_along_axis(probabilities, order, axis=1)
+        rows, codes = self._members(order, ranked, _chance(np.asarray(ids)), 0)
+        return [codes[rows == row] for row in range(len(order))]
+
+    def _members(
+        self, columns: np.ndarray, probabilities: np.ndarray, chance: np.ndarray, first_row: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        scores = _scores(probabilities, chance, self.method, self.penalty, self.free_ranks)
+        rows, places = np.nonzero(scores <= self.threshold)
+        return rows + first_row, columns[rows, places]
+
+
+def calibrate(
+    val: Predictions,
+    *,
+    coverage: float = 0.9,
+    method: Method = "raps",
+    temperature: float = 1.0,
+    penalty: float = 0.01,
+    free_ranks: int = 5,
+) -> SetRule:
+    """The rule whose sets hold the true class with probability `coverage` on pictures like those of `val`.
+
+    The threshold is the ceil((n + 1) coverage)-th smallest score of n val pictures. Raises BadInput where val
+    has too few pictures for the promise, or where the classes that sparse predictions keep cannot hold it.
+    """
+    val.check_usable("val predictions")
+    if method not in get_args(Method):
+        raise BadInput(f"no method {method} for prediction sets{did_you_mean(method, get_args(Method))}")
+    if not 0 < coverage < 1:
+        raise BadInput(
+            f"a coverage of {coverage} cannot be promised: choose one between 0 and 1, such as 0.9"
+        )
+    place = int(np.ceil(round((len(val) + 1) * coverage, 9)))
+    if place > len(val):
+        least = int(np.ceil(round(coverage / (1 - coverage), 9)))
+        raise BadInput(
+            f"{len(val)} val pictures cannot promise {coverage:.0%} coverage: it takes at least {least}"
+        )
+    if method != "raps":
+        penalty, free_ranks = 0.0, 0
+    scores = true_scores(val.at_temperature(temperature), method, penalty, free_ranks)
+    threshold = float(np.partition(scores, place - 1)[place - 1])
+    if np.isinf(threshold):
+        raise BadInput(
+            f"the {val.logits.shape[1] - 1} likeliest classes, which were kept, hold the true one for only "
+            f"{np.isfinite(scores).mean():.0%} of val: promise less than {coverage:.0%}"
+        )
+    return SetRule(method, coverage, threshold, temperature, penalty, free_ranks)
+
+
+def true_scores(
+    predictions: Predictions, method: Method = "aps", penalty: float = 0.0, free_ranks: int = 0
+) -> np.ndarray:
+    """(n,) scores of the true classes, small where the network found them likely.
+
+    Sparse: infinite where the true class is not among the `LARGEST`, as no set would hold it.
+    """
+    chance = _chance(predictions.ids)
+    found = np.full(len(predictions), np.inf)
+    for rows in predictions.blocks():
+        columns, probabilities = _ranked(predictions, rows)
+        scores = _scores(probabilities, chance[rows], method, penalty, free_ranks)
+        held = columns == predictions.labels[rows, None]
+        found[rows][held.any(axis=1)] = scores[held]
+    return found
+
+
+def set_summary(sets: csr_array, predictions: Predictions) -> dict[str, float]:
+    """How sets did: `coverage`, `mean_size`, `median_size`, and the shares `empty` and `single`."""
+    sizes = np.diff(sets.indptr)
+    return {
+        "coverage": float(covered(sets, predictions).mean()),
+        "mean_size": float(sizes.mean()),
+        "median_size": float(np.median(sizes)),
+        "empty": float((sizes == 0).mean()),
+        "single": float((sizes == 1).mean()),
+    }
+
+
+def covered(sets: csr_array, predictions: Predictions) -> np.ndarray:
+    """(n,) bool: whether a picture's set holds its true class."""
+    owners = np.repeat(np.arange(len(predictions)), np.diff(sets.indptr))
+    hit = np.zeros(len(predictions), dtype=bool)
+    hit[owners[sets.indices == predictions.labels[owners]]] = True
+    return hit
+
+
+def over_random_splits(
+    predictions: Predictions, *, repeats: int = 100, share: float = 0.5, seed: int = 0, **options: Any
+) -> pd.DataFrame:
+    """Does the promise hold? Calibrate on a random `share` of the pictures, score the rest; a row a repeat.
+
+    `options` go to `calibrate`; the columns are those of `set_summary`.
+    """
+    chance = np.random.default_rng(seed)
+    figures = []
+    for _ in range(repeats):
+        order = chance.permutation(len(predictions))
+        cut = round(share * len(predictions))
+        rule, rest = calibrate(predictions.take(order[:cut]), **options), predictions.take(order[cut:])
+        figures.append(set_summary(rule.sets(rest), rest))
+    return pd.DataFrame(figures)
+
+
+def _ranked(predictions: Predictions, rows: slice) -> tuple[np.ndarray, np.ndarray]:
+    """(b, w) class codes, likeliest first, and their probabilities; sparse: without the last column.
+
+    The last may be there only for being the true class, which a set must not know.
+    """
+    probabilities = np.exp(predictions.logits[rows] - predictions.log_normaliser[rows, None])
+    if predictions.columns is not None:
+        return predictions.columns[rows, :-1], probabilities[:, :-1]
+    order = np.argsort(-probabilities, axis=1, kind="stable")
+    return order, np.take_along_axis(probabilities, order, axis=1)
+
+
+def _scores(
+    probabilities: np.ndarray, chance: np.ndarray, method: str, penalty: float, free_ranks: int
+) -> np.ndarray:
+    """(b, w) scores of classes that stand likeliest first, given a chance number a picture."""
+    if method == "lac":
+        return 1.0 - probabilities
+    before = np.cumsum(probabilities, axis=1) - probabilities
+    ranks = np.arange(1, probabilities.shape[1] + 1)
+    return before + chance[:, None] * probabilities + penalty * np.maximum(ranks - free_ranks, 0)
+
+
+def _chance(ids: np.ndarray) -> np.ndarray:
+    """(n,) numbers in [0, 1), as even as chance but fixed by each picture's id.
+
+    They decide how much of a class's own probability counts, without which sets would be too large.
+    """
+    digests = b"".join(hashlib.blake2b(str(one).encode(), digest_size=8).digest() for one in ids)
+    return np.frombuffer(digests, dtype="<u8").astype(np.float64) / 2.0**64

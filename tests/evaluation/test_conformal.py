@@ -1,0 +1,97 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pipeline.errors import BadInput
+from pipeline.evaluation import conformal
+
+METHODS = ["aps", "raps", "lac"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("builder", [{}, {"dense_classes": 10, "largest": 20}])
+def test_the_promise_is_kept_over_random_splits(make_predictions, method, builder):
+    predictions = make_predictions(800, 30, signal=2.0, **builder)
+    figures = conformal.over_random_splits(predictions, method=method, coverage=0.9)
+    assert len(figures) == 100
+    assert figures["coverage"].mean() == pytest.approx(0.9, abs=0.01)
+    assert 1 < figures["mean_size"].mean() < 20
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_sparse_sets_are_the_dense_ones(make_predictions, method):
+    dense = make_predictions(400, 40, signal=4)
+    sparse = make_predictions(400, 40, signal=4, dense_classes=10, largest=30)
+    rules = [conformal.calibrate(one, method=method, temperature=0.9) for one in (dense, sparse)]
+    assert rules[0].threshold == pytest.approx(rules[1].threshold, abs=1e-4)
+    one, other = (rule.sets(predictions) for rule, predictions in zip(rules, (dense, sparse), strict=True))
+    assert (one != other).sum() <= 4
+
+
+def test_a_served_picture_gets_the_same_set(make_predictions):
+    predictions = make_predictions(50, 6)
+    rule = conformal.calibrate(predictions, temperature=1.3)
+    stored = conformal.SetRule.from_dict(rule.to_dict())
+    sets = rule.sets(predictions).toarray()
+    for row in (0, 7, 31):
+        (codes,) = stored.choose(predictions.logits[[row]], predictions.ids[[row]])
+        assert set(codes) == set(np.flatnonzero(sets[row]))
+        assert (np.diff(predictions.logits[row, codes]) <= 0).all()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_agrees_with_mapie(make_predictions, method):
+    mapie = pytest.importorskip("mapie.classification")
+    from sklearn.base import BaseEstimator, ClassifierMixin
+
+    class AsGiven(ClassifierMixin, BaseEstimator):
+        classes_ = np.arange(10)
+
+        def fit(self, x, y):
+            return self
+
+        def __sklearn_is_fitted__(self):
+            return True
+
+        def predict_proba(self, x):
+            return x
+
+        def predict(self, x):
+            return x.argmax(axis=1)
+
+    val, test = make_predictions(2_000, 10, seed=1), make_predictions(2_000, 10, seed=2)
+    theirs = mapie.SplitConformalClassifier(AsGiven(), 0.9, method, prefit=True, random_state=0)
+    theirs.conformalize(val.probabilities(), val.labels)
+    options = {} if method == "lac" else {"conformity_score_params": {"include_last_label": "randomized"}}
+    their_sets = theirs.predict_set(test.probabilities(), **options)[1][:, :, 0]
+    our_sets = conformal.calibrate(val, method=method).sets(test)
+    if method == "lac":
+        np.testing.assert_array_equal(our_sets.toarray(), their_sets)
+    if method == "aps":
+        assert our_sets.sum() / 2_000 == pytest.approx(their_sets.sum() / 2_000, rel=0.05)
+
+
+def test_the_summary_counts(make_predictions):
+    predictions = make_predictions(100, 5)
+    everything = replace(conformal.calibrate(predictions, method="lac"), threshold=2.0)
+    figures = conformal.set_summary(everything.sets(predictions), predictions)
+    assert figures == {"coverage": 1, "mean_size": 5, "median_size": 5, "empty": 0, "single": 0}
+    nothing = replace(everything, threshold=-1.0)
+    figures = conformal.set_summary(nothing.sets(predictions), predictions)
+    assert (figures["coverage"], figures["empty"]) == (0, 1)
+
+
+def test_promises_that_cannot_be_kept(make_predictions):
+    few = make_predictions(8, 3)
+    with pytest.raises(BadInput, match="8 val pictures cannot promise 90% coverage: it takes at least 9"):
+        conformal.calibrate(few)
+    with pytest.raises(BadInput, match="between 0 and 1"):
+        conformal.calibrate(few, coverage=1.0)
+    with pytest.raises(BadInput, match="did you mean raps"):
+        conformal.calibrate(few, method="rasp")
+    blind = make_predictions(100, 60, signal=0, dense_classes=10, largest=10)
+    with pytest.raises(BadInput, match="the 10 likeliest classes"):
+        conformal.calibrate(blind)
+    with pytest.raises(BadInput, match="format_version 9"):
+        conformal.SetRule.from_dict({"format_version": 9})
