@@ -9,7 +9,7 @@ calibration error and everything else read off the predicted and the true class 
 Estimated are the rest's share after a change of temperature, and the probability of one class of the rest.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -216,6 +216,30 @@ class Predictions:
                 f"{name} hold NaN or infinite values for {bad.sum()} of {len(self)} pictures "
                 f"(first: {first}): the network diverged; train it again with a lower optimizer.lr"
             )
+
+
+def joined(parts: Sequence[Predictions]) -> Predictions:
+    """Predictions of different pictures, one after the other; all of one kind, with the same classes."""
+    first = parts[0]
+
+    def stacked(values: Iterable[np.ndarray]) -> np.ndarray:
+        return np.concatenate(list(values))
+
+    rests = [part.rest for part in parts if part.rest is not None]
+    columns = [part.columns for part in parts if part.columns is not None]
+    return replace(
+        first,
+        ids=stacked(part.ids for part in parts),
+        labels=stacked(part.labels for part in parts),
+        logits=stacked(part.logits for part in parts),
+        columns=stacked(columns) if columns else None,
+        rest=first.rest
+        and replace(
+            first.rest,
+            logsumexp=stacked(rest.logsumexp for rest in rests),
+            mean=stacked(rest.mean for rest in rests),
+        ),
+    )
 
 
 class PredictionsBuilder:
