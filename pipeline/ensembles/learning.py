@@ -19,6 +19,7 @@ from pipeline.errors import BadInput
 from pipeline.evaluation.predictions import Predictions, joined
 
 FOLDS = 5
+ENOUGH = 10_000
 Learner = Callable[[Candidates], Rule]
 
 
@@ -48,17 +49,20 @@ def greedy_selection(
     all `rounds` is kept. Caruana et al. 2004, "Ensemble Selection from Libraries of Models". Accuracy
     moves in steps and so is chosen by luck more often; its ties go to the lower log loss.
     """
+    by_loss = measure == "log_loss"  # which asks for the true class only
+    truth = np.zeros_like(val.truth) if by_loss else val.truth
+    probabilities = val.of_truth[:, None] if by_loss else val.probabilities
     counts = np.zeros(val.members, dtype=int)
-    total = np.zeros(val.probabilities.shape[:2], dtype=np.float32)
+    total = np.zeros(probabilities.shape[:2], dtype=np.float32)
     best_counts, best_cost = counts.copy(), (np.inf, np.inf)
     for _ in range(rounds):
         costs = [
-            _cost(total + val.probabilities[:, :, number], val.truth, counts.sum() + 1, measure)
+            _cost(total + probabilities[:, :, number], truth, counts.sum() + 1, measure)
             for number in range(len(counts))
         ]
         chosen = min(range(len(counts)), key=costs.__getitem__)
         counts[chosen] += 1
-        total += val.probabilities[:, :, chosen]
+        total += probabilities[:, :, chosen]
         if costs[chosen] < best_cost:
             best_counts, best_cost = counts.copy(), costs[chosen]
     return SoftVote(tuple(float(weight) for weight in best_counts / best_counts.sum()))
@@ -75,9 +79,11 @@ def stacking(val: Candidates) -> SharedStack:
     """Logistic regression on the members' log-probabilities, one coefficient a member, none below zero.
 
     With scikit-learn's usual penalty (C = 1), as coefficients grow without end where val is all but solved.
+    Of more than `ENOUGH` pictures an even choice is used: a few coefficients need no more.
     Wolpert 1992, "Stacked Generalization"; coefficients that are not negative: Breiman 1996, "Stacked
     Regressions"; the same for all classes: McFadden 1974, "Conditional Logit Analysis".
     """
+    val = val.take(np.arange(0, len(val.truth), -(-len(val.truth) // ENOUGH)))
     logs = np.log(val.probabilities)
     of_truth = np.take_along_axis(logs, val.truth[:, None, None], axis=1)[:, 0].astype(np.float64)
     sizes = np.log(val.sizes)

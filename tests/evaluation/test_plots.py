@@ -75,3 +75,35 @@ def test_confusion_without_mistakes_or_with_odd_names(make_predictions):
     predictions = make_predictions(20, 2)
     predictions.classes[:] = ["$a_1", "ein sehr langer Name, der nicht in das Bild passen kann"]
     drawn(plots.confusion(predictions))
+
+
+def test_reliability_before_and_after(make_predictions):
+    predictions = make_predictions()
+    versions = {"before": predictions, "after": predictions.at_temperature(1.5)}
+    figure = plots.reliability_diagram(versions, title="test")
+    texts = drawn(figure)
+    assert any(text.startswith("before: calibration error 0.") for text in texts)
+    assert any(text.startswith("after: calibration error 0.") for text in texts)
+
+
+def test_accuracy_of_the_answered(make_predictions):
+    texts = drawn(plots.answered_accuracy({"one": make_predictions(), "two": make_predictions(seed=1)}))
+    assert {"one", "two"} <= set(texts)
+
+
+def test_curves_of_several_runs_share_a_figure():
+    figure = plots.curves_together({"first": HISTORY, "second": pd.DataFrame(HISTORY)})
+    styles = [line.get_linestyle() for line in figure.axes[0].lines]
+    assert styles == ["--", "-", "--", "-"]
+    drawn(figure)
+
+
+@pytest.mark.parametrize("minutes", [[1.0, 3.0, 2.0], [1.0, 300.0, 20.0], [0.0, 1.0, 2.0]])
+def test_cost_and_quality_names_the_runs_on_the_front(minutes):
+    runs = pd.DataFrame(
+        {"minutes": minutes, "accuracy": [0.5, 0.4, 0.6], "low": 0.3, "high": 0.7},
+        index=["cheap", "beaten", "good"],
+    )
+    texts = drawn(plots.cost_and_quality(runs, "minutes", "accuracy", low="low", high="high"))
+    assert {"cheap", "good"} <= set(texts)
+    assert "beaten" not in texts

@@ -48,6 +48,11 @@ def test_intervals_hold_their_figure(make_predictions):
         assert interval.low < interval.value < interval.high
 
 
+def test_an_interval_holds_its_figure_also_where_classes_have_few_pictures(make_predictions):
+    interval = statistics.intervals(make_predictions(150, 100, signal=3), resamples=300)["macro_f1"]
+    assert interval.low < interval.value < interval.high
+
+
 def test_an_interval_covers_the_truth_as_often_as_it_says():
     chance = np.random.default_rng(0)
     hits = 0

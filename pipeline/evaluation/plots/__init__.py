@@ -1,6 +1,15 @@
 """Figures of runs. Each function gives a matplotlib `Figure` (no pyplot state): `figure.savefig(path)`."""
 
+from pipeline.evaluation.plots.comparison import cost_and_quality, curves_together
 from pipeline.evaluation.plots.learning import curves
 from pipeline.evaluation.plots.matrix import confusion
+from pipeline.evaluation.plots.probability import answered_accuracy, reliability_diagram
 
-__all__ = ["confusion", "curves"]
+__all__ = [
+    "answered_accuracy",
+    "confusion",
+    "cost_and_quality",
+    "curves",
+    "curves_together",
+    "reliability_diagram",
+]

@@ -19,7 +19,7 @@ def curves(history: History, title: str = "") -> Figure:
     `history` has a row an epoch with `epoch`, `train/loss`, `train/accuracy`, `val/loss`, `val/accuracy`;
     a column that is missing is left out of the figure.
     """
-    epochs = history if isinstance(history, pd.DataFrame) else pd.DataFrame(list(history))
+    epochs = as_table(history)
     figure = new_figure(10, 4, title)
     for axes, measure in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         _line(axes, epochs, f"train/{measure}", linestyle="--", color=MUTED, label="train")
@@ -31,6 +31,11 @@ def curves(history: History, title: str = "") -> Figure:
         note = _mark_best(axes, epochs, measure)
         axes.legend(frameon=False, labelcolor=MUTED, title=note, alignment="left", title_fontsize=9)
     return figure
+
+
+def as_table(history: History) -> pd.DataFrame:
+    """A row an epoch, whichever way the history came."""
+    return history if isinstance(history, pd.DataFrame) else pd.DataFrame(list(history))
 
 
 def _line(axes: Axes, epochs: pd.DataFrame, column: str, **style: Any) -> None:

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-INK, MUTED, GRID, EMPTY = "#1f2937", "#6b7280", "#e5e7eb", "#f3f4f6"
+INK, MUTED, FAINT, GRID, EMPTY = "#1f2937", "#6b7280", "#cbd5e1", "#e5e7eb", "#f3f4f6"
 # Okabe and Ito 2008, without the yellow that fades on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 BLUE, ORANGE = COLOURS[0], COLOURS[1]
