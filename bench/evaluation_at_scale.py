@@ -21,7 +21,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from pipeline.ensembles.report import evaluate
 from pipeline.evaluation import calibration, conformal, confusion, metrics, plots, statistics, taxonomy
-from pipeline.evaluation.predictions import Predictions, PredictionsBuilder
+from pipeline.evaluation.builder import PredictionsBuilder
+from pipeline.evaluation.predictions import Predictions
 
 LOOK_ALIKES = 20
 GROUPS = {"kingdom": 3, "phylum": 13, "class": 51, "order": 273, "family": 1_103, "genus": 4_884}

@@ -72,5 +72,5 @@ def _likeliest(spread: list[np.ndarray], kept: int) -> np.ndarray:
         return np.broadcast_to(np.arange(size), (len(spread[0]), size))
     import torch  # its topk is ten times as fast as argpartition where most values are equal
 
-    total = torch.from_numpy(np.sum(spread, axis=0))
+    total = torch.from_numpy(sum(spread[1:], start=spread[0]))
     return total.topk(kept, dim=1, sorted=False).indices.numpy()

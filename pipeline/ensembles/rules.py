@@ -13,7 +13,8 @@ from scipy.special import softmax
 
 from pipeline.ensembles.members import checked
 from pipeline.errors import BadInput
-from pipeline.evaluation.predictions import Predictions, PredictionsBuilder
+from pipeline.evaluation.builder import PredictionsBuilder
+from pipeline.evaluation.predictions import Predictions
 
 FORMAT_VERSION = 1
 TINY = float(np.finfo(np.float32).tiny)
@@ -41,7 +42,7 @@ class HardVote:
 
     def __call__(self, members: Sequence[np.ndarray]) -> np.ndarray:
         """See `Rule`."""
-        votes = np.mean(members, axis=0)
+        votes = sum(members[1:], start=members[0]) / np.float32(len(members))
         rows = np.arange(len(votes))
         for member in members:
             votes[rows, member.argmax(axis=1)] += 1.0

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 
 from pipeline.errors import BadInput
-from pipeline.evaluation.predictions import Predictions, PredictionsBuilder
+from pipeline.evaluation.builder import PredictionsBuilder
+from pipeline.evaluation.predictions import Predictions
 
 
 def pool(predictions: Predictions, groups: Sequence[str] | pd.Series | np.ndarray) -> Predictions:

@@ -13,15 +13,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.special import logsumexp
 
 from pipeline.errors import BadInput
-
-if TYPE_CHECKING:
-    import torch
 
 DENSE_CLASSES = 1_000
 LARGEST = 100
@@ -156,7 +152,8 @@ class Predictions:
         kept = kept[:, :-1]
         others = len(self.classes) - kept.shape[1]
         share = np.maximum(1.0 - kept.sum(axis=1, keepdims=True), 0.0) / others
-        dense = np.repeat(share.astype(np.float32), len(self.classes), axis=1)
+        dense = np.empty((len(kept), len(self.classes)), dtype=np.float32)
+        dense[:] = share
         np.put_along_axis(dense, self.columns[rows, :-1], kept, axis=1)
         return dense
 
@@ -240,72 +237,3 @@ def joined(parts: Sequence[Predictions]) -> Predictions:
             mean=stacked(rest.mean for rest in rests),
         ),
     )
-
-
-class PredictionsBuilder:
-    """Collects a network's answers batch by batch, in little memory: a large batch is reduced as it comes."""
-
-    def __init__(
-        self, classes: Sequence[str], *, dense_classes: int = DENSE_CLASSES, largest: int = LARGEST
-    ) -> None:
-        self.classes = list(classes)
-        self.kept = None if len(self.classes) <= dense_classes else min(largest + 1, len(self.classes) - 1)
-        self._ids: list[np.ndarray] = []
-        self._labels: list[np.ndarray] = []
-        self._parts: list[tuple[np.ndarray, ...]] = []
-
-    @classmethod
-    def like(cls, predictions: Predictions) -> "PredictionsBuilder":
-        """A builder that keeps as much a picture as these predictions do."""
-        if not predictions.is_sparse:
-            return cls(predictions.classes, dense_classes=len(predictions.classes))
-        return cls(predictions.classes, dense_classes=0, largest=predictions.logits.shape[1] - 1)
-
-    def add_probabilities(
-        self, ids: Sequence[str] | np.ndarray, labels: np.ndarray, values: np.ndarray
-    ) -> None:
-        """Add a batch of (b, k) probabilities; none is taken for less than the least float32."""
-        self.add(ids, labels, np.log(np.maximum(values, np.finfo(np.float32).tiny)))
-
-    def add(
-        self,
-        ids: Sequence[str] | np.ndarray,
-        labels: "np.ndarray | torch.Tensor",
-        logits: "np.ndarray | torch.Tensor",
-    ) -> None:
-        """Add a batch: b ids, (b,) class codes, (b, k) logits of any floating type, on any device."""
-        import torch  # here, as reading predictions needs no torch
-
-        scores = torch.as_tensor(logits).detach().float()
-        codes = torch.as_tensor(labels, device=scores.device).long()
-        if scores.shape != (len(ids), len(self.classes)):
-            raise ValueError(
-                f"logits {tuple(scores.shape)} for {len(ids)} ids and {len(self.classes)} classes"
-            )
-        self._ids.append(np.asarray(ids, dtype=object))
-        self._labels.append(codes.cpu().numpy())
-        parts = (scores,) if self.kept is None else _largest(scores, codes, self.kept)
-        self._parts.append(tuple(part.cpu().numpy() for part in parts))
-
-    def finish(self) -> Predictions:
-        """All that was added, in the order it was added."""
-        if not self._ids:
-            raise BadInput("no picture was predicted: choose a split that has pictures")
-        ids, labels = np.concatenate(self._ids), np.concatenate(self._labels)
-        logits, *others = (np.concatenate(part) for part in zip(*self._parts, strict=True))
-        if self.kept is None:
-            return Predictions(ids, labels, self.classes, logits)
-        columns, rest_logsumexp, rest_mean = others
-        rest = Rest(len(self.classes) - self.kept, rest_logsumexp, rest_mean)
-        return Predictions(ids, labels, self.classes, logits, columns, rest)
-
-
-def _largest(scores: "torch.Tensor", labels: "torch.Tensor", kept: int) -> tuple["torch.Tensor", ...]:
-    """(b, k) -> the (b, kept) largest, the last giving way to an absent true class; their codes; the rest."""
-    columns = scores.topk(kept, dim=1).indices
-    absent = ~(columns == labels[:, None]).any(dim=1)
-    columns[absent, -1] = labels[absent]
-    logits = scores.gather(1, columns)
-    others = scores.scatter(1, columns, -float("inf"))
-    rest_mean = (scores.sum(dim=1) - logits.sum(dim=1)) / (scores.shape[1] - kept)
-    return logits, columns.int(), others.logsumexp(dim=1), rest_mean

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from pipeline.evaluation.predictions import Predictions, PredictionsBuilder
+from pipeline.evaluation.builder import PredictionsBuilder
+from pipeline.evaluation.predictions import Predictions
 
 
 def random_members(

@@ -9,7 +9,7 @@ from pipeline.evaluation.calibration import expected_calibration_error, fit_temp
 
 def honest(pictures=4_000, classes=10, seed=0, **builder):
     """Answers whose probabilities are the truth: labels are drawn from them."""
-    from pipeline.evaluation.predictions import PredictionsBuilder
+    from pipeline.evaluation.builder import PredictionsBuilder
 
     chance = np.random.default_rng(seed)
     logits = 2 * chance.normal(size=(pictures, classes))

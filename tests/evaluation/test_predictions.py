@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.special import log_softmax, logsumexp
 
 from pipeline.errors import BadInput
-from pipeline.evaluation.predictions import PredictionsBuilder
+from pipeline.evaluation.builder import PredictionsBuilder
 
 SIZES = {"pictures": st.integers(1, 40), "classes": st.integers(12, 60), "seed": st.integers(0, 999)}
 
@@ -110,7 +110,7 @@ def test_values_that_are_no_numbers(make_predictions, value):
 
 def test_shapes_that_do_not_fit():
     builder = PredictionsBuilder(["a", "b"])
-    with pytest.raises(ValueError, match="logits"):
+    with pytest.raises(ValueError, match=r"shape \(1, 3\) for 1 ids, 2 classes"):
         builder.add(["x"], np.array([0]), np.zeros((1, 3)))
     builder.add(["x"], np.array([2]), np.zeros((1, 2)))
     with pytest.raises(ValueError, match="codes from 0 to 1"):

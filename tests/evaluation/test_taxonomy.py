@@ -4,7 +4,7 @@ import pytest
 
 from pipeline.errors import BadInput
 from pipeline.evaluation import taxonomy
-from pipeline.evaluation.predictions import PredictionsBuilder
+from pipeline.evaluation.builder import PredictionsBuilder
 
 CLASSES = ["Larus argentatus", "Larus fuscus", "Sterna hirundo", "Amanita muscaria"]
 TAXONOMY = pd.DataFrame(
