@@ -216,7 +216,7 @@ def predicted(config: schema.Train, prepared: Prepared, split: str) -> Any:
     """What the network says of a split's pictures."""
     from itertools import islice
 
-    from pipeline.evaluation.predictions import PredictionsBuilder
+    from pipeline.evaluation.builder import PredictionsBuilder
     from pipeline.training.loop import predict
 
     learner, batches = learning(config, prepared, assembly.stages(config)[-1].phase)

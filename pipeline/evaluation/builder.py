@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.errors import BadInput
 from pipeline.evaluation.predictions import DENSE_CLASSES, LARGEST, Predictions, Rest
 
 if TYPE_CHECKING:
@@ -68,9 +67,9 @@ class PredictionsBuilder:
             rows.append(part.cpu().numpy())
 
     def finish(self) -> Predictions:
-        """All that was added, in the order it was added."""
+        """All that was added, in the order it was added; empty where nothing was."""
         if not self._ids:
-            raise BadInput("no picture was predicted: choose a split that has pictures")
+            self.add([], np.empty(0, dtype=np.int64), np.empty((0, len(self.classes)), dtype=np.float32))
         labels, logits, *others = (rows.filled() for rows in self._parts)
         ids = np.concatenate(self._ids)
         if self.kept is None:

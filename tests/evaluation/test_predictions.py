@@ -95,9 +95,19 @@ def test_bad_files_are_named(make_predictions, tmp_path):
         read(tmp_path / "other.parquet")
 
 
-def test_nothing_predicted():
+@pytest.mark.parametrize("dense_classes", [1_000, 2])
+def test_nothing_predicted_is_empty_and_cannot_be_scored(dense_classes):
+    predictions = PredictionsBuilder(["a", "b", "c"], dense_classes=dense_classes).finish()
+    assert (len(predictions), len(predictions.predicted)) == (0, 0)
     with pytest.raises(BadInput, match="no picture"):
-        PredictionsBuilder(["a", "b"]).finish()
+        predictions.check_usable()
+
+
+def test_a_builder_keeps_its_own_copy():
+    builder, batch = PredictionsBuilder(["a", "b"]), np.array([[1.0, 0.0]], dtype=np.float32)
+    builder.add(["x"], np.array([0]), batch)
+    batch[:] = 9.0
+    np.testing.assert_array_equal(builder.finish().logits, [[1.0, 0.0]])
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

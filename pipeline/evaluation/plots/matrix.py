@@ -71,7 +71,7 @@ def _draw(axes: Axes, square: pd.DataFrame, normalise: bool, name: str) -> None:
     values = shares if normalise else counted
     axes.imshow(values, cmap=SHADES, norm=PowerNorm(0.5, 0.0, top), interpolation="nearest", aspect="equal")
     unit = "% of each true class" if normalise else "pictures"
-    tidy(axes, xlabel="predicted", ylabel="true", title=name or f"{counted.sum():,.0f} pictures", grid=False)
+    tidy(axes, xlabel="predicted", ylabel="true", title=name, grid=False)
     axes.set_title(unit, loc="right", color=MUTED, fontsize=9)
     _name_ticks(axes, square)
     _rule_off(axes, *square.shape)
