@@ -2,9 +2,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import cross_val_predict
 
 from pipeline.errors import BadInput
 from pipeline.evaluation import conformal
+from pipeline.evaluation.builder import PredictionsBuilder
 
 METHODS = ["aps", "raps", "lac"]
 
@@ -17,6 +21,25 @@ def test_the_promise_is_kept_over_random_splits(make_predictions, method, builde
     assert len(figures) == 100
     assert figures["coverage"].mean() == pytest.approx(0.9, abs=0.01)
     assert 1 < figures["mean_size"].mean() < 20
+
+
+@pytest.fixture(scope="module")
+def digits():
+    """Honest answers, by folds, for scikit-learn's scanned digits of which only every third row is seen."""
+    data = load_digits()
+    seen = data.images[:, ::3].reshape(len(data.images), -1)
+    model = LogisticRegression(C=1e-3, max_iter=200)
+    logs = cross_val_predict(model, seen, data.target, cv=5, method="predict_log_proba")
+    collector = PredictionsBuilder([str(digit) for digit in range(10)])
+    collector.add([str(row) for row in range(len(logs))], data.target, logs)
+    return collector.finish()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_promise_is_kept_on_real_pictures(digits, method):
+    coverage = conformal.over_random_splits(digits, method=method, coverage=0.9)["coverage"]
+    assert coverage.mean() == pytest.approx(0.9, abs=0.01)
+    assert coverage.std() < 0.03
 
 
 @pytest.mark.parametrize("method", METHODS)
