@@ -246,7 +246,7 @@ def run_tags(config: schema.Train, prepared: Prepared) -> dict[str, Any]:
     from pipeline.tracking.runs import config_digest, git_sha, machine
 
     return {
-        "stage": train,
+        "stage": "train",
         **subject_tags(config),
         "git_sha": git_sha(),
         "config_digest": config_digest(config.model_dump(mode="json"), prepared.resolved),
@@ -286,7 +286,7 @@ def tell_the_sweep(config: schema.Train, store: Any, error: BadInput) -> None:
 
     if PARENT_VARIABLE in os.environ:
         store.open()
-        tags = {"stage": train, **subject_tags(config)}
+        tags = {"stage": "train", **subject_tags(config)}
         record_failure(config.tracking.experiment, name=run_name(config), tags=tags, error=str(error))
 
 
