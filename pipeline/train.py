@@ -56,8 +56,7 @@ def main(config: schema.Train) -> None:
         tell_the_sweep(config, store, error)
         raise
     store.open()
-    with assembly.memory_in_one_line(config.trainer.batch_size):
-        experiment(config, prepared)
+    experiment(config, prepared)
 
 
 def stored_config(run_id: str) -> schema.Train:
@@ -105,9 +104,10 @@ def experiment(config: schema.Train, prepared: Prepared) -> None:
     from pipeline.training.loop import Progress
 
     params, tags = flatten(config.model_dump(mode="json", exclude={"resume"})), run_tags(config, prepared)
-    with tracked_run(
+    tracked = tracked_run(
         config.tracking.experiment, name=run_name(config), tags=tags, params=params, resume=config.resume
-    ) as run:
+    )
+    with tracked as run, assembly.memory_in_one_line(config.trainer.batch_size):
         log_inputs(config, prepared, run)
         announce(config, prepared, run)
         checkpoints, progress = run.folder / "checkpoints", Progress()
