@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -265,7 +266,7 @@ def subject_tags(config: schema.Train) -> dict[str, str]:
         "model": config.model.name.rpartition("/")[2],
         "regime": config.regime.name,
         "data": config.data.name,
-        "overrides": " ".join(HydraConfig.get().overrides.task) if HydraConfig.initialized() else "",
+        "overrides": shlex.join(HydraConfig.get().overrides.task) if HydraConfig.initialized() else "",
     }
 
 
@@ -273,7 +274,7 @@ def run_name(config: schema.Train) -> str | None:
     """The name asked for; in a sweep, what sets the job apart; else MLflow invents one."""
     from hydra.core.hydra_config import HydraConfig
 
-    from pipeline.tracking.runs import PARENT_VARIABLE
+    from pipeline.tracking.names import PARENT_VARIABLE
 
     if config.tracking.run_name or PARENT_VARIABLE not in os.environ or not HydraConfig.initialized():
         return config.tracking.run_name
@@ -282,7 +283,8 @@ def run_name(config: schema.Train) -> str | None:
 
 def tell_the_sweep(config: schema.Train, store: Any, error: BadInput) -> None:
     """In a sweep, a job that cannot begin is not hidden: it gets a run that FAILED."""
-    from pipeline.tracking.runs import PARENT_VARIABLE, record_failure
+    from pipeline.tracking.names import PARENT_VARIABLE
+    from pipeline.tracking.runs import record_failure
 
     if PARENT_VARIABLE in os.environ:
         store.open()

@@ -22,8 +22,8 @@ from mlflow.entities import Run
 from pipeline.data.digest import data_digest
 from pipeline.data.table import SPLITS, PictureTable
 from pipeline.errors import BadInput, Stopped
+from pipeline.tracking.names import PARENT_VARIABLE
 
-PARENT_VARIABLE = "PIPELINE_SWEEP_RUN_ID"  # how a sweep's jobs, in whatever process, find their parent run
 _VERSIONS = ("torch", "torchvision", "timm", "lightning-fabric", "mlflow", "scikit-learn", "numpy", "pillow")
 _PARAMETER_LIMIT = 6000  # characters
 
