@@ -132,11 +132,10 @@ def train(config: schema.Train, prepared: Prepared, folder: Path, progress: Prog
     if config.resume:
         saver.restore()
     loss = fabric.to_device(assembly.loss(config, table))
-    last_epoch = 0
-    for stage in assembly.stages(config):
-        last_epoch += stage.epochs
-        if progress.epoch >= last_epoch:
+    for number, stage in enumerate(assembly.stages(config)):
+        if number < progress.stage:
             continue
+        progress.enter(number)
         enter(network, stage.phase)
         learner, batches = learning(config, prepared, stage.phase)
         options = config.optimizer.model_dump(exclude={"name", "lr", "weight_decay"})
@@ -149,7 +148,7 @@ def train(config: schema.Train, prepared: Prepared, folder: Path, progress: Prog
         saver.follow(optimizer, schedule)
         for epoch in fit(
             module, train_batches, val_batches, fabric=fabric, optimizer=optimizer, schedule=schedule, loss=loss,
-            epochs=last_epoch, progress=progress, train_mode=partial(set_training, network, stage.phase),
+            epochs=stage.epochs, progress=progress, train_mode=partial(set_training, network, stage.phase),
             accumulate=trainer.accumulate, clip_norm=trainer.clip_norm, patience=trainer.patience,
             limit_batches=trainer.limit_batches, watch=watch,
         ):  # fmt: skip
