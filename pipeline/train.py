@@ -66,16 +66,16 @@ def stored_config(run_id: str) -> schema.Train:
     from mlflow import MlflowClient
 
     from pipeline import schema
-    from pipeline.tracking.registry import run_folder
+    from pipeline.tracking.runs import home
     from pipeline.tracking.selection import find_run
     from pipeline.training.checkpoints import LAST
 
     run = find_run(MlflowClient(), run_id)
-    if not (run_folder(run.info.artifact_uri, "checkpoints") / LAST).is_file():
+    if not (home(run) / "checkpoints" / LAST).is_file():
         raise BadInput(
             f"resume={run_id}: there is nothing to go on from ({run.info.status.lower()}); train it anew"
         )
-    plain = yaml.safe_load((run_folder(run.info.artifact_uri, "") / "config.yaml").read_text())
+    plain = yaml.safe_load((home(run) / "config.yaml").read_text())
     return schema.Train.model_validate({**plain, "resume": run_id})
 
 

@@ -9,6 +9,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run, RunStatus
 
 from pipeline.tracking.names import PARENT_VARIABLE
+from pipeline.tracking.runs import run_given
 from pipeline.tracking.selection import CHOOSE_BY, by_metric, children
 
 
@@ -27,8 +28,8 @@ class Outcome:
 
 def open_sweep(experiment: str, overrides: list[str]) -> str:
     """Start a sweep's parent run, leave its id in the environment for the jobs, and give it back."""
+    given = run_given(experiment)
     experiment_id = mlflow.set_experiment(experiment).experiment_id
-    given = os.environ.pop("MLFLOW_RUN_ID", None)
     swept = [override for override in overrides if "," in override] or overrides
     tags = {"stage": "sweep", "overrides": shlex.join(overrides)}
     if given:
