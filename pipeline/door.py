@@ -63,7 +63,6 @@ def door(command_name: str) -> Callable[[Callable[[Any], None]], Callable[[], No
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
             multirun = bool({"-m", "--multirun"} & set(sys.argv))
             sys.argv[1:] = [quote_path(argument, multirun=multirun) for argument in sys.argv[1:]]
-            OmegaConf.register_new_resolver("folder_name", _folder_name, replace=True)
             try:
                 hydra.main(version_base="1.3", config_path=str(CONF), config_name=command_name)(job)()
             except KeyboardInterrupt:
@@ -82,6 +81,10 @@ def door(command_name: str) -> Callable[[Callable[[Any], None]], Callable[[], No
 
 def _folder_name(path: str | None) -> str:
     return Path(path).expanduser().resolve().name if path else ""
+
+
+# Here, so that the processes of a launcher, which import this module, know it too.
+OmegaConf.register_new_resolver("folder_name", _folder_name, replace=True)
 
 
 def check(composed: DictConfig, command_name: str) -> Any:

@@ -1,14 +1,17 @@
 """Hydra's side of a sweep: its parent run is opened before the first job and closed after the last, come what may."""
 
 import atexit
+import os
+import shlex
 import sys
 from typing import Any
 
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, open_dict
-from omegaconf.errors import MissingMandatoryValue
+from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryValue
 
 from pipeline.door import FAILED, check, exit_code, tell
+from pipeline.tracking.names import PARENT_VARIABLE
 
 
 class SweepCallback(Callback):
@@ -47,6 +50,23 @@ class SweepCallback(Callback):
         if outcome.failed or not outcome.jobs:
             sys.exit(FAILED)
 
+    def on_job_start(self, config: DictConfig, **_: Any) -> None:
+        """Give a job whose config is wrong a run that FAILED: its door says why, but never gets as far as a run."""
+        if PARENT_VARIABLE not in os.environ:
+            return
+        with open_dict(config):
+            task = config.copy()
+            job = task.pop("hydra")
+        try:
+            check(task, "train")
+        except Exception as error:
+            from pipeline.tracking.runs import record_failure
+            from pipeline.tracking.store import Store
+
+            Store().open()
+            tags = {"stage": "train", "overrides": shlex.join(job.overrides.task)}
+            record_failure("", name=job.job.override_dirname[:250], tags=tags, error=str(error))
+
     def _abandon(self) -> None:
         from pipeline.tracking import sweeps
 
@@ -61,7 +81,7 @@ def _experiment(task: DictConfig, overrides: list[str]) -> str:
     """
     try:
         return str(check(task, "train").tracking.experiment)
-    except MissingMandatoryValue as error:
+    except (MissingMandatoryValue, InterpolationToMissingValueError) as error:
         if any(override.partition("=")[0] in str(error) for override in overrides):
             return "sweep"
         raise
@@ -100,7 +120,8 @@ def show(outcome: Any) -> None:
 def swept_values(jobs: list[Any]) -> list[dict[str, str]]:
     """What sets each job apart: its overrides without those that all have alike."""
     given = [
-        dict(one.partition("=")[::2] for one in job.data.tags.get("overrides", "").split()) for job in jobs
+        dict(one.partition("=")[::2] for one in shlex.split(job.data.tags.get("overrides", "")))
+        for job in jobs
     ]
     alike = set.intersection(*(set(one.items()) for one in given)) if len(given) > 1 else set()
     return [{key: value for key, value in one.items() if (key, value) not in alike} for one in given]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -56,8 +57,7 @@ def main(config: schema.Train) -> None:
         tell_the_sweep(config, store, error)
         raise
     store.open()
-    with assembly.memory_in_one_line(config.trainer.batch_size):
-        experiment(config, prepared)
+    experiment(config, prepared)
 
 
 def stored_config(run_id: str) -> schema.Train:
@@ -66,16 +66,16 @@ def stored_config(run_id: str) -> schema.Train:
     from mlflow import MlflowClient
 
     from pipeline import schema
-    from pipeline.tracking.registry import run_folder
+    from pipeline.tracking.runs import home
     from pipeline.tracking.selection import find_run
     from pipeline.training.checkpoints import LAST
 
     run = find_run(MlflowClient(), run_id)
-    if not (run_folder(run.info.artifact_uri, "checkpoints") / LAST).is_file():
+    if not (home(run) / "checkpoints" / LAST).is_file():
         raise BadInput(
             f"resume={run_id}: there is nothing to go on from ({run.info.status.lower()}); train it anew"
         )
-    plain = yaml.safe_load((run_folder(run.info.artifact_uri, "") / "config.yaml").read_text())
+    plain = yaml.safe_load((home(run) / "config.yaml").read_text())
     return schema.Train.model_validate({**plain, "resume": run_id})
 
 
@@ -105,9 +105,10 @@ def experiment(config: schema.Train, prepared: Prepared) -> None:
     from pipeline.training.loop import Progress
 
     params, tags = flatten(config.model_dump(mode="json", exclude={"resume"})), run_tags(config, prepared)
-    with tracked_run(
+    tracked = tracked_run(
         config.tracking.experiment, name=run_name(config), tags=tags, params=params, resume=config.resume
-    ) as run:
+    )
+    with tracked as run, assembly.memory_in_one_line(config.trainer.batch_size):
         log_inputs(config, prepared, run)
         announce(config, prepared, run)
         checkpoints, progress = run.folder / "checkpoints", Progress()
@@ -131,11 +132,10 @@ def train(config: schema.Train, prepared: Prepared, folder: Path, progress: Prog
     if config.resume:
         saver.restore()
     loss = fabric.to_device(assembly.loss(config, table))
-    last_epoch = 0
-    for stage in assembly.stages(config):
-        last_epoch += stage.epochs
-        if progress.epoch >= last_epoch:
+    for number, stage in enumerate(assembly.stages(config)):
+        if number < progress.stage:
             continue
+        progress.enter(number)
         enter(network, stage.phase)
         learner, batches = learning(config, prepared, stage.phase)
         options = config.optimizer.model_dump(exclude={"name", "lr", "weight_decay"})
@@ -148,7 +148,7 @@ def train(config: schema.Train, prepared: Prepared, folder: Path, progress: Prog
         saver.follow(optimizer, schedule)
         for epoch in fit(
             module, train_batches, val_batches, fabric=fabric, optimizer=optimizer, schedule=schedule, loss=loss,
-            epochs=last_epoch, progress=progress, train_mode=partial(set_training, network, stage.phase),
+            epochs=stage.epochs, progress=progress, train_mode=partial(set_training, network, stage.phase),
             accumulate=trainer.accumulate, clip_norm=trainer.clip_norm, patience=trainer.patience,
             limit_batches=trainer.limit_batches, watch=watch,
         ):  # fmt: skip
@@ -246,7 +246,7 @@ def run_tags(config: schema.Train, prepared: Prepared) -> dict[str, Any]:
     from pipeline.tracking.runs import config_digest, git_sha, machine
 
     return {
-        "stage": train,
+        "stage": "train",
         **subject_tags(config),
         "git_sha": git_sha(),
         "config_digest": config_digest(config.model_dump(mode="json"), prepared.resolved),
@@ -265,7 +265,7 @@ def subject_tags(config: schema.Train) -> dict[str, str]:
         "model": config.model.name.rpartition("/")[2],
         "regime": config.regime.name,
         "data": config.data.name,
-        "overrides": " ".join(HydraConfig.get().overrides.task) if HydraConfig.initialized() else "",
+        "overrides": shlex.join(HydraConfig.get().overrides.task) if HydraConfig.initialized() else "",
     }
 
 
@@ -273,7 +273,7 @@ def run_name(config: schema.Train) -> str | None:
     """The name asked for; in a sweep, what sets the job apart; else MLflow invents one."""
     from hydra.core.hydra_config import HydraConfig
 
-    from pipeline.tracking.runs import PARENT_VARIABLE
+    from pipeline.tracking.names import PARENT_VARIABLE
 
     if config.tracking.run_name or PARENT_VARIABLE not in os.environ or not HydraConfig.initialized():
         return config.tracking.run_name
@@ -282,11 +282,12 @@ def run_name(config: schema.Train) -> str | None:
 
 def tell_the_sweep(config: schema.Train, store: Any, error: BadInput) -> None:
     """In a sweep, a job that cannot begin is not hidden: it gets a run that FAILED."""
-    from pipeline.tracking.runs import PARENT_VARIABLE, record_failure
+    from pipeline.tracking.names import PARENT_VARIABLE
+    from pipeline.tracking.runs import record_failure
 
     if PARENT_VARIABLE in os.environ:
         store.open()
-        tags = {"stage": train, **subject_tags(config)}
+        tags = {"stage": "train", **subject_tags(config)}
         record_failure(config.tracking.experiment, name=run_name(config), tags=tags, error=str(error))
 
 

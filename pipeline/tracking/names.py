@@ -1,4 +1,6 @@
-"""Names that MLflow takes."""
+"""Names that MLflow takes, and that processes share."""
+
+PARENT_VARIABLE = "PIPELINE_SWEEP_RUN_ID"  # how a sweep's jobs, in whatever process, find their parent run
 
 
 def safe_name(name: str) -> str:

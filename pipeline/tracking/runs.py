@@ -6,10 +6,9 @@ import os
 import platform
 import shutil
 import subprocess
-import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
@@ -22,8 +21,8 @@ from mlflow.entities import Run
 from pipeline.data.digest import data_digest
 from pipeline.data.table import SPLITS, PictureTable
 from pipeline.errors import BadInput, Stopped
+from pipeline.tracking.names import PARENT_VARIABLE
 
-PARENT_VARIABLE = "PIPELINE_SWEEP_RUN_ID"  # how a sweep's jobs, in whatever process, find their parent run
 _VERSIONS = ("torch", "torchvision", "timm", "lightning-fabric", "mlflow", "scikit-learn", "numpy", "pillow")
 _PARAMETER_LIMIT = 6000  # characters
 
@@ -37,9 +36,8 @@ class TrackedRun:
         self.id = run.info.run_id
         self.name = run.info.run_name
         self.experiment_id = run.info.experiment_id
-        local = local_folder(run.info.artifact_uri or "")
-        self._upload = local is None
-        self.folder = local or Path(tempfile.mkdtemp(prefix="run-"))
+        self._upload = local_folder(run.info.artifact_uri or "") is None
+        self.folder = home(run)
         self.folder.mkdir(parents=True, exist_ok=True)
         self._waiting: list[tuple[dict[str, float], int | None]] = []
         self._told = False
@@ -76,6 +74,8 @@ class TrackedRun:
             log.warning("warning: artifacts were not taken (%s); they are in %s", _brief(error), self.folder)
             return
         shutil.rmtree(self.folder, ignore_errors=True)
+        with suppress(OSError):
+            self.folder.parent.rmdir()  # other runs may be at work in it
 
 
 @contextmanager
@@ -91,7 +91,7 @@ def tracked_run(
 
     Under `mlflow run`, which makes the run itself, that one is used; `resume` is the id of one that goes on.
     """
-    given = resume or os.environ.pop("MLFLOW_RUN_ID", None)
+    given = resume or run_given(experiment)
     with mlflow.start_run(given) if given else _start(experiment, name) as active:
         run = TrackedRun(active)
         mlflow.set_tags({key: str(value) for key, value in tags.items()})
@@ -103,6 +103,22 @@ def tracked_run(
                 run.set_tags({"error": error})
             raise
         run.upload()
+
+
+def run_given(experiment: str) -> str | None:
+    """The run that `mlflow run` made for us, if it is to be used.
+
+    Without --experiment-name that is one in `Default`, where nobody looks: ours goes into its own experiment, and
+    the other says where it is.
+    """
+    given = os.environ.pop("MLFLOW_RUN_ID", None)
+    os.environ.pop("MLFLOW_EXPERIMENT_ID", None)
+    if given is None or mlflow.get_run(given).info.experiment_id != "0":
+        return given
+    mlflow.MlflowClient().set_tag(
+        given, "mlflow.note.content", f"Started a run in the experiment {experiment}."
+    )
+    return None
 
 
 def record_failure(experiment: str, *, name: str | None, tags: Mapping[str, Any], error: str) -> None:
@@ -134,6 +150,14 @@ def log_dataset(table: PictureTable) -> None:
     )
     for context in ("training", "evaluation"):
         mlflow.log_input(dataset, context=context, tags={k: str(v) for k, v in counts.items()})
+
+
+def home(run: Run) -> Path:
+    """Where a run's files are written: in place for a local store, else in a folder here until they are sent.
+
+    It follows from the run's id, so that a run that broke off can be gone on with.
+    """
+    return local_folder(run.info.artifact_uri or "") or Path.cwd() / "mlruns" / "unfinished" / run.info.run_id
 
 
 def local_folder(uri: str) -> Path | None:

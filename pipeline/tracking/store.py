@@ -39,6 +39,12 @@ class Store:
         mlflow.set_tracking_uri(self.uri)
         logging.getLogger("mlflow").setLevel(logging.WARNING)
         logging.getLogger("alembic").setLevel(logging.WARNING)
+        try:
+            mlflow.MlflowClient().search_experiments(max_results=1)
+        except Exception as error:  # of as many kinds as there are stores
+            raise BadInput(
+                f"MLflow's store {self.uri} does not answer as one: {_first_line(error)}"
+            ) from None
 
 
 def _begin(uri: str) -> subprocess.Popen[bytes] | None:
@@ -67,6 +73,11 @@ def _knock(uri: str) -> None:
             f"MLFLOW_TRACKING_URI={uri}: no MLflow server answers there ({type(error).__name__}); "
             f"start it, or unset the variable to keep runs in ./mlflow.db"
         ) from None
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0][:200] if lines else type(error).__name__
 
 
 def database(uri: str) -> Path:

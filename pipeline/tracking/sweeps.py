@@ -1,13 +1,15 @@
 """A sweep in MLflow: one parent run, its jobs nested under it, the best so far on the parent."""
 
 import os
+import shlex
 from dataclasses import dataclass
 
 import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import Run, RunStatus
 
-from pipeline.tracking.runs import PARENT_VARIABLE
+from pipeline.tracking.names import PARENT_VARIABLE
+from pipeline.tracking.runs import run_given
 from pipeline.tracking.selection import CHOOSE_BY, by_metric, children
 
 
@@ -26,10 +28,10 @@ class Outcome:
 
 def open_sweep(experiment: str, overrides: list[str]) -> str:
     """Start a sweep's parent run, leave its id in the environment for the jobs, and give it back."""
+    given = run_given(experiment)
     experiment_id = mlflow.set_experiment(experiment).experiment_id
-    given = os.environ.pop("MLFLOW_RUN_ID", None)
     swept = [override for override in overrides if "," in override] or overrides
-    tags = {"stage": "sweep", "overrides": " ".join(overrides)}
+    tags = {"stage": "sweep", "overrides": shlex.join(overrides)}
     if given:
         parent = given
         for key, value in tags.items():

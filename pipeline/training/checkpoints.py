@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -114,9 +115,11 @@ class Saver:
         self._stored: dict[str, Any] | None = None
 
     def restore(self) -> None:
-        """Bring network and progress back to where they were saved; the optimizer follows in `follow`."""
-        # Only tensors and plain values are read; nothing in the file is run.
-        self._stored = torch.load(self._file, map_location="cpu", weights_only=True)
+        """Bring network and progress back to where they were saved; the optimizer follows in `follow`.
+
+        Raises BadInput where the file is missing, damaged or of another version.
+        """
+        self._stored = read_last(self._file)
         self._network.load_state_dict(self._stored["network"])
         for name, value in self._stored["progress"].items():
             setattr(self._progress, name, value)
@@ -135,6 +138,7 @@ class Saver:
         if monotonic() - self._saved_at < self._every:
             return
         state = {
+            "format_version": FORMAT_VERSION,
             "network": self._network.state_dict(),
             "optimizer": self._optimizer.state_dict(),
             "schedule": self._schedule.state_dict(),
@@ -144,6 +148,18 @@ class Saver:
         self._file.parent.mkdir(parents=True, exist_ok=True)
         _replace(self._file, lambda path: torch.save(state, path))
         self._saved_at = monotonic()
+
+
+def read_last(file: Path) -> dict[str, Any]:
+    """What `Saver` wrote; only tensors and plain values are read, nothing in the file is run. BadInput otherwise."""
+    try:
+        stored = torch.load(file, map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError, OSError):
+        raise BadInput(f"{file} is missing, cut short or no saved state: the run cannot go on") from None
+    version = stored.get("format_version") if isinstance(stored, dict) else None
+    if version != FORMAT_VERSION:
+        raise BadInput(f"{file} has format_version {version}; this version reads {FORMAT_VERSION}")
+    return dict(stored)
 
 
 def drop_last(folder: Path) -> None:

@@ -67,10 +67,21 @@ class Progress:
     """How far a run has come; with the states of network, optimizer and schedule, enough to go on from."""
 
     epoch: int = 0
+    stage: int = 0
+    stage_began: int = 0  # after this epoch
     best_epoch: int = 0
     best_val_accuracy: float = -math.inf
     best_val_loss: float = math.inf
     history: list[dict[str, float]] = field(default_factory=list)
+
+    def enter(self, stage: int) -> None:
+        """Begin a stage of the regime, unless it is the one already under way."""
+        if stage != self.stage:
+            self.stage, self.stage_began = stage, self.epoch
+
+    def out_of(self, patience: int | None) -> bool:
+        """Whether so many epochs of this stage went by without a better one."""
+        return bool(patience) and self.epoch - max(self.best_epoch, self.stage_began) >= (patience or 0)
 
     def note(self, epoch: int, val_accuracy: float, val_loss: float) -> bool:
         """Take in an epoch's val figures; True where they are the best so far."""
@@ -120,20 +131,21 @@ def fit(
     limit_batches: int | None = None,
     watch: Watch = lambda batches, _what: batches,
 ) -> Iterator[Epoch]:
-    """Train up to epoch `epochs`, yielding a record after each; the caller saves, logs and shows.
+    """Train a stage of `epochs` epochs, yielding a record after each; the caller saves, logs and shows.
 
     `module` and `optimizer` come from `fabric.setup`. `train_mode` puts the network in training mode (by default
     `module.train`), `progress` says where to go on from and is kept up to date, `watch` wraps the batches in a
     progress bar. Stops early after `patience` epochs without improvement. Raises Stopped when the loss is no number.
     """
     progress = progress or Progress()
-    first = progress.epoch + 1
-    for epoch in range(first, epochs + 1):
+    last = progress.stage_began + epochs
+    while progress.epoch < last and not progress.out_of(patience):
+        epoch = progress.epoch + 1
         began = perf_counter()
         train.set_epoch(epoch)
         (train_mode or module.train)()
         lr = optimizer.param_groups[0]["lr"]
-        batches = watch(islice(train, limit_batches), f"epoch {epoch}/{epochs}")
+        batches = watch(islice(train, limit_batches), f"epoch {epoch}/{last}")
         tally = _train_epoch(
             module, batches, min(len(train), limit_batches or len(train)), fabric=fabric, optimizer=optimizer,
             schedule=schedule, loss=loss, accumulate=accumulate, clip_norm=clip_norm, epoch=epoch,
@@ -151,8 +163,6 @@ def fit(
         )
         progress.history.append({"epoch": epoch, **record.metrics()})
         yield record
-        if patience and epoch - max(progress.best_epoch, first - 1) >= patience:
-            return
 
 
 def _train_epoch(
