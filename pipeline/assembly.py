@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from pipeline.errors import BadInput
 
 if TYPE_CHECKING:
     import numpy as np
+    from lightning_fabric import Fabric
     from torch import nn
 
     from pipeline import schema
@@ -19,19 +20,22 @@ if TYPE_CHECKING:
     from pipeline.data.preprocessing import Preprocessing
     from pipeline.data.table import PictureTable
     from pipeline.models.classifier import Classifier
-    from pipeline.models.regimes import Phase
     from pipeline.models.weights import Loaded
+    from pipeline.training.features import Features
 
 _MOST_WORKERS = 8
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "is killed by signal: Killed")
 
 
 @dataclass(frozen=True)
-class Stage:
-    """A phase of the regime and how many epochs it lasts."""
+class Prepared:
+    """All that a run needs, checked before it begins; `features` fills up where a backbone is frozen."""
 
-    phase: Phase
-    epochs: int
+    table: PictureTable
+    network: Classifier
+    fabric: Fabric
+    resolved: dict[str, Any]
+    features: dict[tuple[str, int | None], Features] = field(default_factory=dict)
 
 
 def picture_table(data: schema.Data) -> PictureTable:
@@ -47,12 +51,51 @@ def picture_table(data: schema.Data) -> PictureTable:
     return table
 
 
-def preprocessing(config: schema.Train) -> Preprocessing:
+def network(config: schema.Train, n_classes: int) -> tuple[Classifier, Loaded | None]:
+    """The classifier with the weights its regime starts from, and what was loaded.
+
+    Pictures are normalised as those weights were trained.
+    """
+    import torch
+
+    from pipeline.models.classifier import Classifier, HeadSpec, NetworkSpec
+    from pipeline.models.weights import load_file, load_pretrained
+
+    if config.regime.trains == "head" and config.regime.weights == "none":
+        raise BadInput(
+            "regime=frozen needs weights: set regime.weights=pretrained, or train with regime=scratch"
+        )
+    own = own_weights(config) if config.regime.weights == "pretrained" else None
+    torch.manual_seed(config.seed)
+    head = HeadSpec(config.head.name, tuple(config.head.hidden), config.head.dropout)
+    made = Classifier(NetworkSpec(config.model.name, n_classes, preprocessing(config, own), head))
+    if own:
+        return made, load_file(made.backbone, own)
+    if config.regime.weights == "none":
+        return made, None
+    return made, load_pretrained(made.backbone, config.model.name, config.model.weights)
+
+
+def own_weights(config: schema.Train) -> Path | None:
+    """The file of weights that `model.weights_file` names: a path, or an earlier run's or registered model's."""
+    named = config.model.weights_file
+    if named is None or not named.startswith(("runs:/", "models:/")):
+        return None if named is None else Path(named).expanduser()
+    from pipeline.tracking.registry import weights_of
+
+    return weights_of(named)
+
+
+def preprocessing(config: schema.Train, own: Path | None = None) -> Preprocessing:
     """How pictures become the network's input: of the config's size, normalised as the weights were trained."""
     from pipeline.data.preprocessing import Preprocessing
     from pipeline.models.weights import normalisation
+    from pipeline.training.checkpoints import BEST_FACTS, BEST_WEIGHTS, read_facts
 
-    norm = normalisation(config.model.name, config.model.weights)
+    if own and own.name == BEST_WEIGHTS and own.with_name(BEST_FACTS).exists():
+        norm: Any = read_facts(own.parent).spec.preprocessing
+    else:
+        norm = normalisation(config.model.name, config.model.weights)
     return Preprocessing(
         image_size=config.data.image_size,
         fit=config.data.fit,
@@ -62,48 +105,31 @@ def preprocessing(config: schema.Train) -> Preprocessing:
     )
 
 
-def network(config: schema.Train, n_classes: int) -> tuple[Classifier, Loaded | None]:
-    """The classifier with the weights its regime starts from, and what was loaded."""
-    import torch
-
-    from pipeline.models.classifier import Classifier, HeadSpec, NetworkSpec
-    from pipeline.models.weights import load_file, load_pretrained
-
-    torch.manual_seed(config.seed)
-    head = HeadSpec(config.head.name, tuple(config.head.hidden), config.head.dropout)
-    made = Classifier(NetworkSpec(config.model.name, n_classes, preprocessing(config), head))
-    if config.regime.weights == "none":
-        return made, None
-    if config.model.weights_file:
-        return made, load_file(made.backbone, Path(config.model.weights_file))
-    return made, load_pretrained(made.backbone, config.model.name, config.model.weights)
-
-
-def stages(config: schema.Train) -> list[Stage]:
-    """The regime as what happens one after the other."""
-    from pipeline.models.regimes import Phase
-
-    regime = config.regime
-    main = Phase(regime.trains, regime.backbone_lr, regime.batchnorm)
-    first = [Stage(Phase("head"), regime.head_epochs)] if regime.head_epochs else []
-    return [*first, Stage(main, config.trainer.epochs)]
-
-
 def batches(
-    config: schema.Train, table: PictureTable, how: Preprocessing, split: str, *, training: bool = False
+    config: schema.Train,
+    table: PictureTable,
+    how: Preprocessing,
+    split: str,
+    *,
+    training: bool = False,
+    rows: np.ndarray | None = None,
+    view: int | None = None,
 ) -> PictureBatches:
-    """Batches of a split: shuffled and augmented for training, else in order and as they are."""
+    """Batches of a split: shuffled and augmented for training, else in order and as they are.
+
+    `rows` are some of the split's pictures; a `view` is one augmented copy of them, in order.
+    """
     from pipeline.data.augmentation import build_augmentation
     from pipeline.data.loading import PictureBatches
 
     augmentation = None
-    if training:
+    if training or view is not None:
         augmentation = build_augmentation(
             config.augmentation.name, how.image_size, **config.augmentation.options
         )
-    return PictureBatches(
+    made = PictureBatches(
         table,
-        table.where(split),
+        table.where(split) if rows is None else rows,
         how,
         batch_size=config.trainer.batch_size,
         augmentation=augmentation,
@@ -112,6 +138,15 @@ def batches(
         num_workers=workers(config.trainer.num_workers, in_memory=table.pixels is not None),
         on_unreadable=config.data.on_unreadable,
     )
+    made.set_epoch(view or 0)
+    return made
+
+
+def cache_folder() -> Path:
+    """Where what can be computed again is kept between runs: $PIPELINE_CACHE, else ~/.cache/species-pipeline."""
+    import os
+
+    return Path(os.environ.get("PIPELINE_CACHE") or "~/.cache/species-pipeline").expanduser()
 
 
 def workers(asked: int | None, *, in_memory: bool) -> int:

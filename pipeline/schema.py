@@ -76,6 +76,7 @@ class Regime(Section):
     head_epochs: Annotated[int, Field(ge=0)]
     backbone_lr: Annotated[float, Field(ge=0)]
     batchnorm: Literal["free", "frozen"]
+    views: Annotated[int, Field(ge=0)]
     lr: dict[Literal["sgd", "adam", "adamw"], Rate]
 
 
@@ -142,6 +143,7 @@ class Trainer(Section):
     patience: Count | None
     limit_batches: Count | None
     threads: Count | None
+    feature_cache_gb: NotNegative
 
 
 class Tracking(Section):

@@ -5,41 +5,24 @@ from __future__ import annotations
 import logging
 import os
 import shlex
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline import assembly
+from pipeline.assembly import Prepared
 from pipeline.door import door
 from pipeline.errors import BadInput
 from pipeline.progress import watch
+from pipeline.stages import learning, stages
 
 if TYPE_CHECKING:
-    from lightning_fabric import Fabric
-    from torch import nn
-
     from pipeline import schema
-    from pipeline.data.table import PictureTable
-    from pipeline.models.classifier import Classifier
-    from pipeline.models.regimes import Phase
     from pipeline.tracking.runs import TrackedRun
-    from pipeline.training.features import Features
-    from pipeline.training.loop import Batches, Epoch, Progress
+    from pipeline.training.loop import Epoch, Progress
 
 log = logging.getLogger("pipeline.train")
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """All that a run needs, checked before it begins; `features` fills up where a backbone is frozen."""
-
-    table: PictureTable
-    network: Classifier
-    fabric: Fabric
-    resolved: dict[str, Any]
-    features: dict[str, Features] = field(default_factory=dict)
 
 
 @door("train")
@@ -48,8 +31,9 @@ def main(config: schema.Train) -> None:
     from pipeline.tracking.store import Store
 
     store = Store()  # first, as a new one is made beside the imports that follow
-    if config.resume:
+    if config.resume or (config.model.weights_file or "").startswith(("runs:/", "models:/")):
         store.open()
+    if config.resume:
         config = stored_config(config.resume)
     try:
         prepared = prepare(config)
@@ -132,7 +116,7 @@ def train(config: schema.Train, prepared: Prepared, folder: Path, progress: Prog
     if config.resume:
         saver.restore()
     loss = fabric.to_device(assembly.loss(config, table))
-    for number, stage in enumerate(assembly.stages(config)):
+    for number, stage in enumerate(stages(config)):
         if number < progress.stage:
             continue
         progress.enter(number)
@@ -159,37 +143,6 @@ def train(config: schema.Train, prepared: Prepared, folder: Path, progress: Prog
                 save_best(folder, network, facts)
             saver.save_if_due()
             yield epoch
-
-
-def learning(
-    config: schema.Train, prepared: Prepared, phase: Phase
-) -> tuple[nn.Module, Callable[..., Batches]]:
-    """What learns in a phase, and what gives its batches: the network and pictures, or the head and features.
-
-    A frozen backbone gives the same features in every epoch, so it is run once over each split.
-    """
-    from pipeline.training.features import FeatureBatches, compute_features
-
-    network, table = prepared.network, prepared.table
-    how = network.spec.preprocessing
-    if phase.trains == "all":
-        import torch
-
-        if config.trainer.channels_last:
-            network.to(memory_format=torch.channels_last)
-        learner: Any = torch.compile(network) if config.trainer.compile else network
-        return learner, partial(assembly.batches, config, table, how)
-
-    def batches(split: str, *, training: bool = False) -> Batches:
-        if split not in prepared.features:
-            pictures = assembly.batches(config, table, how, split)
-            prepared.features[split] = compute_features(
-                network, pictures, fabric=prepared.fabric, watch=watch
-            )
-        size = config.trainer.batch_size
-        return FeatureBatches(prepared.features[split], batch_size=size, shuffle=training, seed=config.seed)
-
-    return network.head, batches
 
 
 def conclude(config: schema.Train, prepared: Prepared, run: TrackedRun, progress: Progress) -> None:
@@ -219,7 +172,7 @@ def predicted(config: schema.Train, prepared: Prepared, split: str) -> Any:
     from pipeline.evaluation.builder import PredictionsBuilder
     from pipeline.training.loop import predict
 
-    learner, batches = learning(config, prepared, assembly.stages(config)[-1].phase)
+    learner, batches = learning(config, prepared, stages(config)[-1].phase)
     module = prepared.fabric.setup_module(learner)
     paths = prepared.table.rows["path"].to_numpy()
     builder = PredictionsBuilder(prepared.table.classes)

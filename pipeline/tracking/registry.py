@@ -18,6 +18,8 @@ from mlflow.types.schema import AnyType
 
 from pipeline.errors import BadInput
 from pipeline.tracking.runs import local_folder
+from pipeline.tracking.selection import find_run
+from pipeline.training.checkpoints import BEST_WEIGHTS
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 # What answering needs; exact versions, so that a server elsewhere answers the same.
@@ -113,6 +115,18 @@ def fetch_model(uri: str) -> Path:
         return Path(mlflow.artifacts.download_artifacts(uri))
     except (MlflowException, OSError) as error:
         raise BadInput(f"model={uri}: MLflow has no such model ({str(error).splitlines()[0]})") from None
+
+
+def weights_of(uri: str) -> Path:
+    """The weights file of a run (`runs:/ID`) or of a served model's first member (`models:/NAME@ALIAS`)."""
+    if uri.startswith("runs:/"):
+        run = find_run(MlflowClient(), uri.removeprefix("runs:/").strip("/"))
+        file = run_folder(run.info.artifact_uri, "checkpoints") / BEST_WEIGHTS
+    else:
+        file = fetch_model(uri) / "artifacts" / "served" / "member0.safetensors"
+    if not file.is_file():
+        raise BadInput(f"model.weights_file={uri}: it left no weights; choose a run that finished")
+    return file
 
 
 def run_folder(artifact_uri: str, path: str) -> Path:

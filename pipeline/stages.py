@@ -1,0 +1,116 @@
+"""A regime as what happens one after the other: what learns in each stage, and from what."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from pipeline import assembly
+from pipeline.progress import watch
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import nn
+
+    from pipeline import schema
+    from pipeline.assembly import Prepared
+    from pipeline.models.regimes import Phase
+    from pipeline.training.features import Features
+    from pipeline.training.loop import Batches
+
+log = logging.getLogger("pipeline.train")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A phase of the regime and how many epochs it lasts."""
+
+    phase: Phase
+    epochs: int
+
+
+def stages(config: schema.Train) -> list[Stage]:
+    """The head alone first, where the regime says so; then what it is named for."""
+    from pipeline.models.regimes import Phase
+
+    regime = config.regime
+    main = Phase(regime.trains, regime.backbone_lr, regime.batchnorm)
+    first = [Stage(Phase("head"), regime.head_epochs)] if regime.head_epochs else []
+    return [*first, Stage(main, config.trainer.epochs)]
+
+
+def learning(
+    config: schema.Train, prepared: Prepared, phase: Phase
+) -> tuple[nn.Module, Callable[..., Batches]]:
+    """What learns in a phase, and what gives a split's batches: the network and pictures, or the head and features.
+
+    A frozen backbone says the same of a picture in every epoch, so it is asked once.
+    """
+    network, table = prepared.network, prepared.table
+    if config.trainer.channels_last:
+        import torch
+
+        network.to(memory_format=torch.channels_last)
+    if phase.trains == "head":
+        return network.head, partial(feature_batches, config, prepared)
+    learner: Any = network
+    if config.trainer.compile:
+        learner = torch.compile(network)
+    return learner, partial(assembly.batches, config, table, network.spec.preprocessing)
+
+
+def feature_batches(
+    config: schema.Train, prepared: Prepared, split: str, *, training: bool = False
+) -> Batches:
+    """Batches of a split's features; in training of as many augmented views as the regime asks for."""
+    from pipeline.training.features import FeatureBatches
+
+    views: list[int | None] = [None]
+    if training and config.regime.views:
+        views = list(range(config.regime.views))
+    elif training and config.augmentation.name != "none":
+        log.info(
+            "features are of the pictures as they are, without augmentation; regime.views=8 augments them"
+        )
+    found = [features(config, prepared, split, view) for view in views]
+    size = config.trainer.batch_size
+    return FeatureBatches(found, batch_size=size, shuffle=training, seed=config.seed)
+
+
+def features(config: schema.Train, prepared: Prepared, split: str, view: int | None) -> Features:
+    """The features of a split's pictures: plain, or of one augmented view; kept in a file for other runs."""
+    from pipeline.data.digest import content_digest
+    from pipeline.training.feature_files import FeatureFiles, feature_key, weights_digest
+    from pipeline.training.features import features_of
+
+    if (split, view) in prepared.features:
+        return prepared.features[split, view]
+    network, table = prepared.network, prepared.table
+    rows = _rows(config, prepared, split)
+    how = network.spec.preprocessing
+    augmented = None if view is None else (config.augmentation.model_dump(), config.seed, view)
+    key = feature_key(
+        content_digest(table, rows), weights_digest(network.backbone.state_dict()), network.spec.name,
+        network.spec.head.reads, how.to_dict(), prepared.resolved, augmented,
+    )  # fmt: skip
+    found = features_of(
+        key,
+        FeatureFiles(assembly.cache_folder() / "features", config.trainer.feature_cache_gb),
+        network,
+        lambda: assembly.batches(config, table, how, split, rows=rows, view=view),
+        rows=rows, labels=table.labels[rows], fabric=prepared.fabric, watch=watch,
+    )  # fmt: skip
+    prepared.features[split, view] = found
+    return found
+
+
+def _rows(config: schema.Train, prepared: Prepared, split: str) -> np.ndarray:
+    """The split's pictures; in a smoke test as many as its batches hold, from all over the split."""
+    rows = prepared.table.where(split)
+    if not config.trainer.limit_batches:
+        return rows
+    few = config.trainer.limit_batches * config.trainer.batch_size
+    return rows[:: max(1, len(rows) // few)][:few]
