@@ -1,6 +1,6 @@
 """The table of pictures: what every data set becomes, whatever its published form."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ class PictureTable:
     `SPLITS`, missing where the set brings no split) and any further columns (`region`, `latitude`, ...).
     `taxonomy`, where there is one, has a row a class, indexed by class name, in the classes' order.
     `pixels`, for sets held in memory, is (n, height, width, 3) uint8 and stands for the files.
+    `skipped`: what the source listed and `data.on_unreadable=skip` left out, and why.
     """
 
     name: str
@@ -25,6 +26,7 @@ class PictureTable:
     root: Path | None = None
     taxonomy: pd.DataFrame | None = None
     pixels: np.ndarray | None = None
+    skipped: dict[str, str] = field(default_factory=dict)
 
     @property
     def classes(self) -> list[str]:
@@ -43,3 +45,19 @@ class PictureTable:
     def with_rows(self, rows: pd.DataFrame) -> "PictureTable":
         """The same set with other columns; the rows must be the same pictures in the same order."""
         return replace(self, rows=rows)
+
+    def with_taxonomy(self, taxonomy: pd.DataFrame) -> "PictureTable":
+        """The same set with this known of its classes: a row each, in their order."""
+        return replace(self, taxonomy=taxonomy)
+
+    def take(self, places: np.ndarray) -> "PictureTable":
+        """The pictures at those places, in that order; a place may come more than once. The classes stay."""
+        rows = self.rows.iloc[places].reset_index(drop=True)
+        return replace(self, rows=rows, pixels=None if self.pixels is None else self.pixels[places])
+
+    def with_classes(self, classes: list[str]) -> "PictureTable":
+        """The pictures of some classes, which stand in the order given."""
+        kept = self.take(np.flatnonzero(self.rows["label"].isin(classes).to_numpy()))
+        rows = kept.rows.assign(label=kept.rows["label"].cat.set_categories(classes))
+        taxonomy = None if self.taxonomy is None else self.taxonomy.loc[classes]
+        return replace(kept, rows=rows, taxonomy=taxonomy)

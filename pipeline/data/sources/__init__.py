@@ -1,5 +1,6 @@
 """Where pictures come from: each source turns one published form into the one table."""
 
+import inspect
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
@@ -9,7 +10,14 @@ from pipeline.data.table import PictureTable
 from pipeline.errors import BadInput, did_you_mean
 
 # The module of each source has a `read(*, name, root, ...) -> PictureTable`; it is imported when asked for.
-SOURCES = ("digits", "folder")
+SOURCES = {
+    "digits": "digits",
+    "folder": "folder",
+    "table": "table_file",
+    "inat2021": "inat2021",
+    "cub200": "cub200",
+    "lists": "lists",
+}
 
 
 def read_source(
@@ -22,9 +30,13 @@ def read_source(
 ) -> PictureTable:
     """The table of a known source; `classes` keeps the first so many, or those named.
 
-    Raises `BadInput` for an unknown source, and for pictures that are missing or not as it needs them.
+    Raises `BadInput` for an unknown source or option, and for pictures that are missing or not as it needs them.
     """
     if source not in SOURCES:
         raise BadInput(f"data.source: no source is called {source!r}{did_you_mean(source, SOURCES)}")
-    read = import_module(f"{__name__}.{source}").read
+    read = import_module(f"{__name__}.{SOURCES[source]}").read
+    for option in options:
+        if option not in inspect.signature(read).parameters:
+            known = inspect.signature(read).parameters
+            raise BadInput(f"data.{option}: {source} has no such key{did_you_mean(option, known)}")
     return select_classes(read(name=name, root=root, **options), classes)

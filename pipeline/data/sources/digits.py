@@ -13,7 +13,7 @@ _SIDE = 8
 _WHITE = 16  # the brightest value in the file
 
 
-def read(*, name: str | None = None, root: str | None = None) -> PictureTable:
+def read(*, name: str | None = None, root: str | None = None, on_unreadable: str = "raise") -> PictureTable:
     """1,797 grey pictures of 8x8 pixels held in memory, (n, 8, 8, 3) uint8; ten classes, no splits."""
     if root is not None:
         raise BadInput("data.root: the digits lie inside scikit-learn; leave it out, or use data=folder")

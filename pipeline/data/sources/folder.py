@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from pipeline.data.checks import SPLIT_NAMES, OnUnreadable, check_class_names
 from pipeline.data.table import SPLITS, PictureTable
 from pipeline.errors import BadInput
 
@@ -15,11 +16,6 @@ SUFFIXES = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff",
     ".gif", ".heic", ".heif", ".avif", ".jp2",
 )  # fmt: skip
-_SPLIT_FOLDERS = {
-    "train": "train", "training": "train",
-    "val": "val", "valid": "val", "validation": "val",
-    "test": "test", "testing": "test",
-}  # fmt: skip
 
 
 class Picture(NamedTuple):
@@ -31,7 +27,12 @@ class Picture(NamedTuple):
     bytes: int
 
 
-def read(*, name: str | None = None, root: str | os.PathLike[str] | None = None) -> PictureTable:
+def read(
+    *,
+    name: str | None = None,
+    root: str | os.PathLike[str] | None = None,
+    on_unreadable: OnUnreadable = "raise",
+) -> PictureTable:
     """The pictures under class folders, sorted by split, class and name; what is hidden does not count.
 
     Classes are the folders' names in code-point order. Raises `BadInput` for a folder that is missing or
@@ -41,6 +42,7 @@ def read(*, name: str | None = None, root: str | os.PathLike[str] | None = None)
     class_folders = _class_folders(folder)
     classes = sorted({path.name for path, _ in class_folders})
     _check_classes(folder, classes)
+    check_class_names(classes, f"data.root: {folder}", on_unreadable)
     pictures = [
         Picture(os.path.relpath(file, folder), path.name, split, size)
         for path, split in class_folders
@@ -66,9 +68,7 @@ def _existing(root: str | os.PathLike[str] | None) -> Path:
 def _class_folders(root: Path) -> list[tuple[Path, str | None]]:
     """Each class folder with its split, in order."""
     folders = _subfolders(root)
-    splits = {
-        path: _SPLIT_FOLDERS[path.name.lower()] for path in folders if path.name.lower() in _SPLIT_FOLDERS
-    }
+    splits = {path: SPLIT_NAMES[path.name.lower()] for path in folders if path.name.lower() in SPLIT_NAMES}
     # A class may be called `train`: it then holds pictures, not folders.
     if not any(split == "train" and _subfolders(path) for path, split in splits.items()):
         return [(path, None) for path in folders]

@@ -1,0 +1,213 @@
+"""From what a source lists to a table that can be trusted: every row is a file under the root, with one label."""
+
+import logging
+import os
+import re
+import stat
+import unicodedata
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from pipeline.data.table import SPLITS, PictureTable
+from pipeline.errors import BadInput, did_you_mean
+
+OnUnreadable = Literal["raise", "skip"]
+# What people call the splits, lower case.
+SPLIT_NAMES = {
+    "train": "train", "training": "train",
+    "val": "val", "valid": "val", "validation": "val", "dev": "val",
+    "test": "test", "testing": "test",
+}  # fmt: skip
+_SHOWN = 5
+# Accents of Latin, Greek and Cyrillic letters; other scripts' marks tell words apart.
+_ACCENTS = re.compile("[\u0300-\u036f]")
+# Parts that make two texts of one path, or lead out of the root.
+_ODD_PATH = r"^/|(?:^|/)\.{0,2}(?:/|$)"
+
+log = logging.getLogger(__name__)
+
+
+def trusted_table(
+    listed: pd.DataFrame,
+    *,
+    name: str,
+    root: Path,
+    source: str,
+    on_unreadable: OnUnreadable = "raise",
+    classes: Sequence[str] | None = None,
+    taxonomy: pd.DataFrame | None = None,
+) -> PictureTable:
+    """The table of `listed`: columns `path`, `label`, perhaps `split` (as people name them), any others.
+
+    `source` is how messages name what was read. The classes are those of `classes` (default: sorted) that have
+    pictures. A picture without a label, listed twice, outside `root` or not there raises `BadInput`, or with
+    `on_unreadable="skip"` is left out and told of in `skipped`.
+    """
+    rows = listed.reset_index(drop=True)
+    rows["label"] = _stripped(rows["label"])
+    rows["split"] = split_column(rows.get("split"), len(rows), source)
+    rows["path"] = _within(rows["path"].astype("str").str.strip(), root)
+    skipped: dict[str, str] = {}
+    rows = _without(rows, _unnamed(rows), source, on_unreadable, skipped)
+    rows = _without(rows, _outside(rows), source, on_unreadable, skipped)
+    rows = _without(rows, _conflicts(rows), source, on_unreadable, skipped)
+    rows = rows[~rows["path"].duplicated()].reset_index(drop=True)
+    sizes, reasons = file_sizes(root, rows["path"])
+    rows["bytes"] = sizes
+    rows = _without(rows, reasons, source, on_unreadable, skipped)
+    rows["label"] = _classes_in_order(rows["label"], classes, source)
+    kept = [str(label) for label in rows["label"].cat.categories]
+    check_class_names(kept, source, on_unreadable)
+    first = ["path", "label", "split", "bytes"]
+    rows = rows[[*first, *(column for column in rows if column not in first)]]
+    return PictureTable(
+        name=name, rows=rows, root=root, skipped=skipped,
+        taxonomy=None if taxonomy is None else taxonomy.reindex(kept),
+    )  # fmt: skip
+
+
+def split_column(given: pd.Series | None, n: int, source: str) -> pd.Categorical:
+    """Splits as the table has them. Raises `BadInput` for a name that is not known."""
+    if given is None:
+        return pd.Categorical([None] * n, categories=SPLITS)
+    named = given.astype("str").astype("category")
+    known: dict[str, str | None] = {"": None}
+    for text in named.cat.categories:
+        plain = str(text).strip().lower()
+        if plain and plain not in SPLIT_NAMES:
+            raise BadInput(f"{source}: there is no split {text!r}{did_you_mean(plain, SPLITS)}")
+        known[text] = SPLIT_NAMES.get(plain)
+    return pd.Categorical(named.map(known), categories=SPLITS)
+
+
+def check_class_names(classes: Sequence[str], source: str, on_unreadable: OnUnreadable) -> None:
+    """Raises `BadInput` (`skip`: warns) where two names differ only by case or accents: one class, most likely."""
+    seen: dict[str, str] = {}
+    for label in classes:
+        other = seen.setdefault(_plain(label), label)
+        if other != label:
+            said = f"{source}: the classes {other!r} and {label!r} differ only by case or accents"
+            if on_unreadable == "raise":
+                raise BadInput(f"{said}; give them one name, or keep both apart with data.on_unreadable=skip")
+            log.warning("%s: both are kept", said)
+
+
+def file_sizes(root: Path, paths: Iterable[str]) -> tuple[np.ndarray, dict[int, str]]:
+    """(n,) int64 bytes of each file under `root`, 0 for what is no file, and of those why, by their place."""
+    sizes, reasons = [], {}
+    above = os.path.join(root, "")  # noqa: PTH118  # millions of paths: text, no objects
+    for place, path in enumerate(paths):
+        size, reason = _size(above + path)
+        sizes.append(size)
+        if reason:
+            reasons[place] = reason
+    return np.array(sizes, dtype=np.int64), reasons
+
+
+def _size(path: str) -> tuple[int, str]:
+    try:
+        state = os.stat(path)  # noqa: PTH116
+    except (FileNotFoundError, NotADirectoryError):
+        return 0, "is not there"
+    except PermissionError:
+        return 0, "may not be read"
+    except (OSError, ValueError):  # too long a name, a NUL in it, a circle of links
+        return 0, "cannot be followed (a circle of links, or a name that cannot be)"
+    if stat.S_ISREG(state.st_mode):
+        return state.st_size, ""
+    return 0, "is a folder, not a picture" if stat.S_ISDIR(state.st_mode) else "is no file"
+
+
+def _stripped(labels: pd.Series) -> pd.Series:
+    """As categories, without spaces around them; blank ones are missing."""
+    coded = labels if isinstance(labels.dtype, pd.CategoricalDtype) else labels.astype("category")
+    texts = {label: str(label).strip() or None for label in coded.cat.categories}
+    if all(text == label for label, text in texts.items()):
+        return coded
+    return coded.map(texts).astype("category")
+
+
+def _within(paths: pd.Series, root: Path) -> pd.Series:
+    """Each path relative to the root, one text a file."""
+    odd = paths.str.contains(_ODD_PATH, regex=True, na=False) & (paths != "")
+    if not odd.any():
+        return paths
+    above = os.fspath(root)
+    texts = [
+        os.path.relpath(os.path.join(above, path), above)  # noqa: PTH118
+        for path in paths[odd]
+    ]
+    paths = paths.copy()
+    paths[odd] = texts
+    return paths
+
+
+def _unnamed(rows: pd.DataFrame) -> dict[int, str]:
+    blank = rows["path"].isna() | (rows["path"] == "")
+    reasons = dict.fromkeys(np.flatnonzero(rows["label"].isna()).tolist(), "has no label")
+    return reasons | dict.fromkeys(np.flatnonzero(blank).tolist(), "a row without a path")
+
+
+def _outside(rows: pd.DataFrame) -> dict[int, str]:
+    outside = (rows["path"] == "..") | rows["path"].str.startswith("../")
+    return dict.fromkeys(np.flatnonzero(outside).tolist(), "is outside data.root")
+
+
+def _conflicts(rows: pd.DataFrame) -> dict[int, str]:
+    """Pictures listed more than once, and not alike."""
+    repeated = rows.loc[rows["path"].duplicated(keep=False).to_numpy(), ["path", "label", "split"]]
+    reasons: dict[int, str] = {}
+    for _, same in repeated.groupby("path", sort=False):
+        for column, said in (("label", "has the labels"), ("split", "is in the splits")):
+            values = [str(value) for value in same[column].dropna().unique()]
+            if len(values) > 1:
+                reasons |= dict.fromkeys(same.index.tolist(), f"{said} {' and '.join(sorted(values))}")
+    return reasons
+
+
+def _without(
+    rows: pd.DataFrame,
+    reasons: dict[int, str],
+    source: str,
+    on_unreadable: OnUnreadable,
+    skipped: dict[str, str],
+) -> pd.DataFrame:
+    """The rows that nothing speaks against; the others raise, or are noted in `skipped`."""
+    if not reasons:
+        return rows
+    paths = rows["path"].iloc[list(reasons)].fillna("")
+    told = {
+        path or f"row {place + 1}": why for path, (place, why) in zip(paths, reasons.items(), strict=True)
+    }
+    if on_unreadable == "raise":
+        first = ", ".join(f"{path} {why}" for path, why in list(told.items())[:_SHOWN])
+        more = f", ... ({len(reasons):,} such pictures)" if len(told) > _SHOWN else ""
+        raise BadInput(f"{source}: {first}{more}; put right what is listed, or set data.on_unreadable=skip")
+    skipped |= told
+    keep = np.ones(len(rows), dtype=bool)
+    keep[list(reasons)] = False
+    return rows[keep].reset_index(drop=True)
+
+
+def _classes_in_order(labels: pd.Series, classes: Sequence[str] | None, source: str) -> pd.Series:
+    labels = labels.cat.remove_unused_categories()
+    seen = [str(label) for label in labels.cat.categories]
+    order = sorted(seen, key=_as_counted) if classes is None else [one for one in classes if one in set(seen)]
+    if len(order) < 2:
+        found = f"only one class, {order[0]!r}" if order else "no picture"
+        raise BadInput(f"{source}: {found} is left; it takes at least two classes with pictures")
+    return labels.cat.set_categories(order)
+
+
+def _as_counted(label: str) -> tuple[bool, int, str]:
+    """2 before 10, numbers before words."""
+    number = label.isascii() and label.isdigit()
+    return not number, int(label) if number else 0, label
+
+
+def _plain(label: str) -> str:
+    return _ACCENTS.sub("", unicodedata.normalize("NFKD", label)).casefold()

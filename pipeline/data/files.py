@@ -1,0 +1,117 @@
+"""Tables and lists as people keep them: CSV, TSV, Parquet, plain lines; in an encoding that is certain."""
+
+import codecs
+import csv
+import io
+from pathlib import Path
+
+import pandas as pd
+
+from pipeline.errors import BadInput, did_you_mean
+
+_SEPARATORS = ",;\t|"
+_MARKS = (  # a byte-order mark says it all
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+
+
+def existing(path: str | Path | None, key: str, what: str, *, folder: bool = False) -> Path:
+    """The absolute path of a file (or folder) that is there; `key` and `what` are for the message otherwise."""
+    if path is None:
+        raise BadInput(f"{key}: name the {what}, as in {key}=~/{'photos' if folder else 'photos.csv'}")
+    found = Path(path).expanduser().absolute()
+    if not found.exists():
+        raise BadInput(f"{key}: there is no {'folder' if folder else 'file'} {found}; check its spelling")
+    if found.is_dir() != folder:
+        kind = "a folder" if found.is_dir() else "a file"
+        raise BadInput(f"{key}: {found} is {kind}; name the {what}")
+    return found
+
+
+def read_text(file: Path, key: str, encoding: str | None = None) -> str:
+    """A text file's content. It is UTF-8, has a byte-order mark, or its encoding is said: nothing is guessed."""
+    try:
+        data = file.read_bytes()
+    except PermissionError:
+        raise BadInput(f"{key}: {file} may not be read; give yourself the right to") from None
+    said = encoding or next((name for mark, name in _MARKS if data.startswith(mark)), "utf-8")
+    try:
+        text = data.decode(said)
+    except LookupError:
+        raise BadInput(
+            f"data.encoding: no encoding is called {encoding!r}, such as utf-8 or cp1252"
+        ) from None
+    except UnicodeError as error:
+        start = getattr(error, "start", 0)
+        line = data.count(b"\n", 0, start) + 1
+        remedy = "save it as UTF-8" + ("" if key != "data.file" else ", or say data.encoding=cp1252, say")
+        raise BadInput(f"{key}: line {line} of {file} is not {said}; {remedy}") from None
+    if "\0" in text:
+        raise BadInput(f"{key}: {file} is no text, or its encoding is not {said}; save it as UTF-8")
+    if "\ufffd" in text:
+        line = text.count("\n", 0, text.index("\ufffd")) + 1
+        raise BadInput(
+            f"{key}: line {line} of {file} holds '\ufffd', a letter lost in an earlier change of encoding; "
+            "save it from its original as UTF-8"
+        )
+    return text
+
+
+def read_table(file: Path, key: str, encoding: str | None = None) -> pd.DataFrame:
+    """The columns of a CSV, TSV or Parquet file, texts as they stand; an empty field is missing."""
+    if file.suffix.lower() in (".parquet", ".pq"):
+        try:
+            return pd.read_parquet(file)
+        except Exception as error:  # Arrow raises several kinds
+            raise BadInput(f"{key}: {file} is no Parquet file ({_first_line(error)})") from None
+    text = read_text(file, key, encoding)
+    if not text.strip():
+        raise BadInput(f"{key}: {file} is empty; its first line should name the columns")
+    try:
+        table = pd.read_csv(
+            io.StringIO(text), sep=_separator(file, text), dtype="str", keep_default_na=False, na_values=[""],
+            skipinitialspace=True,
+        )  # fmt: skip
+    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise BadInput(f"{key}: {file} cannot be read as a table ({_first_line(error)})") from None
+    if not isinstance(table.index, pd.RangeIndex):  # pandas took the first fields for names of rows
+        raise BadInput(
+            f"{key}: {file} has lines with more fields than its first line has columns; "
+            'put a text that holds the separator in "quotes"'
+        )
+    return table
+
+
+def column(table: pd.DataFrame, name: str, key: str, file: Path) -> pd.Series:
+    """One column. Raises `BadInput` with those that there are."""
+    if name not in table:
+        raise BadInput(f"{key}: {file} has no column {name!r}{did_you_mean(name, map(str, table.columns))}")
+    return table[name]
+
+
+def with_numbers(table: pd.DataFrame) -> pd.DataFrame:
+    """Columns whose every value is a number, as numbers."""
+    made = table.copy()
+    for name in table.columns:
+        numbers = pd.to_numeric(table[name], errors="coerce")
+        if numbers.isna().equals(table[name].isna()):
+            made[name] = numbers
+    return made
+
+
+def _separator(file: Path, text: str) -> str:
+    if file.suffix.lower() in (".tsv", ".tab"):
+        return "\t"
+    header = text.partition("\n")[0]
+    try:
+        return csv.Sniffer().sniff(header, _SEPARATORS).delimiter
+    except csv.Error:
+        return ","  # one column, perhaps
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]

@@ -1,0 +1,44 @@
+"""A table of one's own: CSV, TSV or Parquet with a column of paths, one of labels, and any others."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from pipeline.data.checks import OnUnreadable, trusted_table
+from pipeline.data.files import column, existing, read_table, with_numbers
+from pipeline.data.table import PictureTable
+
+
+def read(
+    *,
+    name: str | None = None,
+    root: str | None = None,
+    file: str | None = None,
+    path_column: str = "path",
+    label_column: str = "label",
+    split_column: str | None = None,
+    encoding: str | None = None,
+    on_unreadable: OnUnreadable = "raise",
+) -> PictureTable:
+    """The pictures that `file` lists, paths relative to `root` (default: the file's own folder).
+
+    `split_column` None takes a column `split` where there is one. Other columns are kept, numbers as numbers.
+    """
+    found = existing(file, "data.file", "table of pictures (CSV, TSV or Parquet)")
+    folder = found.parent if root is None else existing(root, "data.root", "folder of pictures", folder=True)
+    table = read_table(found, "data.file", encoding)
+    table.columns = [str(title).strip() for title in table.columns]
+    listed = {
+        "path": column(table, path_column, "data.path_column", found),
+        "label": column(table, label_column, "data.label_column", found),
+    }
+    if split_column or "split" in table:
+        listed["split"] = column(table, split_column or "split", "data.split_column", found)
+    used = {path_column, label_column, split_column or "split"}
+    others = with_numbers(table[[title for title in table.columns if title not in used]])
+    # A further column that bears one of the table's own names makes room for it.
+    others = others.rename(columns={own: f"{own}_given" for own in ("path", "label", "split", "bytes")})
+    return trusted_table(
+        pd.concat([pd.DataFrame(listed), others], axis=1),
+        name=name or Path(found).stem, root=folder, source=f"data.file: {found}", on_unreadable=on_unreadable,
+    )  # fmt: skip
