@@ -1,4 +1,5 @@
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -37,7 +38,7 @@ def test_constant_stays():
 
 def test_warm_up_rises_in_a_straight_line():
     rates = run("constant", warmup_epochs=2)
-    steps = [later - earlier for earlier, later in zip(rates[:8], rates[1:9], strict=True)]
+    steps = [later - earlier for earlier, later in pairwise(rates[:9])]
     assert rates[0] == pytest.approx(0.01)
     assert steps == pytest.approx([0.99 / 8] * 8)
     assert rates[8:] == pytest.approx([1.0] * 16)
@@ -54,7 +55,7 @@ def test_cosine_ends_at_its_floor_after_its_warm_up():
     assert rates[STEPS + 10] == pytest.approx(0.6)  # half-way
     last = 0.2 + 0.8 * 0.5 * (1 + math.cos(math.pi * 19 / 20))
     assert rates[-1] == pytest.approx(last)
-    assert all(later <= earlier for earlier, later in zip(rates[STEPS:], rates[STEPS + 1 :], strict=False))
+    assert all(later <= earlier for earlier, later in pairwise(rates[STEPS:]))
 
 
 def test_onecycle_is_torchs_and_rises_for_its_warm_up():
