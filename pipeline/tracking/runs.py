@@ -45,6 +45,10 @@ class TrackedRun:
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Log metrics; what could not be logged is kept and tried again with the next ones."""
         self._waiting.append((dict(metrics), step))
+        self.send_waiting()
+
+    def send_waiting(self) -> None:
+        """Log what waits, oldest first, as far as it is taken."""
         try:
             while self._waiting:
                 values, at = self._waiting[0]
@@ -102,6 +106,7 @@ def tracked_run(
             if isinstance(error, BadInput | Stopped):
                 run.set_tags({"error": error})
             raise
+        run.send_waiting()
         run.upload()
 
 

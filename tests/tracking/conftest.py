@@ -1,0 +1,29 @@
+import mlflow
+import pytest
+
+
+@pytest.fixture(scope="session")
+def _made_store(tmp_path_factory):
+    """An empty store: making one takes MLflow some seconds, so tests take copies of it."""
+    from pipeline.tracking.store import make_database
+
+    file = tmp_path_factory.mktemp("store") / "mlflow.db"
+    make_database(f"sqlite:///{file}")
+    return file
+
+
+@pytest.fixture
+def store(_made_store, tmp_path, monkeypatch):
+    """A store of the test's own in the current folder."""
+    import shutil
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.delenv("MLFLOW_RUN_ID", raising=False)
+    shutil.copy(_made_store, tmp_path / "mlflow.db")
+    from pipeline.tracking.store import Store
+
+    Store().open()
+    yield mlflow.MlflowClient()
+    while mlflow.active_run():
+        mlflow.end_run()

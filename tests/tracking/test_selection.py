@@ -1,0 +1,96 @@
+import pytest
+
+from pipeline.errors import BadInput
+from pipeline.tracking import selection, sweeps
+from pipeline.tracking.names import PARENT_VARIABLE
+from pipeline.tracking.runs import record_failure, tracked_run
+from pipeline.tracking.selection import (
+    CHOOSE_BY,
+    by_metric,
+    find_experiment,
+    find_run,
+    find_sweep,
+    trained_runs,
+)
+
+
+@pytest.fixture(autouse=True)
+def _no_parent(monkeypatch):
+    monkeypatch.delenv(PARENT_VARIABLE, raising=False)
+
+
+def trained(accuracy, *, experiment="digits", name=None, stage="train", last=None):
+    with tracked_run(experiment, name=name, tags={"stage": stage}, params={}) as run:
+        run.log_metrics(
+            {CHOOSE_BY: accuracy, "best/val_log_loss": 1 - accuracy, "val/accuracy": last or accuracy}
+        )
+    return run.id
+
+
+def test_the_best_run_is_of_the_best_epoch_not_of_the_last_value_logged(store):
+    best, _ = trained(0.9, last=0.1), trained(0.8, last=0.8)
+    runs = trained_runs(store, find_experiment(store, "digits"))
+    assert by_metric(runs)[0].info.run_id == best
+    assert by_metric(runs, "best/val_log_loss")[0].info.run_id == best
+
+
+def test_other_stages_and_failed_runs_do_not_count(store):
+    one = trained(0.5)
+    trained(0.9, stage="ensemble")
+    with pytest.raises(RuntimeError), tracked_run("digits", name=None, tags={"stage": "train"}, params={}):
+        raise RuntimeError
+    assert [run.info.run_id for run in trained_runs(store, find_experiment(store, "digits"))] == [one]
+
+
+def test_the_experiment_is_that_of_the_latest_run(store):
+    with pytest.raises(BadInput, match="no runs yet: train first"):
+        find_experiment(store, None)
+    trained(0.5, experiment="birds")
+    trained(0.5, experiment="shells")
+    assert find_experiment(store, None).name == "shells"
+    with pytest.raises(BadInput, match=r"tracking\.experiment=brids: .*did you mean birds\?"):
+        find_experiment(store, "brids")
+
+
+def test_a_sweeps_jobs_are_its_children_and_the_parent_tells_of_them(store):
+    outside = trained(0.99)
+    parent = sweeps.open_sweep("digits", ["model=resnet18,resnet50", "seed=1"])
+    low, high = trained(0.5, name="low"), trained(0.7, name="high")
+    sweeps.note_best()
+    record_failure("", name="bad", tags={"stage": "train"}, error="data.root: no such folder")
+    outcome = sweeps.close_sweep(parent)
+    assert [job.info.run_name for job in outcome.jobs] == ["high", "low", "bad"]
+    assert [job.data.tags["error"] for job in outcome.failed] == ["data.root: no such folder"]
+    kept = store.get_run(parent)
+    assert kept.info.status == "FAILED"
+    assert kept.info.run_name == "sweep model=resnet18,resnet50"
+    assert (kept.data.metrics[CHOOSE_BY], kept.data.tags["best_run"]) == (0.7, high)
+    experiment = find_experiment(store, "digits")
+    assert {run.info.run_id for run in trained_runs(store, experiment, "latest")} == {low, high}
+    assert outside in {run.info.run_id for run in trained_runs(store, experiment)}
+    with pytest.raises(BadInput, match=rf"no such sweep; it can be latest, {parent}"):
+        find_sweep(store, experiment, "another")
+
+
+def test_a_sweep_that_is_broken_off_leaves_nothing_running(store):
+    empty = sweeps.open_sweep("digits", [])
+    sweeps.abandon_sweep(empty)
+    assert store.get_run(empty).info.lifecycle_stage == "deleted"
+    parent = sweeps.open_sweep("digits", ["seed=1,2"])
+    killed = store.create_run(
+        find_experiment(store, "digits").experiment_id, tags={"mlflow.parentRunId": parent, "stage": "train"}
+    ).info.run_id
+    sweeps.abandon_sweep(parent)
+    assert {store.get_run(one).info.status for one in (parent, killed)} == {"FAILED"}
+
+
+def test_more_runs_than_a_page_holds_are_all_seen(store, monkeypatch):
+    monkeypatch.setattr(selection, "_PAGE", 2)
+    for accuracy in (0.1, 0.2, 0.3):
+        trained(accuracy)
+    assert len(trained_runs(store, find_experiment(store, "digits"))) == 3
+
+
+def test_a_run_that_is_not_there_is_named(store):
+    with pytest.raises(BadInput, match="run=nothing: MLflow has no run of that id"):
+        find_run(store, "nothing")

@@ -1,0 +1,68 @@
+"""A learner so small that a hundred epochs take a second: points in a plane, told apart by a line."""
+
+import math
+
+import pytest
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+from pipeline.data.loading import Batch
+from pipeline.training.loop import fit
+from pipeline.training.optimization import Schedule
+
+
+class Points:
+    """`pictures` points in batches, in the same order in every epoch; notes the epochs it was asked for."""
+
+    def __init__(self, pictures=32, batch_size=8, classes=3, seed=0):
+        chance = torch.Generator().manual_seed(seed)
+        self.inputs = torch.randn(pictures, 4, generator=chance)
+        self.labels = self.inputs[:, :classes].argmax(1)
+        self.n_pictures, self._size = pictures, batch_size
+        self.epochs = []
+
+    def __len__(self):
+        return math.ceil(self.n_pictures / self._size)
+
+    def set_epoch(self, epoch):
+        self.epochs.append(epoch)
+
+    def __iter__(self):
+        for start in range(0, self.n_pictures, self._size):
+            here = slice(start, start + self._size)
+            yield Batch(self.inputs[here], self.labels[here], torch.arange(self.n_pictures)[here])
+
+
+class Trial:
+    """One training of a linear network on points: `records()` gives what the loop yields."""
+
+    def __init__(self, *, lr=0.1, classes=3, train=None, val=None, network=None, epochs=3, **options):
+        torch.manual_seed(0)
+        self.fabric = Fabric(accelerator="cpu", devices=1)
+        self.network = network or nn.Linear(4, classes)
+        self.train = train or Points(classes=classes)
+        self.val = val or Points(classes=classes, seed=1)
+        optimizer = torch.optim.SGD(self.network.parameters(), lr=lr)
+        self.module, self.optimizer = self.fabric.setup(self.network, optimizer)
+        self.schedule = Schedule(self.optimizer, "constant", epochs=epochs, steps_per_epoch=len(self.train))
+        self.options = {"epochs": epochs, "loss": nn.CrossEntropyLoss()} | options
+
+    def __iter__(self):
+        return fit(
+            self.module, self.train, self.val, fabric=self.fabric, optimizer=self.optimizer,
+            schedule=self.schedule, **self.options,
+        )  # fmt: skip
+
+    def weights(self):
+        return torch.cat([parameter.detach().flatten() for parameter in self.network.parameters()])
+
+
+@pytest.fixture
+def trial():
+    return Trial
+
+
+@pytest.fixture
+def points():
+    return Points

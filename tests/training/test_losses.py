@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional
+
+from pipeline.errors import BadInput
+from pipeline.training.losses import FocalLoss, build_loss
+
+CLASSES = ["ant", "bee", "cat"]
+CODES = np.array([0, 0, 0, 0, 1, 1, 2])
+
+
+@pytest.fixture
+def batch():
+    torch.manual_seed(0)
+    return torch.randn(8, 3), torch.tensor([0, 1, 2, 0, 1, 2, 0, 0])
+
+
+def built(name, **options):
+    return build_loss(name, classes=CLASSES, labels=CODES, **options)
+
+
+def test_cross_entropy_is_torchs(batch):
+    assert built("cross_entropy", label_smoothing=0.1)(*batch) == functional.cross_entropy(
+        *batch, label_smoothing=0.1
+    )
+
+
+def test_balanced_weights_by_hand(batch):
+    # n / (classes * count): 7 / (3 * 4), 7 / (3 * 2), 7 / (3 * 1)
+    weight = torch.tensor([7 / 12, 7 / 6, 7 / 3])
+    torch.testing.assert_close(
+        built("weighted", class_weights="balanced")(*batch), functional.cross_entropy(*batch, weight=weight)
+    )
+
+
+@pytest.mark.parametrize("weights", [[1.0, 1.0, 5.0], {"cat": 5.0}])
+def test_weights_as_a_list_or_by_class_name(weights, batch):
+    expected = functional.cross_entropy(*batch, weight=torch.tensor([1.0, 1.0, 5.0]))
+    torch.testing.assert_close(built("weighted", class_weights=weights)(*batch), expected)
+
+
+def test_focal_loss_by_hand():
+    logits = torch.log(torch.tensor([[0.8, 0.1, 0.1], [0.3, 0.5, 0.2]]))
+    expected = -(0.2**2 * np.log(0.8) + 0.7**2 * np.log(0.3)) / 2
+    assert FocalLoss(2.0)(logits, torch.tensor([0, 0])).item() == pytest.approx(expected, rel=1e-5)
+
+
+@given(st.integers(0, 2**31 - 1), st.booleans(), st.floats(0, 0.5))
+@settings(max_examples=25, deadline=None)
+def test_focal_loss_with_gamma_0_is_cross_entropy(seed, weighted, smoothing):
+    chance = torch.Generator().manual_seed(seed)
+    logits, labels = torch.randn(6, 3, generator=chance), torch.randint(0, 3, (6,), generator=chance)
+    weight = torch.rand(3, generator=chance) + 0.1 if weighted else None
+    torch.testing.assert_close(
+        FocalLoss(0.0, weight, smoothing)(logits, labels),
+        functional.cross_entropy(logits, labels, weight=weight, label_smoothing=smoothing),
+    )
+
+
+@pytest.mark.parametrize(
+    ("weights", "said"),
+    [({"cta": 2.0}, r"no class cta; did you mean cat\?"), ([1.0, 2.0], "has 2 weights for 3 classes")],
+)
+def test_weights_that_fit_no_class_are_refused(weights, said):
+    with pytest.raises(BadInput, match=said):
+        built("weighted", class_weights=weights)
