@@ -98,7 +98,8 @@ def stage(name: str, options: argparse.Namespace) -> None:
     for key, value in figures.items():
         print(f"  {key:28} {value if isinstance(value, statistics.Interval) else f'{value:.4f}'}")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(f"{name}: {time.perf_counter() - start:.1f} s, peak {peak:.2f} GiB", flush=True)
+    seconds, own = time.perf_counter() - start, time.process_time()
+    print(f"{name}: {seconds:.1f} s ({own:.1f} s of processor), peak {peak:.2f} GiB", flush=True)
 
 
 def main() -> None:

@@ -92,9 +92,9 @@ def _gains(best: Predictions, others: Mapping[str, Predictions], best_name: str)
     return pd.DataFrame(
         {
             "name": tests["other"],
-            "gain": -tests["difference"],
-            "low": -tests["high"],
-            "high": -tests["low"],
+            "gain": 0.0 - tests["difference"],
+            "low": 0.0 - tests["high"],
+            "high": 0.0 - tests["low"],
             "p": tests["p"],
             "p_holm": tests["p_holm"],
         }

@@ -62,6 +62,7 @@ class SetRule:
         Sparse predictions: sets of at most `LARGEST` classes. A picture's chance number (see `_chance`) comes
         from its id, so that its set is the same whenever it is asked for.
         """
+        predictions.check_usable()
         scaled = predictions.at_temperature(self.temperature)
         chance = _chance(predictions.ids)
         found = [

@@ -53,9 +53,9 @@ def read(path: Path) -> Predictions:
         table = pq.read_table(path)
     except FileNotFoundError:
         raise BadInput(f"{path} is missing: score the run again with python -m pipeline.evaluate") from None
-    except pa.ArrowInvalid:
+    except (pa.ArrowInvalid, OSError):
         raise BadInput(
-            f"{path} is no Parquet file: score the run again with python -m pipeline.evaluate"
+            f"{path} is no whole Parquet file: score the run again with python -m pipeline.evaluate"
         ) from None
     header = json.loads((table.schema.metadata or {}).get(METADATA_KEY, b"{}"))
     if header.get("format_version") != FORMAT_VERSION:

@@ -34,13 +34,14 @@ def interval_of_mean(
 ) -> Interval:
     """Bootstrap interval (percentile) of the mean over pictures of (n,) scores: right or wrong, losses, ...
 
-    Where all pictures score the same the bootstrap knows no doubt; for right and wrong Wilson's interval
-    stands in. Efron and Tibshirani 1993, "An Introduction to the Bootstrap".
+    Where all pictures score the same the bootstrap knows no doubt; for right and wrong (bool) Wilson's
+    interval stands in. Efron and Tibshirani 1993, "An Introduction to the Bootstrap".
     """
     values = np.asarray(scores, dtype=float)
     mean = float(values.mean())
     if np.ptp(values) == 0:
-        return _wilson(mean, len(values), level) if mean in (0.0, 1.0) else Interval(mean, mean, mean, level)
+        shares = np.asarray(scores).dtype == bool
+        return _wilson(mean, len(values), level) if shares else Interval(mean, mean, mean, level)
     result = stats.bootstrap(
         (values,),
         np.mean,

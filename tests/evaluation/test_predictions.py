@@ -87,9 +87,12 @@ def test_bad_files_are_named(make_predictions, tmp_path):
     read = make_predictions().read
     with pytest.raises(BadInput, match=r"gone\.parquet is missing"):
         read(tmp_path / "gone.parquet")
+    make_predictions().write(tmp_path / "cut.parquet")
+    (tmp_path / "cut.parquet").write_bytes((tmp_path / "cut.parquet").read_bytes()[:-100])
     (tmp_path / "text.parquet").write_text("no parquet")
-    with pytest.raises(BadInput, match="no Parquet file"):
-        read(tmp_path / "text.parquet")
+    for name in ("cut.parquet", "text.parquet"):
+        with pytest.raises(BadInput, match=f"{name} is no whole Parquet file"):
+            read(tmp_path / name)
     pq.write_table(pa.table({"id": ["x"]}), tmp_path / "other.parquet")
     with pytest.raises(BadInput, match="format_version None"):
         read(tmp_path / "other.parquet")

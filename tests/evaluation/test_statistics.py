@@ -116,5 +116,5 @@ def test_tests_against_one_leader(make_predictions):
 def test_the_same_run_twice_is_no_difference(make_predictions):
     one = make_predictions()
     row = statistics.paired_tests({"a": one, "b": one}).iloc[0]
-    assert (row["difference"], row["p"], row["p_holm"]) == (0, 1, 1)
+    assert (row["difference"], row["low"], row["high"], row["p"], row["p_holm"]) == (0, 0, 0, 1, 1)
     assert statistics.paired_tests({"a": one}).empty
