@@ -40,15 +40,37 @@ class Prepared:
 
 def picture_table(data: schema.Data) -> PictureTable:
     """The pictures that a config names, each in its split."""
+    from pipeline.data.selection import bootstrapped, fraction_of_training, select_classes
     from pipeline.data.sources import read_source
+    from pipeline.data.split_files import read_split, write_split
     from pipeline.data.splits import split_table
+    from pipeline.data.taxonomy import join_taxonomy
 
-    table = read_source(data.source, name=data.name, root=data.root, classes=data.classes)
-    table = split_table(table, val=data.split.val, test=data.split.test, seed=data.split.seed)
-    for split, key in (("train", "data.split"), ("val", "data.split.val")):
-        if not len(table.where(split)):
-            raise BadInput(f"{key}: no picture is left for {split}")
+    split = data.split
+    table = read_source(
+        data.source, name=data.name, root=data.root, on_unreadable=data.on_unreadable, **_own_options(data)
+    )
+    if split.file:
+        table = read_split(table, split.file)
+    table = join_taxonomy(select_classes(table, data.classes), data.taxonomy)
+    table = split_table(
+        table, val=split.val, test=split.test, seed=split.seed, group=split.group, folds=split.folds,
+        fold=split.fold, small_classes=data.small_classes,
+    )  # fmt: skip
+    if split.save:
+        write_split(table, split.save)
+    table = bootstrapped(fraction_of_training(table, data.fraction, split.seed), data.bootstrap)
+    for part, key in (("train", "data.split"), ("val", "data.split.val")):
+        if not len(table.where(part)):
+            raise BadInput(f"{key}: no picture is left for {part}")
     return table
+
+
+def _own_options(data: schema.Data) -> dict[str, Any]:
+    """The keys that a source has beside those of all."""
+    from pipeline.schema import Pictures
+
+    return {key: value for key, value in data if key != "source" and key not in Pictures.model_fields}
 
 
 def network(config: schema.Train, n_classes: int) -> tuple[Classifier, Loaded | None]:

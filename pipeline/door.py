@@ -27,9 +27,13 @@ BAD_INPUT, FAILED = 2, 1
 PATH_KEYS = (
     "data.root",
     "data.file",
-    "data.annotations",
     "data.categories",
     "data.taxonomy",
+    "data.lists",
+    "data.train",
+    "data.val",
+    "data.split.file",
+    "data.split.save",
     "model.weights_file",
     "images",
     "output",
@@ -80,7 +84,10 @@ def door(command_name: str) -> Callable[[Callable[[Any], None]], Callable[[], No
 
 
 def _folder_name(path: str | None) -> str:
-    return Path(path).expanduser().resolve().name if path else ""
+    if not path:
+        return ""
+    found = Path(path).expanduser().resolve()
+    return found.stem if found.is_file() else found.name
 
 
 # Here, so that the processes of a launcher, which import this module, know it too.
@@ -110,6 +117,9 @@ def _first_problem(error: Any, schema: Any) -> str:
     problem = error.errors()[0]
     known = keys(schema)
     key = _key(problem["loc"], known)
+    if problem["type"] == "extra_forbidden" and key in known:
+        group = key.partition(".")[0]
+        return f"{key} does not belong to the {group} chosen (--cfg job shows what does)"
     if problem["type"] == "extra_forbidden":
         return f"unknown key {key}{_nearest(key, known)}"
     if problem["type"] == "value_error":

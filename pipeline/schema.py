@@ -29,19 +29,77 @@ class Split(Section):
     val: Fraction
     test: Fraction
     seed: int
+    group: str | None
+    folds: Annotated[int, Field(ge=2)] | None
+    fold: Annotated[int, Field(ge=0)]
+    file: str | None
+    save: str | None
 
 
-class Data(Section):
-    """The pictures."""
+class Pictures(Section):
+    """What every data set's config has."""
 
     name: str
-    source: str
     root: str | None
     image_size: Count
     fit: Literal["squash", "crop", "pad"]
     classes: int | list[str] | None
+    small_classes: Literal["raise", "drop", "train_only"]
+    fraction: Annotated[float, Field(gt=0, le=1)]
+    bootstrap: Annotated[int, Field(ge=0)] | None
+    taxonomy: str | None
     split: Split
     on_unreadable: Literal["raise", "skip"]
+
+
+class Digits(Pictures):
+    """scikit-learn's digits."""
+
+    source: Literal["digits"]
+
+
+class Folder(Pictures):
+    """Folders of pictures."""
+
+    source: Literal["folder"]
+
+
+class Table(Pictures):
+    """A CSV, TSV or Parquet file."""
+
+    source: Literal["table"]
+    file: str
+    path_column: str
+    label_column: str
+    split_column: str | None
+    encoding: str | None
+
+
+class INat2021(Pictures):
+    """iNaturalist 2021."""
+
+    source: Literal["inat2021"]
+    train: str
+    val: str | None
+    categories: str | None
+
+
+class CUB200(Pictures):
+    """Caltech-UCSD Birds-200-2011."""
+
+    source: Literal["cub200"]
+    attributes: bool
+
+
+class Lists(Pictures):
+    """Text files of `path label [location]`."""
+
+    source: Literal["lists"]
+    lists: str | None
+
+
+# The pictures: each source has its own keys beside those that all share.
+Data = Annotated[Digits | Folder | Table | INat2021 | CUB200 | Lists, Field(discriminator="source")]
 
 
 class Model(Section):

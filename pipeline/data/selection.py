@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from pipeline.data.table import PictureTable
 from pipeline.errors import BadInput, did_you_mean
 
@@ -23,3 +25,39 @@ def _named(table: PictureTable, names: Sequence[str]) -> list[str]:
     for name in sorted(wanted.difference(table.classes)):
         raise BadInput(f"data.classes: {table.name} has no class {name!r}{did_you_mean(name, table.classes)}")
     return [name for name in table.classes if name in wanted]
+
+
+def fraction_of_training(table: PictureTable, fraction: float, seed: int = 0) -> PictureTable:
+    """A part of the training pictures, of each class alike and at least one of each; val and test stay whole.
+
+    A smaller part lies within a larger one, so that a learning curve only ever adds pictures.
+    """
+    if fraction == 1:
+        return table
+    if not 0 < fraction < 1:
+        raise BadInput(f"data.fraction: {fraction} is no part; it is above 0 and at most 1, such as 0.1")
+    rows = table.where("train")
+    labels = table.labels[rows]
+    counts = np.bincount(labels, minlength=len(table.classes))
+    order = np.lexsort((np.random.default_rng(seed).random(len(rows)), labels))
+    rank = np.arange(len(rows)) - (np.cumsum(counts) - counts)[labels[order]]
+    wanted = np.maximum(1, np.rint(counts * fraction))
+    left_out = rows[order[rank >= wanted[labels[order]]]]
+    return table.take(np.delete(np.arange(len(table.rows)), left_out))
+
+
+def bootstrapped(table: PictureTable, seed: int | None) -> PictureTable:
+    """As many training pictures of each class, drawn with replacement (Breiman 1996, "Bagging predictors").
+
+    Drawn within each class, so that none is lost; some pictures come several times, about a third never. Val
+    and test stay. None leaves all as it is.
+    """
+    if seed is None:
+        return table
+    rows = table.where("train")
+    rows = rows[np.argsort(table.labels[rows], kind="stable")]
+    counts = np.bincount(table.labels[rows], minlength=len(table.classes))
+    first, within = np.repeat(np.cumsum(counts) - counts, counts), np.repeat(counts, counts)
+    drawn = rows[first + np.floor(np.random.default_rng(seed).random(len(rows)) * within).astype(np.int64)]
+    others = np.flatnonzero((table.rows["split"] != "train").to_numpy())
+    return table.take(np.sort(np.concatenate([drawn, others])))

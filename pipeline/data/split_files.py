@@ -1,0 +1,112 @@
+"""Splits written out and read back: one CSV, or a folder of `train.txt`, `val.txt` and `test.txt`."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from pipeline.data.checks import split_column
+from pipeline.data.files import column, existing, read_table, read_text
+from pipeline.data.sources.lists import LINE
+from pipeline.data.table import SPLITS, PictureTable
+from pipeline.errors import BadInput
+
+TABLES = (".csv", ".tsv", ".parquet", ".pq")
+_SHOWN = 5
+
+
+def write_split(table: PictureTable, path: str | os.PathLike[str]) -> None:
+    """Write the split as one CSV (a path that ends in .csv), else as lists in a folder, which data=lists reads.
+
+    Raises `BadInput` for a place within the pictures' own folder, and where another split lies already.
+    """
+    target = Path(path).expanduser().absolute()
+    if table.root is not None and target.resolve().is_relative_to(table.root.resolve()):
+        raise BadInput(
+            f"data.split.save: {target} is inside data.root, where nothing is written; put it elsewhere"
+        )
+    for file, text in _texts(table, target).items():
+        if file.is_file() and file.read_bytes().decode(errors="replace") != text:
+            raise BadInput(f"data.split.save: {file} holds another split; name a new file, or move it away")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(text.encode())
+
+
+def read_split(table: PictureTable, path: str | os.PathLike[str]) -> PictureTable:
+    """The table with the split of a CSV (columns `path` and `split`), or of lists in a folder.
+
+    Every picture of the table is to be in it once, and no other. Raises `BadInput`.
+    """
+    target = Path(path).expanduser().absolute()
+    key = "data.split.file"
+    listed = (
+        _listed(table, target) if target.is_dir() else _from_table(existing(target, key, "split to read"))
+    )
+    paths = pd.Index(table.rows["path"])
+    if listed["path"].duplicated().any():
+        twice = listed["path"][listed["path"].duplicated()].iloc[0]
+        raise BadInput(f"{key}: {target} names {twice} more than once; keep one line")
+    places = paths.get_indexer(pd.Index(listed["path"]))
+    strangers = listed["path"][places < 0].tolist()
+    if strangers:
+        raise BadInput(f"{key}: {table.name} has no {_first(strangers)}, which {target} names")
+    codes = np.full(len(paths), -1, dtype=np.int8)
+    codes[places] = pd.Categorical(listed["split"], categories=list(SPLITS)).codes
+    lacking = table.rows["path"][codes < 0].tolist()
+    if lacking:
+        raise BadInput(f"{key}: {target} gives no split to {_first(lacking)}")
+    return table.with_rows(table.rows.assign(split=pd.Categorical.from_codes(codes, categories=list(SPLITS))))
+
+
+def _texts(table: PictureTable, target: Path) -> dict[Path, str]:
+    rows = table.rows[["path", "label", "split"]]
+    if target.suffix.lower() == ".csv":
+        return {target: rows.to_csv(index=False, lineterminator="\n")}
+    if target.suffix:
+        raise BadInput(f"data.split.save: {target} is neither a .csv nor a folder (a name without a dot)")
+    odd = rows["path"][rows["path"].str.contains("\n")]
+    if len(odd):
+        raise BadInput(f"data.split.save: {odd.iloc[0]!r} does not fit on a line; save as a .csv")
+    lines = rows["path"] + " " + rows["label"].astype("str")
+    files = {target / f"{split}.txt": lines[rows["split"] == split] for split in SPLITS}
+    files[target / "classes.txt"] = pd.Series(table.classes)
+    return {file: "".join(f"{line}\n" for line in some) for file, some in files.items()}
+
+
+def _from_table(file: Path) -> pd.DataFrame:
+    key = "data.split.file"
+    if file.suffix.lower() not in TABLES:
+        raise BadInput(f"{key}: {file} is neither a table ({', '.join(TABLES)}) nor a folder of lists")
+    table = read_table(file, key)
+    paths = column(table, "path", key, file).astype("str")
+    splits = split_column(column(table, "split", key, file), len(table), f"{key}: {file}")
+    return pd.DataFrame({"path": paths, "split": splits}).dropna()
+
+
+def _listed(table: PictureTable, folder: Path) -> pd.DataFrame:
+    files = [(split, folder / f"{split}.txt") for split in SPLITS if (folder / f"{split}.txt").is_file()]
+    if not files:
+        raise BadInput(f"data.split.file: {folder} holds none of train.txt, val.txt, test.txt")
+    known = set(table.rows["path"])
+    rows = [
+        (_path(line, known), split)
+        for split, file in files
+        for line in read_text(file, "data.split.file").split("\n")
+        if line.strip()
+    ]
+    return pd.DataFrame(rows, columns=["path", "split"])
+
+
+def _path(line: str, known: set[str]) -> str:
+    """The picture that a line names, with or without a label after it."""
+    line = line.rstrip("\r")
+    if line in known:
+        return line
+    match = LINE.fullmatch(line)
+    return match["path"] if match else line.strip().rsplit(None, 1)[0]
+
+
+def _first(paths: list[str]) -> str:
+    more = f", ... ({len(paths):,} pictures)" if len(paths) > _SHOWN else ""
+    return f"{', '.join(paths[:_SHOWN])}{more}"
