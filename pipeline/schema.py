@@ -20,7 +20,10 @@ NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 class Section(BaseModel):
     """A part of a config: closed, and unchangeable once it is read."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    # A class may be called 0: a number is as good as its text where text is wanted.
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, protected_namespaces=(), coerce_numbers_to_str=True
+    )
 
 
 class Split(Section):
