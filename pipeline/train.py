@@ -226,11 +226,13 @@ def run_name(config: schema.Train) -> str | None:
     """The name asked for; in a sweep, what sets the job apart; else MLflow invents one."""
     from hydra.core.hydra_config import HydraConfig
 
-    from pipeline.tracking.names import PARENT_VARIABLE
+    from pipeline.tracking.names import PARENT_VARIABLE, SWEPT_VARIABLE
 
     if config.tracking.run_name or PARENT_VARIABLE not in os.environ or not HydraConfig.initialized():
         return config.tracking.run_name
-    return HydraConfig.get().job.override_dirname[:250]
+    overrides, swept = HydraConfig.get().overrides.task, os.environ.get(SWEPT_VARIABLE, "").split(",")
+    apart = [override for override in overrides if override.partition("=")[0] in swept]
+    return " ".join(apart or overrides)[:250] or None
 
 
 def tell_the_sweep(config: schema.Train, store: Any, error: BadInput) -> None:

@@ -1,6 +1,7 @@
 """Names that MLflow takes, and that processes share."""
 
 PARENT_VARIABLE = "PIPELINE_SWEEP_RUN_ID"  # how a sweep's jobs, in whatever process, find their parent run
+SWEPT_VARIABLE = "PIPELINE_SWEPT_KEYS"  # and which keys set them apart, for their names
 
 
 def safe_name(name: str) -> str:

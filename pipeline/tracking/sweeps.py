@@ -8,7 +8,7 @@ import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import Run, RunStatus
 
-from pipeline.tracking.names import PARENT_VARIABLE
+from pipeline.tracking.names import PARENT_VARIABLE, SWEPT_VARIABLE
 from pipeline.tracking.runs import run_given
 from pipeline.tracking.selection import CHOOSE_BY, by_metric, children
 
@@ -40,6 +40,7 @@ def open_sweep(experiment: str, overrides: list[str]) -> str:
         made = MlflowClient().create_run(experiment_id, run_name=f"sweep {' '.join(swept)}"[:250], tags=tags)
         parent = made.info.run_id
     os.environ[PARENT_VARIABLE] = parent
+    os.environ[SWEPT_VARIABLE] = ",".join(override.partition("=")[0] for override in swept)
     return parent
 
 

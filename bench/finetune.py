@@ -1,0 +1,124 @@
+"""Fine-tuning speed: one epoch of this pipeline against the plain loop of the studies, side by side.
+
+    python bench/finetune.py --pictures ~/photos --network mobilenet_v2 --batches 20 --repeats 3
+
+The plain loop: torchvision's ImageFolder with PIL transforms in four workers, float32, contiguous, SGD.
+`--timm-train PATH` adds timm's own train.py with its best flags (it is not part of timm's package).
+Each rival runs in a process of its own, in turns, so that a noisy machine hits all alike. Prints pictures a
+second (median, lowest, highest) and the ratio to the plain loop. The start of a process is not counted, the
+start of the workers is.
+"""
+
+import argparse
+import json
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+BATCH = 32
+ALIASES = {"mobilenet_v2": "mobilenetv2_100"}  # timm's names where they differ
+
+
+def plain(pictures: Path, network: str, batches: int) -> float:
+    """The loop of the studies, in this process: pictures a second."""
+    from itertools import islice
+    from time import perf_counter
+
+    import torch
+    from torch.nn import functional
+    from torch.utils.data import DataLoader
+    from torchvision import models, transforms
+    from torchvision.datasets import ImageFolder
+
+    steps = transforms.Compose([
+        transforms.Resize((224, 224)), transforms.RandomHorizontalFlip(), transforms.RandomRotation(10),
+        transforms.ToTensor(), transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    ])  # fmt: skip
+    data = ImageFolder(str(pictures), steps)
+    model = models.get_model(network, num_classes=len(data.classes))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.001, momentum=0.9)
+    began = perf_counter()
+    seen = 0
+    for inputs, labels in islice(DataLoader(data, BATCH, shuffle=True, num_workers=4), batches):
+        optimizer.zero_grad()
+        loss = functional.cross_entropy(model(inputs), labels)
+        loss.backward()
+        optimizer.step()
+        loss.item()
+        seen += len(labels)
+    return seen / (perf_counter() - began)
+
+
+def pipeline(pictures: Path, network: str, batches: int) -> float:
+    """This pipeline's own command: the first epoch's pictures a second, as it logs them."""
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run(
+            [sys.executable, "-m", "pipeline.train", "data=folder", f"data.root={pictures}", "regime=scratch",
+             f"model.name=torchvision/{network}", "trainer.epochs=1", f"trainer.batch_size={BATCH}",
+             f"trainer.limit_batches={batches}", "optimizer=sgd", "optimizer.lr=0.001"],
+            cwd=folder, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+    found = re.search(r"epoch +1 .* ([\d,.]+) pictures/s", done.stdout)
+    assert found, done.stdout + done.stderr
+    return float(found[1].replace(",", ""))
+
+
+def timm(pictures: Path, network: str, batches: int, script: Path) -> float:
+    """timm's train.py, one epoch over as many pictures as the others see: its own average of pictures a second."""
+    with tempfile.TemporaryDirectory() as folder:
+        subset = Path(folder) / "train"
+        files = sorted(path for path in pictures.rglob("*") if path.is_file())
+        for file in files[:: max(1, len(files) // (batches * BATCH))][: batches * BATCH]:
+            (subset / file.parent.name).mkdir(parents=True, exist_ok=True)
+            (subset / file.parent.name / file.name).symlink_to(file)
+        done = subprocess.run(
+            [sys.executable, str(script), "--data-dir", folder, "--train-split", "train", "--val-split", "train",
+             "--model", ALIASES.get(network, network), "--num-classes", str(len(list(subset.iterdir()))),
+             "-b", str(BATCH), "--epochs", "1", "--device", "cpu", "--amp", "--amp-dtype", "bfloat16",
+             "--channels-last", "--workers", "2", "--log-interval", "1", "--output", folder],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+    rates = re.findall(r"Train: 0 .*?\(\s*([\d.]+)/s\)", done.stderr + done.stdout)
+    assert rates, done.stderr[-2000:]
+    return float(rates[-1])
+
+
+def main() -> None:
+    """Run the rivals in turns and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--pictures", type=Path, required=True)
+    parser.add_argument("--network", default="mobilenet_v2")
+    parser.add_argument("--batches", type=int, default=20)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--timm-train", type=Path)
+    parser.add_argument("--only", help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    pictures = asked.pictures.expanduser().resolve()
+    if asked.only == "plain":
+        print(json.dumps(plain(pictures, asked.network, asked.batches)))
+        return
+    rates: dict[str, list[float]] = {"plain loop": [], "this pipeline": []}
+    for _ in range(asked.repeats):
+        rates["plain loop"].append(float(subprocess.run(
+            [sys.executable, __file__, "--only", "plain", "--pictures", str(pictures), "--network",
+             asked.network, "--batches", str(asked.batches)],
+            capture_output=True, text=True, check=True,
+        ).stdout))  # fmt: skip
+        rates["this pipeline"].append(pipeline(pictures, asked.network, asked.batches))
+        if asked.timm_train:
+            rate = timm(pictures, asked.network, asked.batches, asked.timm_train)
+            rates.setdefault("timm train.py", []).append(rate)
+    base = statistics.median(rates["plain loop"])
+    print(f"{asked.network}, {asked.batches} batches of {BATCH} at 224 pixels, n = {asked.repeats}")
+    for name, values in rates.items():
+        middle = statistics.median(values)
+        print(
+            f"{name:14s} {middle:7.1f} pictures/s [{min(values):.1f}, {max(values):.1f}]  {middle / base:.2f} x"
+        )
+
+
+if __name__ == "__main__":
+    main()
