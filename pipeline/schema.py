@@ -269,7 +269,17 @@ class Predict(Command):
     on_unreadable: Literal["raise", "skip"]
 
 
-COMMANDS: tuple[type[Command], ...] = (Train, Promote, Predict)
+class Compare(Command):
+    """`python -m pipeline.compare`."""
+
+    tracking: Selection
+    sweep: str | None
+    runs: list[str] | None
+    leaders: Annotated[int, Field(ge=2)]
+    output: str
+
+
+COMMANDS: tuple[type[Command], ...] = (Train, Promote, Predict, Compare)
 
 
 def keys(schema: type[BaseModel], prefix: str = "") -> list[str]:

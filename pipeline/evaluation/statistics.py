@@ -62,14 +62,6 @@ def _wilson(share: float, pictures: int, level: float) -> Interval:
     return Interval(share, float(ends.low), float(ends.high), level)
 
 
-def interval_of_difference(
-    one: Predictions, other: Predictions, *, level: float = LEVEL, resamples: int = RESAMPLES, seed: int = 0
-) -> Interval:
-    """Bootstrap interval of accuracy(one) - accuracy(other) on the same pictures, in the same order."""
-    gains = one.correct.astype(float) - other.correct
-    return interval_of_mean(gains, level=level, resamples=resamples, seed=seed)
-
-
 def macro_f1_of(rows: np.ndarray, labels: np.ndarray, predicted: np.ndarray) -> float:
     """Macro F1 of a choice of pictures, over the classes that occur among them as a truth or an answer."""
     truth, answer = labels[rows], predicted[rows]
@@ -151,18 +143,24 @@ def paired_tests(
     number of pairs tested). `against` names one run to test all others with, otherwise every pair is tested.
     McNemar 1947; Holm 1979; Dietterich 1998 on why the pairs matter.
     """
+    runs = aligned(members)
+    right = {name: predictions.correct for name, predictions in runs.items()}
+    return paired_tests_of(right, against=against, level=level, seed=seed)
+
+
+def paired_tests_of(
+    right: Mapping[str, np.ndarray], *, against: str | None = None, level: float = LEVEL, seed: int = 0
+) -> pd.DataFrame:
+    """The same from (n,) bool a run: which of the same pictures, in the same order, it has right."""
     from statsmodels.stats.contingency_tables import mcnemar
     from statsmodels.stats.multitest import multipletests
 
-    runs = aligned(members)
-    pairs = [
-        (one, other) for one, other in combinations(runs, 2) if against is None or against in (one, other)
-    ]
     rows = []
-    for one, other in pairs:
-        right, right_other = runs[one].correct, runs[other].correct
-        only_one, only_other = int((right & ~right_other).sum()), int((right_other & ~right).sum())
-        gap = interval_of_difference(runs[one], runs[other], level=level, seed=seed)
+    for one, other in combinations(right, 2):
+        if against is not None and against not in (one, other):
+            continue
+        only_one, only_other = int((right[one] & ~right[other]).sum()), int((right[other] & ~right[one]).sum())
+        gap = interval_of_mean(right[one].astype(float) - right[other], level=level, seed=seed)
         p = float(mcnemar([[0, only_one], [only_other, 0]], exact=True).pvalue)
         rows.append((one, other, only_one, only_other, gap.value, gap.low, gap.high, min(p, 1.0)))
     names = ["one", "other", "only_one", "only_other", "difference", "low", "high", "p"]
