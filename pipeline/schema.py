@@ -269,6 +269,25 @@ class Predict(Command):
     on_unreadable: Literal["raise", "skip"]
 
 
+class Look(Section):
+    """How closely `explore` looks."""
+
+    pictures: Count | None
+    samples: Annotated[int, Field(ge=0, le=500)]
+    near: Annotated[int, Field(ge=0, le=8)]
+    num_workers: Annotated[int, Field(ge=0)] | None
+
+
+class Explore(Command):
+    """`python -m pipeline.explore`. `regime` and `augmentation` are what a data set suggests for training."""
+
+    data: Data
+    explore: Look
+    regime: Regime
+    augmentation: Augmentation
+    tracking: Tracking
+
+
 class Compare(Command):
     """`python -m pipeline.compare`."""
 
@@ -279,7 +298,7 @@ class Compare(Command):
     output: str
 
 
-COMMANDS: tuple[type[Command], ...] = (Train, Promote, Predict, Compare)
+COMMANDS: tuple[type[Command], ...] = (Train, Promote, Predict, Explore, Compare)
 
 
 def keys(schema: type[BaseModel], prefix: str = "") -> list[str]:

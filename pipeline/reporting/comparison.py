@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from pipeline.evaluation.comparison import effects, grid, varied
 from pipeline.evaluation.plots import cost_and_quality, curves_together
 from pipeline.evaluation.ranking import SEED, Ranking
-from pipeline.reporting.page import number, p_value, percent, render, signed
+from pipeline.reporting.figures import number, p_value, percent, signed, svg
+from pipeline.reporting.page import render, save
 
 CERTAIN = 0.05
 _SHORT = 48  # characters of a name in a figure
@@ -176,10 +177,14 @@ def note(comparison: Comparison) -> str:
 
 def write_page(path: Path, comparison: Comparison) -> None:
     """Write the page as one HTML file."""
-    path.write_text(
-        render("comparison.html", comparison=comparison, with_interval=with_interval, shade=shade, signed=signed),
-        encoding="utf-8",
-    )
+    words = {"percent": percent, "signed": signed, "number": number, "p_value": p_value, "svg": svg}
+    save(
+        render(
+            "comparison.html.j2", title=f"Comparison: {comparison.title}", comparison=comparison,
+            with_interval=with_interval, shade=shade, **words,
+        ),
+        path,
+    )  # fmt: skip
 
 
 def shade(value: float, table: pd.DataFrame) -> float:

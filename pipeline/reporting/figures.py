@@ -1,57 +1,33 @@
-"""A page is one HTML file: styles and figures are inside it, nothing is fetched, and it follows light and dark."""
+"""matplotlib's figures inside a page, in the page's own colours; and figures of the other kind, in few digits."""
 
+import hashlib
 import io
 import re
-from functools import cache
-from pathlib import Path
-from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+import matplotlib as mpl
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from pipeline.evaluation.plots.style import COLOURS, EMPTY, FAINT, GRID, INK, MUTED
+from pipeline.evaluation.plots.style import BLUE, EMPTY, FAINT, GRID, INK, MUTED, ORANGE
 
 # The plots' colours that must follow the page's; the data's own are readable on either ground.
-_THEMED = {INK: "--ink", MUTED: "--muted", FAINT: "--faint", GRID: "--line", EMPTY: "--sunken", COLOURS[0]: "--accent"}
-
-
-def render(template: str, **values: Any) -> str:
-    """A template of `templates/` with its values; all text in them is escaped."""
-    return _environment().get_template(template).render(**values)
-
-
-@cache
-def _environment() -> Environment:
-    made = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    made.filters |= {"percent": percent, "svg": svg, "number": number, "signed": signed, "p_value": p_value}
-    return made
+_THEMED = {INK: "ink", MUTED: "muted", FAINT: "muted", GRID: "line", EMPTY: "line", BLUE: "s0", ORANGE: "s1"}
 
 
 def svg(figure: Figure) -> Markup:
     """A figure as vector graphics inside the page, in the page's colours."""
-    import matplotlib as mpl
-
     buffer = io.StringIO()
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "page", "font.family": "sans-serif"}):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     for colour, variable in _THEMED.items():
-        text = re.sub(f"(fill|stroke): {colour}", rf"\1: var({variable})", text, flags=re.IGNORECASE)
+        text = re.sub(f"(fill|stroke): {colour}", rf"\1: var(--{variable})", text, flags=re.IGNORECASE)
     return Markup(_unique_ids(text))  # noqa: S704 (drawn here; matplotlib escapes text)
 
 
 def _unique_ids(text: str) -> str:
     """Several figures share a page: their ids must not."""
-    import hashlib
-
     own = hashlib.sha256(text.encode()).hexdigest()[:8]
     text = re.sub(r'\bid="', f'id="{own}-', text)
     return re.sub(r'(url\(#|href="#)', rf"\1{own}-", text)
