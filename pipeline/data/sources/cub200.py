@@ -101,9 +101,7 @@ def _check_ids(
 ) -> None:
     unknown = labels[~labels.isin(names.index)]
     if len(unknown):
-        raise BadInput(
-            f"data.root: {folder / 'classes.txt'} has no class {unknown.iloc[0]}, a picture's label"
-        )
+        raise BadInput(f"data.root: {folder / 'classes.txt'} lacks the label of picture {unknown.index[0]}")
     for file, given in (("train_test_split.txt", trains), ("image_class_labels.txt", labels)):
         missing = images.index.difference(given.index)
         if len(missing):
