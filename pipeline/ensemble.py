@@ -154,7 +154,8 @@ def verdict(vote: Vote) -> str:
     row, best = vote.row(vote.chosen), vote.outcome.best_member
     split = "test" if "test_accuracy" in row else "val"
     gain, low, high = (100 * row[key] for key in ("gain", "low", "high"))
-    said = f"{vote.chosen}: {gain:+.2f} points of {split} accuracy [{low:+.2f}, {high:+.2f}] over the best member, {best}"
+    interval = f"[{low:+.2f}, {high:+.2f}]"
+    said = f"{vote.chosen}: {gain:+.2f} points of {split} accuracy {interval} over the best member, {best}"
     if low > 0:
         return said
     return (
