@@ -164,13 +164,6 @@ def batches(
     return made
 
 
-def cache_folder() -> Path:
-    """Where what can be computed again is kept between runs: $PIPELINE_CACHE, else ~/.cache/species-pipeline."""
-    import os
-
-    return Path(os.environ.get("PIPELINE_CACHE") or "~/.cache/species-pipeline").expanduser()
-
-
 def workers(asked: int | None, *, in_memory: bool) -> int:
     """How many processes read pictures: as asked, else one a core, none for pictures held in memory."""
     import os

@@ -17,6 +17,11 @@ Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
+Strategy = Literal[
+    "hard_vote", "soft_vote", "weighted_soft_vote", "greedy", "stacking", "class_stacking", "soup"
+]
+
+
 class Section(BaseModel):
     """A part of a config: closed, and unchangeable once it is read."""
 
@@ -247,6 +252,25 @@ class Selection(Section):
     experiment: str | None
 
 
+class OwnRun(Selection):
+    """Which runs a command looks at, and the name of the run that it adds to them."""
+
+    run_name: str | None
+
+
+class Ensemble(Command):
+    """`python -m pipeline.ensemble`."""
+
+    tracking: OwnRun
+    sweep: str | None
+    filter: str | None
+    best: Annotated[int, Field(ge=2)] | None
+    metric: str
+    runs: list[str] | None
+    strategies: list[Strategy]
+    choose: Literal["val"] | Strategy
+
+
 class Promote(Command):
     """`python -m pipeline.promote`."""
 
@@ -265,6 +289,8 @@ class Predict(Command):
     tracking: Selection
     output: str
     top_k: Count
+    coverage: Annotated[float, Field(gt=0, lt=1)] | None
+    min_probability: Share
     batch_size: Count
     on_unreadable: Literal["raise", "skip"]
 
@@ -298,7 +324,7 @@ class Compare(Command):
     output: str
 
 
-COMMANDS: tuple[type[Command], ...] = (Train, Promote, Predict, Explore, Compare)
+COMMANDS: tuple[type[Command], ...] = (Train, Ensemble, Promote, Predict, Explore, Compare)
 
 
 def keys(schema: type[BaseModel], prefix: str = "") -> list[str]:

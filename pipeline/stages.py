@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pipeline import assembly
+from pipeline.data.user_cache import cache_folder
 from pipeline.progress import watch
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def features(config: schema.Train, prepared: Prepared, split: str, view: int | N
     )  # fmt: skip
     found = features_of(
         key,
-        FeatureFiles(assembly.cache_folder() / "features", config.trainer.feature_cache_gb),
+        FeatureFiles(cache_folder() / "features", config.trainer.feature_cache_gb),
         network,
         lambda: assembly.batches(config, table, how, split, rows=rows, view=view),
         rows=rows, labels=table.labels[rows], fabric=prepared.fabric, watch=watch,

@@ -30,15 +30,19 @@ warnings.filterwarnings("ignore", message="The image decoding and encoding", cat
 
 
 class UnreadablePicture(BadInput):
-    """A picture that cannot be decoded: `path` (or what stands for it) and `reason`."""
+    """A picture that cannot be decoded: `path` (or what stands for it) and `reason`.
 
-    def __init__(self, path: str, reason: str) -> None:
+    `lasting`: the fault is in its content, so that it stays until the file changes.
+    """
+
+    def __init__(self, path: str, reason: str, lasting: bool = True) -> None:  # pickled
         super().__init__(f"{path} {reason}")
         self.path = path
         self.reason = reason
+        self.lasting = lasting
 
-    def __reduce__(self) -> tuple[type, tuple[str, str]]:
-        return type(self), (self.path, self.reason)  # it comes from worker processes
+    def __reduce__(self) -> tuple[type, tuple[str, str, bool]]:
+        return type(self), (self.path, self.reason, self.lasting)  # it comes from worker processes
 
 
 class _RefusedError(Exception):
@@ -58,7 +62,8 @@ def decode(source: str | os.PathLike[str] | bytes, least_side: int) -> torch.Ten
         raise
     except Exception as error:  # decoders raise anything at all on broken files
         name = "the picture" if isinstance(source, bytes) else os.fspath(source)
-        raise UnreadablePicture(name, _reason(error)) from error
+        from_system = isinstance(error, OSError) and error.errno is not None
+        raise UnreadablePicture(name, _reason(error), lasting=not from_system) from error
 
 
 def _decode(data: bytes, least_side: int) -> torch.Tensor:

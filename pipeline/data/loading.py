@@ -1,8 +1,8 @@
 """Batches of pictures for a network: in an order and with a chance that depend on seed, epoch and picture."""
 
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -13,6 +13,7 @@ from pipeline.data.augmentation import Augmentation
 from pipeline.data.decoding import UnreadablePicture
 from pipeline.data.preprocessing import Preprocessing
 from pipeline.data.table import PictureTable
+from pipeline.data.unreadable import remember, remembered
 from pipeline.errors import BadInput
 
 
@@ -29,7 +30,8 @@ class PictureBatches:
 
     `shuffle` marks training: a new order each epoch, and no last batch of a single picture, on which
     batch-norm fails (it joins the batch before). A picture that cannot be read raises `BadInput`, or with
-    `on_unreadable="skip"` is left out and noted in `skipped` (its path, and why).
+    `on_unreadable="skip"` is left out and noted in `skipped` (its path, and why). Either way it is remembered:
+    the next run stops at once, or does not open it again and in all else goes as this one did.
     """
 
     def __init__(
@@ -47,11 +49,15 @@ class PictureBatches:
     ) -> None:
         self.n_pictures = len(rows)
         self.skipped: dict[str, str] = {}
+        self._known = remembered(table)
+        if on_unreadable == "raise":
+            for path, reason in self._known.items():
+                raise _told(UnreadablePicture(path, reason))
         self._on_unreadable = on_unreadable
         self._drops_single = shuffle and batch_size > 1 and len(rows) > 1
         self._requests = Requests(table, rows, batch_size=batch_size, shuffle=shuffle, seed=seed)
         self._loader: DataLoader[tuple[Batch, list[UnreadablePicture]]] = DataLoader(
-            Reader(preprocessing, augmentation),
+            Reader(preprocessing, augmentation, self._known),
             sampler=self._requests,
             batch_size=None,  # a request is a whole batch
             collate_fn=_as_it_is,
@@ -78,10 +84,10 @@ class PictureBatches:
 
     def _note(self, unreadable: list[UnreadablePicture]) -> None:
         for picture in unreadable:
+            if picture.path not in self.skipped and picture.path not in self._known:
+                remember(picture)
             if self._on_unreadable == "raise":
-                raise BadInput(
-                    f"{picture}; put it right or away, or set data.on_unreadable=skip"
-                ) from picture
+                raise _told(picture) from picture
             self.skipped[picture.path] = picture.reason
 
 
@@ -137,6 +143,7 @@ class Reader(Dataset[tuple[Batch, list[UnreadablePicture]]]):
 
     preprocessing: Preprocessing
     augmentation: Augmentation | None = None
+    unreadable: Mapping[str, str] = field(default_factory=dict)  # known from earlier runs: path, and why
 
     def __getitem__(self, request: Request) -> tuple[Batch, list[UnreadablePicture]]:
         """The pictures that could be read, and the others."""
@@ -159,6 +166,8 @@ class Reader(Dataset[tuple[Batch, list[UnreadablePicture]]]):
         if self.augmentation and self.augmentation.canvas > 1:
             how = how.resized_to(round(how.image_size * self.augmentation.canvas))
         if isinstance(source, str):
+            if source in self.unreadable:
+                raise UnreadablePicture(source, self.unreadable[source])
             picture = how.read(source)
         else:
             picture = how.fit_pixels(torch.from_numpy(source).permute(2, 0, 1))
@@ -166,6 +175,10 @@ class Reader(Dataset[tuple[Batch, list[UnreadablePicture]]]):
             return picture
         torch.default_generator.manual_seed(seed)
         return self.augmentation.transform(picture)
+
+
+def _told(picture: UnreadablePicture) -> BadInput:
+    return BadInput(f"{picture}; put it right or away, or set data.on_unreadable=skip")
 
 
 def _as_it_is(item: Any) -> Any:

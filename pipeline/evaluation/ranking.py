@@ -25,6 +25,7 @@ SEED, FOLD, BOOTSTRAP = REPEATS = ("seed", "data.split.fold", "data.bootstrap") 
 FIGURES = ("log_loss", "macro_f1", "ece")
 COSTS = ("minutes", "images_per_second", "parameters")
 LEADERS = 5
+_PLAIN_KEYS = ("model", "regime")  # whose answers speak for themselves
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,8 @@ def _row(keys: Sequence[str], choice: Sequence[str], runs: list[Entrant]) -> Row
     pairs = zip(keys, choice, strict=True)
     answers = {short_key(key): short_value(key, value) for key, value in pairs}
     network = short_value("model.name", runs[0].choices.get("model.name", "the run"))
-    name = " ".join(f"{key}={value}" for key, value in answers.items()) or network
+    words = [value if key in _PLAIN_KEYS else f"{key}={value}" for key, value in answers.items()]
+    name = " ".join(words) or network
     return Row(name, answers, sorted(runs, key=lambda one: (one.repeat, one.id)))
 
 

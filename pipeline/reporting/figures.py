@@ -30,7 +30,7 @@ def _unique_ids(text: str) -> str:
     """Several figures share a page: their ids must not."""
     own = hashlib.sha256(text.encode()).hexdigest()[:8]
     text = re.sub(r'\bid="', f'id="{own}-', text)
-    return re.sub(r'(url\(#|href="#)', rf"\1{own}-", text)
+    return re.sub(r'(url\(#|href="#)', rf"\g<1>{own}-", text)
 
 
 def percent(share: float | None, digits: int = 1) -> str:

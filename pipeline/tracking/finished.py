@@ -16,7 +16,17 @@ from pipeline.training.checkpoints import BEST_FACTS, NetworkFacts, read_facts
 
 TEST_LOOKS = "test_looks"
 CURVES = ("train/loss", "train/accuracy", "val/loss", "val/accuracy")
-_HELD_BY_NAME = ("model", "head", "regime", "augmentation", "optimizer", "scheduler", "loss", "trainer", "data")
+_HELD_BY_NAME = (
+    "model",
+    "head",
+    "regime",
+    "augmentation",
+    "optimizer",
+    "scheduler",
+    "loss",
+    "trainer",
+    "data",
+)
 
 
 def label(run: Run) -> str:

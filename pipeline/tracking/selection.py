@@ -36,6 +36,15 @@ def trained_runs(client: MlflowClient, experiment: Experiment, sweep: str | None
     return [run for run in runs if run.info.status == "FINISHED" and run.data.tags.get("stage") == "train"]
 
 
+def ensembles(client: MlflowClient, experiment: Experiment, sweep: str | None = None) -> list[Run]:
+    """The finished ensembles of an experiment, or of those runs of a sweep alone; newest first."""
+    runs = _search(client, [experiment.experiment_id], "tags.stage = 'ensemble'")
+    if sweep is not None:
+        parent = find_sweep(client, experiment, sweep).info.run_id
+        runs = [run for run in runs if run.data.tags.get("sweep") == parent]
+    return [run for run in runs if run.info.status == "FINISHED"]
+
+
 def find_sweep(client: MlflowClient, experiment: Experiment, sweep: str) -> Run:
     """A sweep's parent run: the `latest` of the experiment, or that of an id."""
     sweeps = _search(client, [experiment.experiment_id], "tags.stage = 'sweep'")

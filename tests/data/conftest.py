@@ -13,6 +13,12 @@ from pipeline.data.table import PictureTable
 Write = Callable[..., Path]
 
 
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test remembers is its own."""
+    monkeypatch.setenv("PIPELINE_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
     """Write one picture under the test's folder; its pixels depend on its path alone."""

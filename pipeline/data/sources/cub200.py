@@ -27,7 +27,7 @@ def read(
     folder = existing(root, "data.root", "folder with images.txt and images/", folder=True)
     images = _listing(folder / "images.txt", ["path"])
     names = _listing(folder / "classes.txt", ["name"])["name"]
-    labels = _listing(folder / "image_class_labels.txt", ["label"])["label"].astype("int64")
+    labels = pd.to_numeric(_listing(folder / "image_class_labels.txt", ["label"])["label"], errors="coerce")
     trains = _listing(folder / "train_test_split.txt", ["train"])["train"]
     _check_ids(folder, images, names, labels, trains)
     listed = pd.DataFrame(
@@ -101,10 +101,8 @@ def _check_ids(
 ) -> None:
     unknown = labels[~labels.isin(names.index)]
     if len(unknown):
-        raise BadInput(
-            f"data.root: {folder / 'classes.txt'} has no class {unknown.iloc[0]}, a picture's label"
-        )
-    for file, given in (("train_test_split.txt", trains),):
+        raise BadInput(f"data.root: {folder / 'classes.txt'} lacks the label of picture {unknown.index[0]}")
+    for file, given in (("train_test_split.txt", trains), ("image_class_labels.txt", labels)):
         missing = images.index.difference(given.index)
         if len(missing):
             raise BadInput(
