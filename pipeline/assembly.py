@@ -38,21 +38,28 @@ class Prepared:
     features: dict[tuple[str, int | None], Features] = field(default_factory=dict)
 
 
-def picture_table(data: schema.Data) -> PictureTable:
-    """The pictures that a config names, each in its split."""
-    from pipeline.data.selection import bootstrapped, fraction_of_training, select_classes
+def all_pictures(data: schema.Data) -> PictureTable:
+    """The pictures that a config names, with the splits that the set brings or a file tells."""
+    from pipeline.data.selection import select_classes
     from pipeline.data.sources import read_source
-    from pipeline.data.split_files import read_split, write_split
-    from pipeline.data.splits import split_table
+    from pipeline.data.split_files import read_split
     from pipeline.data.taxonomy import join_taxonomy
 
-    split = data.split
     table = read_source(
         data.source, name=data.name, root=data.root, on_unreadable=data.on_unreadable, **_own_options(data)
     )
-    if split.file:
-        table = read_split(table, split.file)
-    table = join_taxonomy(select_classes(table, data.classes), data.taxonomy)
+    if data.split.file:
+        table = read_split(table, data.split.file)
+    return join_taxonomy(select_classes(table, data.classes), data.taxonomy)
+
+
+def picture_table(data: schema.Data) -> PictureTable:
+    """The pictures that a config names, each in its split."""
+    from pipeline.data.selection import bootstrapped, fraction_of_training
+    from pipeline.data.split_files import write_split
+    from pipeline.data.splits import split_table
+
+    split, table = data.split, all_pictures(data)
     table = split_table(
         table, val=split.val, test=split.test, seed=split.seed, group=split.group, folds=split.folds,
         fold=split.fold, small_classes=data.small_classes,

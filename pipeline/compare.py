@@ -103,7 +103,9 @@ def entered(client: MlflowClient, runs: list[Run], *, named: bool) -> tuple[list
     for why in left_out.values():
         log.warning("left out: %s", why)
     if not entrants:
-        raise BadInput(f"none of the {len(runs)} runs can be compared; the first: {next(iter(left_out.values()))}")
+        raise BadInput(
+            f"none of the {len(runs)} runs can be compared; the first: {next(iter(left_out.values()))}"
+        )
     return entrants, left_out
 
 
@@ -116,7 +118,14 @@ def entrant(client: MlflowClient, run: Run) -> Entrant:
     test = score(stored_predictions(run, "test")) if has_predictions(run, "test") else None
     data = run.data.tags.get("data_digest", "")
     return Entrant(
-        run.info.run_id, run.data.params, tuple(val.classes), data, score(val), test, cost(client, run), typed_keys(run)
+        run.info.run_id,
+        run.data.params,
+        tuple(val.classes),
+        data,
+        score(val),
+        test,
+        cost(client, run),
+        typed_keys(run),
     )
 
 
@@ -149,10 +158,16 @@ def group(
         keys=keys,
         baseline=majority(members),
         why_apart="" if members is first else difference_of_data(first[0], members[0]),
-        tests={split: tested_pairs(rows, split) for split in ("val", "test") if rows[0].first.test or split == "val"},
+        tests={
+            split: tested_pairs(rows, split)
+            for split in ("val", "test")
+            if rows[0].first.test or split == "val"
+        },
         histories={row.name: history(client, runs[row.first.id]) for row in rows[:3]},
         by_rank=rank_accuracies(rows, runs),
-        run_names={one: runs[one].info.run_name for row in ranking.rows for one in (run.id for run in row.runs)},
+        run_names={
+            one: runs[one].info.run_name for row in ranking.rows for one in (run.id for run in row.runs)
+        },
     )
 
 
@@ -192,7 +207,9 @@ def show(comparison: Comparison) -> None:
         if len(one.ranking.rows) > _SHOWN:
             console.print(f"the first {_SHOWN} of {len(one.ranking.rows)} are shown; the page has all")
         if one.ranking.older:
-            console.print(f"{len(one.ranking.older)} earlier runs of the same config and seed are not counted again")
+            console.print(
+                f"{len(one.ranking.older)} earlier runs of the same config and seed are not counted again"
+            )
         for line in one.findings():
             console.print(line, markup=False, highlight=False)
 
@@ -213,7 +230,9 @@ def leaderboard_table(one: Group) -> object:
     return table
 
 
-def keep(client: MlflowClient, config: schema.Compare, comparison: Comparison, page: Path, runs: list[Run]) -> None:
+def keep(
+    client: MlflowClient, config: schema.Compare, comparison: Comparison, page: Path, runs: list[Run]
+) -> None:
     """Put page and tables on the sweep's parent run; where there is none, on a run of their own."""
     from pipeline.reporting.comparison import note
     from pipeline.tracking.finished import label

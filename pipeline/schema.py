@@ -324,7 +324,39 @@ class Compare(Command):
     output: str
 
 
-COMMANDS: tuple[type[Command], ...] = (Train, Ensemble, Promote, Predict, Explore, Compare)
+class Scoring(Section):
+    """How pictures are shown and answers judged."""
+
+    tta: Literal["none", "flips", "tencrop"]
+    group: str | None
+    coverage: Annotated[float, Field(gt=0, lt=1)]
+
+
+class Runner(Section):
+    """The hardware of a command that only asks networks."""
+
+    batch_size: Count
+    precision: Literal["auto", "fp32", "bf16", "fp16"]
+    accelerator: str
+    num_workers: Annotated[int, Field(ge=0)] | None
+
+
+class Evaluate(Command):
+    """`python -m pipeline.evaluate`. `regime` and `augmentation` are what a data set suggests for training."""
+
+    tracking: Selection
+    run: str | None
+    model: str | None
+    checkpoint: str
+    data: Data | None = None
+    split: Literal["train", "val", "test", "all"] | None
+    evaluation: Scoring
+    trainer: Runner
+    regime: Regime
+    augmentation: Augmentation
+
+
+COMMANDS: tuple[type[Command], ...] = (Train, Ensemble, Promote, Predict, Explore, Compare, Evaluate)
 
 
 def keys(schema: type[BaseModel], prefix: str = "") -> list[str]:

@@ -41,7 +41,16 @@ def config(**changes):
 
 
 def finished(
-    *, experiment="birds", digest="d1", val=None, test=None, signal=1.5, seed=0, taxonomy=None, tags=None, **changes
+    *,
+    experiment="birds",
+    digest="d1",
+    val=None,
+    test=None,
+    signal=1.5,
+    seed=0,
+    taxonomy=None,
+    tags=None,
+    **changes,
 ):
     """A finished run; gives its id. `changes` go into its config, with dots as `__`."""
     changes = {key.replace("__", "."): value for key, value in changes.items()}
@@ -54,7 +63,9 @@ def finished(
         for split, made in (("val", val), ("test", test)):
             made.write(run.folder / "predictions" / f"{split}.parquet")
         facts = NetworkFacts(
-            NetworkSpec(params["model.name"], len(val.classes), Preprocessing(32)), tuple(val.classes), taxonomy
+            NetworkSpec(params["model.name"], len(val.classes), Preprocessing(32)),
+            tuple(val.classes),
+            taxonomy,
         )
         (run.folder / "checkpoints").mkdir()
         (run.folder / "checkpoints" / BEST_FACTS).write_text(json.dumps(facts.to_dict()))

@@ -140,7 +140,9 @@ def _resampled(one: Entrant) -> bool:
 
 def rank(entrants: Sequence[Entrant]) -> Ranking:
     """Comparable runs, newest first, as rows: one a choice, with the mean of its seeds and folds."""
-    keys = telling_keys([_plain(one) for one in entrants], frozenset().union(*(one.typed for one in entrants)))
+    keys = telling_keys(
+        [_plain(one) for one in entrants], frozenset().union(*(one.typed for one in entrants))
+    )
     together: dict[tuple[str, ...], dict[tuple[str, ...], Entrant]] = defaultdict(dict)
     older = []
     for one in entrants:
@@ -169,7 +171,11 @@ def _row(keys: Sequence[str], choice: Sequence[str], runs: list[Entrant]) -> Row
 
 def _figures(row: Row) -> dict[str, float]:
     spread = over_seeds([one.val.figures["accuracy"] for one in row.runs])
-    found = {"n": len(row.runs), "val_sd": spread["sd"], **_split_figures("val", [one.val for one in row.runs])}
+    found = {
+        "n": len(row.runs),
+        "val_sd": spread["sd"],
+        **_split_figures("val", [one.val for one in row.runs]),
+    }
     tests = [one.test for one in row.runs if one.test]
     if len(tests) == len(row.runs):
         spread = over_seeds([test.figures["accuracy"] for test in tests])
@@ -232,7 +238,8 @@ def tested_pairs(rows: Sequence[Row], split: str, most: int = LEADERS) -> pd.Dat
             right[name] = np.concatenate([unique[key] for key in pictures])
     table = paired_tests_of(right)
     seeds = {
-        frozenset(pair): _over_seeds(leaders[pair[0]], leaders[pair[1]], split) for pair in combinations(right, 2)
+        frozenset(pair): _over_seeds(leaders[pair[0]], leaders[pair[1]], split)
+        for pair in combinations(right, 2)
     }
     pairs = zip(table["one"], table["other"], strict=True)
     return table.assign(p_seeds=[seeds[frozenset(pair)] for pair in pairs])
@@ -261,23 +268,37 @@ def run_table(ranking: Ranking) -> tuple[pd.DataFrame, list[str]]:
     for row in ranking.rows:
         for one in row.runs:
             repeats = {key: one.choices.get(key, "") for key in REPEATS}
-            own = {name: one.choices.get(f"{name}.name", "").rpartition("/")[2] for name in ("model", "regime")}
-            rows.append(own | row.answers | repeats | {"val accuracy": one.val.figures["accuracy"], **one.cost})
+            own = {
+                name: one.choices.get(f"{name}.name", "").rpartition("/")[2] for name in ("model", "regime")
+            }
+            rows.append(
+                own | row.answers | repeats | {"val accuracy": one.val.figures["accuracy"], **one.cost}
+            )
     return pd.DataFrame(rows), [*ranking.rows[0].answers, *REPEATS]
 
 
 def difference_of_data(one: Entrant, other: Entrant) -> str:
     """Why two runs are not ranked together, in a line."""
     if one.classes != other.classes:
-        new, gone = (sorted(set(a) - set(b)) for a, b in ((other.classes, one.classes), (one.classes, other.classes)))
+        new, gone = (
+            sorted(set(a) - set(b)) for a, b in ((other.classes, one.classes), (one.classes, other.classes))
+        )
         parts = [f"{verb} {_some(names)}" for verb, names in (("adds", new), ("lacks", gone)) if names]
         why = f"other classes ({'; '.join(parts) or 'in another order'})"
-    elif one.val.pictures != other.val.pictures or (one.test and other.test and one.test.pictures != other.test.pictures):
-        why = f"other pictures ({len(other.val.labels):,} val" + (f", {len(other.test.labels):,} test)" if other.test else ")")
+    elif one.val.pictures != other.val.pictures or (
+        one.test and other.test and one.test.pictures != other.test.pictures
+    ):
+        why = f"other pictures ({len(other.val.labels):,} val" + (
+            f", {len(other.test.labels):,} test)" if other.test else ")"
+        )
     else:
         why = "other training data"
-    keys = sorted({key for run in (one, other) for key in run.choices if key.startswith(("data.", "trainer.limit"))})
-    told = [f"{key}={other.choices.get(key)}" for key in keys if one.choices.get(key) != other.choices.get(key)]
+    keys = sorted(
+        {key for run in (one, other) for key in run.choices if key.startswith(("data.", "trainer.limit"))}
+    )
+    told = [
+        f"{key}={other.choices.get(key)}" for key in keys if one.choices.get(key) != other.choices.get(key)
+    ]
     return f"{why}: {', '.join(told)}" if told else f"{why}: the files changed between the runs"
 
 

@@ -159,7 +159,10 @@ def paired_tests_of(
     for one, other in combinations(right, 2):
         if against is not None and against not in (one, other):
             continue
-        only_one, only_other = int((right[one] & ~right[other]).sum()), int((right[other] & ~right[one]).sum())
+        only_one, only_other = (
+            int((right[one] & ~right[other]).sum()),
+            int((right[other] & ~right[one]).sum()),
+        )
         gap = interval_of_mean(right[one].astype(float) - right[other], level=level, seed=seed)
         p = float(mcnemar([[0, only_one], [only_other, 0]], exact=True).pvalue)
         rows.append((one, other, only_one, only_other, gap.value, gap.low, gap.high, min(p, 1.0)))

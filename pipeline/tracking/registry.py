@@ -124,6 +124,17 @@ def fetch_model(uri: str) -> Path:
         raise BadInput(f"model={uri}: MLflow has no such model ({str(error).splitlines()[0]})") from None
 
 
+def run_of_model(uri: str) -> str:
+    """The id of the run that a registered or logged model came from. BadInput where there is no such model."""
+    try:
+        run_id = mlflow.models.get_model_info(uri).run_id
+    except (MlflowException, OSError) as error:
+        raise BadInput(f"model={uri}: MLflow has no such model ({str(error).splitlines()[0]})") from None
+    if not run_id:
+        raise BadInput(f"model={uri}: MLflow does not know from which run it came; give run=ID")
+    return str(run_id)
+
+
 def weights_of(uri: str) -> Path:
     """The weights file of a run (`runs:/ID`) or of a served model's first member (`models:/NAME@ALIAS`)."""
     if uri.startswith("runs:/"):

@@ -73,6 +73,13 @@ def children(client: MlflowClient, parent: str) -> list[Run]:
     return _search(client, [experiment_id], f"tags.mlflow.parentRunId = '{parent}'")
 
 
+def evaluated_run(client: MlflowClient, experiment_id: str, key: str) -> Run | None:
+    """An earlier evaluation that asked the same of the same pictures."""
+    where = f"tags.stage = 'evaluate' and tags.evaluation_key = '{key}' and attributes.status = 'FINISHED'"
+    found = _search(client, [experiment_id], where, limit=1)
+    return found[0] if found else None
+
+
 def by_metric(runs: list[Run], metric: str = CHOOSE_BY) -> list[Run]:
     """Best first; what lacks the metric comes last. Lower is better for losses and calibration errors."""
     sign = 1 if any(word in metric for word in _LOWER_IS_BETTER) else -1

@@ -1,0 +1,28 @@
+"""Test-time views: a picture shown to a network in several ways, whose answers are averaged."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torchvision.transforms.v2 import functional
+
+Views = Literal["none", "flips", "tencrop"]
+_MARGIN = 256 / 224  # crops are taken from a picture that much larger, as is usual for ImageNet
+
+
+def canvas(views: Views, image_size: int) -> int:
+    """The side, in pixels, at which pictures are read for these views."""
+    return round(image_size * _MARGIN) if views == "tencrop" else image_size
+
+
+def shown(views: Views, pictures: torch.Tensor, image_size: int) -> Sequence[torch.Tensor]:
+    """(n, 3, c, c) uint8 read at the canvas's side -> the views, each (n, 3, image_size, image_size).
+
+    `flips`: the picture and its mirror image. `tencrop`: four corners and the middle, and their mirror images
+    (Krizhevsky et al. 2012).
+    """
+    if views == "flips":
+        return [pictures, pictures.flip(-1)]
+    if views == "tencrop":
+        return list(functional.ten_crop(pictures, [image_size, image_size]))
+    return [pictures]

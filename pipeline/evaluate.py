@@ -1,0 +1,334 @@
+"""Score a run or a registered model on any pictures:   python -m pipeline.evaluate run=ID split=test"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from pipeline import assembly
+from pipeline.door import door
+from pipeline.errors import BadInput, did_you_mean
+
+if TYPE_CHECKING:
+    import numpy as np
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+    from pipeline import schema
+    from pipeline.data.table import PictureTable
+    from pipeline.evaluation.assessment import Assessment
+    from pipeline.evaluation.predictions import Predictions
+    from pipeline.serving.bundle import Bundle
+
+log = logging.getLogger("pipeline.evaluate")
+
+
+@dataclass
+class Question:
+    """What is asked of which run, about which pictures; the table is read when it is needed."""
+
+    client: MlflowClient
+    config: schema.Evaluate
+    run: Run
+    data: schema.Data
+    own: bool  # whether these are the pictures that the run was trained and tested on
+    split: str
+    _table: PictureTable | None = None
+    _bundle: Bundle | None = None
+
+    @property
+    def table(self) -> PictureTable:
+        """The pictures, in their splits; in none where all are asked about."""
+        if self._table is None:
+            read = assembly.all_pictures if self.split == "all" else assembly.picture_table
+            self._table = read(self.data)
+        return self._table
+
+    def rows(self, split: str) -> np.ndarray:
+        """Row numbers of a split. BadInput where it is empty."""
+        import numpy as np
+
+        rows = np.arange(len(self.table.rows)) if split == "all" else self.table.where(split)
+        if not len(rows):
+            raise BadInput(f"split={split}: {self.table.name} has no such pictures; try split=all")
+        return rows
+
+    @property
+    def bundle(self) -> Bundle:
+        """The networks that answer."""
+        if self._bundle is None:
+            self._bundle = networks(self.client, self.config, self.run)
+        return self._bundle
+
+
+@door("evaluate")
+def main(config: schema.Evaluate) -> None:
+    """Answer from stored predictions where they do, else ask the network; figures, files and a summary."""
+    from mlflow import MlflowClient
+
+    from pipeline.evaluation.assessment import assess
+    from pipeline.tracking.finished import count_test_looks, taxonomy_of
+    from pipeline.tracking.store import Store
+
+    Store().open()
+    client = MlflowClient()
+    question = ask(client, config)
+    check_group(question)
+    answered, source = predictions(question, question.split)
+    val = None if question.own and question.split in ("val", "all") else calibration_set(question)
+    taxonomy = taxonomy_of(question.run)
+    raw, answered = answered, pooled(question, answered)
+    found = assess(answered, val, taxonomy, config.evaluation.coverage)
+    if question.own and question.split in ("test", "all"):
+        count_test_looks(client, [question.run])
+    show(question, answered, found, source)
+    keep(question, raw, answered, found, source, taxonomy)
+
+
+def ask(client: MlflowClient, config: schema.Evaluate) -> Question:
+    """The run, and the pictures: its own unless others are named."""
+    run = find(client, config)
+    if config.data is None:
+        return Question(client, config, run, own_data(client, run), True, config.split or "test")
+    return Question(client, config, run, config.data, False, config.split or "all")
+
+
+def find(client: MlflowClient, config: schema.Evaluate) -> Run:
+    """The run asked for, that of the model asked for, else the experiment's best by val."""
+    from pipeline.tracking.selection import CHOOSE_BY, by_metric, find_experiment, find_run, trained_runs
+
+    if config.run and config.model:
+        raise BadInput("run and model both say what to score: give one of them")
+    if config.run:
+        return find_run(client, config.run)
+    if config.model:
+        from pipeline.tracking.registry import run_of_model
+
+        return find_run(client, run_of_model(config.model))
+    experiment = find_experiment(client, config.tracking.experiment)
+    runs = [run for run in by_metric(trained_runs(client, experiment)) if CHOOSE_BY in run.data.metrics]
+    if not runs:
+        raise BadInput(f"experiment {experiment.name} has no finished run: train first, or give run=ID")
+    return runs[0]
+
+
+def own_data(client: MlflowClient, run: Run) -> schema.Data:
+    """The data section of a run's own config; an ensemble's is that of its members."""
+    import yaml
+    from pydantic import TypeAdapter, ValidationError
+
+    from pipeline import schema
+    from pipeline.ensembles.recipe import Recipe
+    from pipeline.tracking.finished import artifact_folder, label
+    from pipeline.tracking.selection import find_run
+
+    if run.data.tags.get("stage") == "ensemble":
+        member = run.data.tags.get("best_member") or Recipe.read(artifact_folder(run, "ensemble")).run_ids[0]
+        return own_data(client, find_run(client, member))
+    file = artifact_folder(run, "") / "config.yaml"
+    try:
+        return TypeAdapter(schema.Data).validate_python(yaml.safe_load(file.read_text())["data"])
+    except (OSError, KeyError, TypeError, ValidationError):
+        raise BadInput(f"run {label(run)} left no config of its pictures: name them with data=...") from None
+
+
+def networks(client: MlflowClient, config: schema.Evaluate, run: Run) -> Bundle:
+    """The networks of a registered model, or of a run at the checkpoint asked for."""
+    from pipeline.serving.bundle import Bundle, read_bundle, share_backbones
+    from pipeline.serving.calibration import Calibration
+    from pipeline.serving.from_run import ingredients
+    from pipeline.tracking.registry import fetch_model
+    from pipeline.training.checkpoints import load_network, read_facts
+
+    if config.model:
+        return read_bundle(fetch_model(config.model) / "artifacts" / "served")
+    rule, folders = ingredients(client, run)
+    members = []
+    for folder in folders.values():
+        facts = read_facts(folder)
+        kept = sorted(file.stem for file in folder.glob("*.safetensors"))
+        if config.checkpoint not in kept:
+            raise BadInput(
+                f"checkpoint={config.checkpoint}: the run kept no such weights{did_you_mean(config.checkpoint, kept)}"
+            )
+        members.append(load_network(facts.spec, folder / f"{config.checkpoint}.safetensors"))
+    share_backbones(members)
+    return Bundle(tuple(members), facts.classes, facts.taxonomy, rule, Calibration())
+
+
+def check_group(question: Question) -> None:
+    """Raise BadInput for a column that the pictures have not, before any network is asked."""
+    column = question.config.evaluation.group
+    if column and column not in question.table.rows:
+        known = [name for name in question.table.rows if name not in ("path", "label", "split")]
+        raise BadInput(
+            f"evaluation.group={column}: {question.table.name} has no such column{did_you_mean(column, known)}"
+        )
+
+
+def predictions(question: Question, split: str) -> tuple[Predictions, str]:
+    """The answers for a split, and where they came from: stored ones where there are, else the network's."""
+    from pipeline.scoring import answers, matched
+    from pipeline.tracking.finished import has_predictions, stored_predictions
+    from pipeline.tracking.selection import evaluated_run
+
+    config, run = question.config, question.run
+    plain = config.evaluation.tta == "none" and config.checkpoint == "best"
+    if plain and question.own and has_predictions(run, split):
+        return stored_predictions(run, split), "the run's stored predictions"
+    key = evaluation_key(question, split)
+    earlier = evaluated_run(question.client, run.info.experiment_id, key)
+    if earlier and has_predictions(earlier, split):
+        return stored_predictions(earlier, split), f"the evaluation {earlier.info.run_name}"
+    table = matched(question.table, question.bundle.classes)
+    made = answers(
+        question.bundle,
+        table,
+        question.rows(split),
+        config.evaluation.tta,
+        config.trainer,
+        question.data.on_unreadable,
+    )
+    return made, "the network"
+
+
+def evaluation_key(question: Question, split: str) -> str:
+    """What makes two evaluations the same question."""
+    from pipeline.data.digest import content_digest
+
+    config = question.config
+    pictures = content_digest(question.table, question.rows(split))
+    truth = question.table.labels[question.rows(split)].tobytes().hex()
+    asked = [
+        config.model or question.run.info.run_id,
+        config.checkpoint,
+        config.evaluation.tta,
+        split,
+        pictures,
+        truth,
+    ]
+    return sha256("\0".join(map(str, asked)).encode()).hexdigest()[:16]
+
+
+def calibration_set(question: Question) -> Predictions | None:
+    """Val's answers, given the same way where the run's own pictures are at hand; as stored where not."""
+    from pipeline.tracking.finished import has_predictions, stored_predictions
+
+    run = question.run
+    if question.own:
+        val, _ = predictions(question, "val")
+        return pooled(question, val)
+    if not has_predictions(run, "val"):
+        return None
+    if question.config.evaluation.tta != "none" or question.config.evaluation.group:
+        log.info("calibration is that of single pictures, each seen once, of the run's own val")
+    return stored_predictions(run, "val")
+
+
+def pooled(question: Question, answered: Predictions) -> Predictions:
+    """One answer a specimen, where evaluation.group says what that is."""
+    from pipeline.evaluation.pooling import pool
+
+    column = question.config.evaluation.group
+    if not column:
+        return answered
+    groups = question.table.rows.set_index("path")[column]
+    return pool(answered, groups.loc[list(answered.ids)].to_numpy())
+
+
+def show(question: Question, answered: Predictions, found: Assessment, source: str) -> None:
+    """The summary in the terminal."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from pipeline.tracking.finished import label
+
+    console, figures = Console(), found.figures
+    unit = f"{question.config.evaluation.group}s" if question.config.evaluation.group else "pictures"
+    table = Table(
+        title=f"{label(question.run)} on {question.split} of {question.data.name}: {len(answered):,} {unit}, from {source}",
+        title_justify="left", show_header=False,
+    )  # fmt: skip
+    for name, value in summary_lines(figures, found.temperature):
+        table.add_row(name, value)
+    console.print(table)
+    worst = found.tables["most_confused"].head(5)
+    for row in worst.to_dict("records"):
+        console.print(
+            f"  {row['true']} taken for {row['predicted']}: {row['pictures']} ({row['share']:.0%} of it)",
+            highlight=False, markup=False,
+        )  # fmt: skip
+    for line in found.unsaid:
+        log.info("%s", line)
+
+
+def summary_lines(figures: dict[str, float], temperature: float | None) -> list[tuple[str, str]]:
+    """Names and figures, as people read them."""
+    low, high = 100 * figures["accuracy_low"], 100 * figures["accuracy_high"]
+    lines = [
+        ("accuracy", f"{100 * figures['accuracy']:.2f} %   95 %: {low:.2f} to {high:.2f}"),
+        ("always the most frequent class", f"{100 * figures['majority_accuracy']:.2f} %"),
+    ]
+    for name in ("top5_accuracy", "balanced_accuracy", "macro_f1", "weighted_f1"):
+        if name in figures:
+            lines.append((name.replace("_", " "), f"{100 * figures[name]:.2f} %"))
+    pairs = (("calibration error", "ece"), ("log loss", "log_loss"))
+    for title, name in pairs:
+        after = (
+            f"   after temperature {temperature:.2f}: {figures[f'{name}_calibrated']:.4f}"
+            if temperature
+            else ""
+        )
+        lines.append((title, f"{figures[name]:.4f}{after}"))
+    for name, value in figures.items():
+        if name.startswith("coverage_"):
+            percent = name.removeprefix("coverage_")
+            size = figures[f"set_size_{percent}"]
+            lines.append(
+                (
+                    f"prediction sets of {percent} %",
+                    f"hold {100 * value:.1f} %, {size:.2f} classes on average",
+                )
+            )
+    return lines
+
+
+def keep(
+    question: Question, raw: Predictions, answered: Predictions, found: Assessment, source: str, taxonomy: Any
+) -> None:
+    """The evaluation as an MLflow run beside the run it is of."""
+    from pipeline.evaluation.assessment import write_assessment
+    from pipeline.tracking.runs import flatten, git_sha, tracked_run
+
+    config, split = question.config, question.split
+    params = flatten(config.model_dump(mode="json", include={"run", "model", "checkpoint", "evaluation"}))
+    experiment = question.client.get_experiment(question.run.info.experiment_id).name
+    tags = {
+        "stage": "evaluate",
+        "evaluated_run": question.run.info.run_id,
+        "model": question.run.data.tags.get("model", ""),
+        "data": question.data.name,
+        "split": split,
+        "source": source,
+        "git_sha": git_sha(),
+    }
+    if source == "the network":
+        tags["evaluation_key"] = evaluation_key(question, split)
+    name = f"evaluate {question.run.info.run_name} on {split} of {question.data.name}"
+    with tracked_run(experiment, name=name[:250], tags=tags, params=params | {"split": split}) as run:
+        write_assessment(run.folder, split, answered, found, taxonomy)
+        if raw is not answered:  # what the network said of each picture can be asked again, pooled or not
+            (run.folder / "predictions" / f"{split}.parquet").rename(
+                run.folder / "predictions" / f"{split}_pooled.parquet"
+            )
+            raw.write(run.folder / "predictions" / f"{split}.parquet")
+        run.log_metrics({f"{split}/{key}": value for key, value in found.figures.items()})
+        if found.temperature is not None:
+            run.log_metrics({"temperature": found.temperature})
+        log.info("in MLflow: %s (%s), with plots and tables in %s", run.name, run.id, run.folder)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""All that can be said of predictions: figures with intervals, calibration, prediction sets, where it errs."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from pipeline.errors import BadInput
+from pipeline.evaluation.calibration import expected_calibration_error, fit_temperature
+from pipeline.evaluation.conformal import calibrate, set_summary
+from pipeline.evaluation.confusion import most_confused
+from pipeline.evaluation.metrics import summary
+from pipeline.evaluation.plots import answered_accuracy, reliability_diagram
+from pipeline.evaluation.predictions import Predictions
+from pipeline.evaluation.rejection import coverage_curve
+from pipeline.evaluation.report import write_report
+from pipeline.evaluation.statistics import interval_of_mean
+from pipeline.evaluation.taxonomy import error_summary, rank_accuracy
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """Figures by name, tables by file name, and what could not be said and why."""
+
+    figures: dict[str, float]
+    tables: dict[str, pd.DataFrame]
+    temperature: float | None = None
+    unsaid: list[str] = field(default_factory=list)
+
+
+def assess(
+    predictions: Predictions,
+    val: Predictions | None,
+    taxonomy: pd.DataFrame | None = None,
+    coverage: float = 0.9,
+) -> Assessment:
+    """`val` (other pictures, answered the same way) gives the temperature and the threshold of the sets."""
+    figures = summary(predictions)
+    interval = interval_of_mean(predictions.correct)
+    figures |= {"accuracy_low": interval.low, "accuracy_high": interval.high}
+    tables = {"most_confused": most_confused(predictions), "answered": _thinned(coverage_curve(predictions))}
+    if taxonomy is not None:
+        tables |= {"rank_accuracy": rank_accuracy(predictions, taxonomy)}
+        tables |= {"taxonomy_errors": error_summary(predictions, taxonomy)}
+    if val is None:
+        return Assessment(figures, tables, None, ["calibration and prediction sets need val predictions"])
+    temperature = fit_temperature(val)
+    after = predictions.at_temperature(temperature)
+    figures |= {
+        "ece_calibrated": expected_calibration_error(after),
+        "log_loss_calibrated": -float(after.true_log_probability.mean()),
+    }
+    try:
+        rule = calibrate(val, coverage=coverage, temperature=temperature)
+    except BadInput as error:
+        return Assessment(figures, tables, temperature, [f"no prediction sets: {error}"])
+    sets = set_summary(rule.sets(predictions), predictions)
+    percent = f"{100 * coverage:g}"
+    figures |= {f"coverage_{percent}": sets["coverage"], f"set_size_{percent}": sets["mean_size"]}
+    return Assessment(figures, tables, temperature)
+
+
+def _thinned(curve: pd.DataFrame, most: int = 500) -> pd.DataFrame:
+    """A curve of many steps as some of them, both ends among these."""
+    if len(curve) <= most:
+        return curve
+    return curve.iloc[[round(place * (len(curve) - 1) / (most - 1)) for place in range(most)]]
+
+
+def write_assessment(
+    folder: Path,
+    split: str,
+    predictions: Predictions,
+    found: Assessment,
+    taxonomy: pd.DataFrame | None = None,
+) -> None:
+    """The files of an assessment: what every run leaves, and `reliability.png`, `answered.png`, a CSV a table."""
+    write_report(folder, {split: predictions}, taxonomy=taxonomy)
+    versions = {"as it is": predictions}
+    if found.temperature is not None:
+        versions[f"temperature {found.temperature:.2f}"] = predictions.at_temperature(found.temperature)
+    reliability_diagram(versions).savefig(folder / "reliability.png")
+    answered_accuracy({split: predictions}).savefig(folder / "answered.png")
+    for name, table in found.tables.items():
+        table.to_csv(folder / f"{name}.csv", index=False)
