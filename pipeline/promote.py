@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from pipeline.door import door
@@ -43,10 +44,9 @@ def main(config: schema.Promote) -> None:
         run.info.run_name, name, config.alias, made.version, run.data.tags.get("model", "?"),
         config.metric, run.data.metrics[config.metric],
     )  # fmt: skip
-    log.info("next: mlflow models serve -m models:/%s@%s --env-manager local -p 5001", name, config.alias)
-    log.info(
-        "or:   python -m pipeline.predict images=PICTURE_OR_FOLDER model=models:/%s@%s", name, config.alias
-    )
+    address = f"models:/{name}@{config.alias}"
+    log.info("next: mlflow models serve -m %s --env-manager local -p 5001", quote(address))
+    log.info("or:   python -m pipeline.predict images=PICTURE_OR_FOLDER %s", quote(f"model={address}"))
 
 
 def choose(client: MlflowClient, config: schema.Promote) -> Run:
