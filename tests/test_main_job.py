@@ -122,10 +122,7 @@ def promoted(sweep, folder):
 
 def test_promote_makes_the_best_run_the_champion(promoted, folder):
     assert promoted.returncode == 0, promoted.stderr
-    assert (
-        "mlflow models serve -m models:/photos -1-- a-b@champion --env-manager local"
-        in promoted.stdout.replace("'", "").replace('"', "")
-    )
+    assert "mlflow models serve -m 'models:/photos -1-- a-b@champion' --env-manager local" in promoted.stdout
     version = client(folder).get_model_version_by_alias("photos -1-- a-b", "champion")
     assert int(version.version) == 1
 
