@@ -94,6 +94,7 @@ def experiment(config: schema.Train, prepared: Prepared) -> None:
     )
     with tracked as run, assembly.memory_in_one_line(config.trainer.batch_size):
         log_inputs(config, prepared, run)
+        tell_leaks(prepared, run)
         announce(config, prepared, run)
         checkpoints, progress = run.folder / "checkpoints", Progress()
         for epoch in train(config, prepared, checkpoints, progress):
@@ -191,6 +192,24 @@ def log_inputs(config: schema.Train, prepared: Prepared, run: TrackedRun) -> Non
     plain = config.model_dump(mode="json")
     (run.folder / "config.yaml").write_text(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
     log_dataset(prepared.table)
+
+
+def tell_leaks(prepared: Prepared, run: TrackedRun) -> None:
+    """Warn of pictures that are in two splits, which makes val or test say too much; record how many."""
+    from pipeline.data.duplicates import leaks
+
+    found = leaks(prepared.table)
+    run.set_tags({"data.leaks": len(found)})
+    run.log_metrics({"data/leaks": len(found)})
+    if found.attrs["unchecked"]:
+        log.info("%d pictures were not compared; python -m pipeline.explore does", found.attrs["unchecked"])
+    if len(found):
+        first = found.iloc[0]
+        log.warning(
+            "warning: %d pictures of one split are also in another, so val or test will look too good: "
+            "%s (%s) is %s (%s); python -m pipeline.explore lists them", len(found), first["path"],
+            first["split"], first["other_path"], first["other_split"],
+        )  # fmt: skip
 
 
 def run_tags(config: schema.Train, prepared: Prepared) -> dict[str, Any]:
