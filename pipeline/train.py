@@ -95,6 +95,7 @@ def experiment(config: schema.Train, prepared: Prepared) -> None:
     with tracked as run, assembly.memory_in_one_line(config.trainer.batch_size):
         log_inputs(config, prepared, run)
         tell_leaks(prepared, run)
+        run.log_metrics({"parameters": count_parameters(prepared)})
         announce(config, prepared, run)
         checkpoints, progress = run.folder / "checkpoints", Progress()
         for epoch in train(config, prepared, checkpoints, progress):
@@ -267,7 +268,7 @@ def tell_the_sweep(config: schema.Train, store: Any, error: BadInput) -> None:
 
 def announce(config: schema.Train, prepared: Prepared, run: TrackedRun) -> None:
     """What is about to happen, in two lines."""
-    millions = sum(parameter.numel() for parameter in prepared.network.parameters()) / 1e6
+    millions = count_parameters(prepared) / 1e6
     counts = ", ".join(f"{len(prepared.table.where(split)):,} {split}" for split in ("train", "val", "test"))
     log.info(
         "%s (%.1f M parameters), regime %s, on %s: %s pictures of %d classes", config.model.name, millions,
@@ -278,6 +279,11 @@ def announce(config: schema.Train, prepared: Prepared, run: TrackedRun) -> None:
         "%s on %s (%s threads); run %s in experiment %s",
         resolved["precision"], resolved["device"], resolved["threads"], run.name, config.tracking.experiment,
     )  # fmt: skip
+
+
+def count_parameters(prepared: Prepared) -> int:
+    """How large the network is, whatever of it trains."""
+    return sum(parameter.numel() for parameter in prepared.network.parameters())
 
 
 def describe(epoch: Epoch) -> str:

@@ -189,7 +189,7 @@ def config_digest(config: Mapping[str, Any], resolved: Mapping[str, Any]) -> str
 
     Where the story is kept and how many processes read pictures changes none; precision, threads and devices do.
     """
-    kept = {key: value for key, value in config.items() if key != "tracking"}
+    kept = {key: value for key, value in config.items() if key not in ("tracking", "resume")}
     kept["trainer"] = {key: value for key, value in kept["trainer"].items() if key != "num_workers"} | dict(
         resolved
     )
