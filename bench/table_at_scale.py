@@ -7,6 +7,10 @@ made up in the published form (train.json, and train/00000_Kingdom_..._epithet/*
 each file is a hard link to one of some small JPEGs, so that all can be looked for, weighed and read. The
 folder (default: a temporary one, 2.7 million names and a 1 GB JSON) goes when all is done. Each stage runs in a
 process of its own, so that its peak memory is its own.
+
+Measured on two cores of a busy machine (load 11), all 2,686,843: the JSON form 57.8 s (27.8 s of processor),
+the folders 46.6 s (29.5 s), a Parquet table 21.3 s (14.2 s), each at most 1.2 GB; workers 19 MB each of their
+own, with 10,000 rows as with all.
 """
 
 import argparse

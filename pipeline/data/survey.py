@@ -73,7 +73,9 @@ def measure(row: int, source: str | np.ndarray, how: Preprocessing) -> dict[str,
     """
     facts: dict[str, Any] = {"row": row, "problem": "", "odd": "", "hash": 0}
     try:
-        pixels = _from_file(facts, source, how) if isinstance(source, str) else _from_memory(facts, source, how)
+        pixels = (
+            _from_file(facts, source, how) if isinstance(source, str) else _from_memory(facts, source, how)
+        )
     except UnreadablePicture as error:
         return facts | {"problem": error.reason}
     levels = pixels.reshape(3, -1).double() / 255

@@ -74,9 +74,9 @@ def details(summary: str, *parts: Markup) -> Markup:
 def pictures(jpegs: list[bytes], captions: list[str]) -> Markup:
     """Thumbnails side by side, each with its words."""
     cards = [
-        Markup('<figure><img alt="{0}" src="data:image/jpeg;base64,{1}"><figcaption>{0}</figcaption></figure>').format(
-            words, base64.b64encode(jpeg).decode()
-        )
+        Markup(
+            '<figure><img alt="{0}" src="data:image/jpeg;base64,{1}"><figcaption>{0}</figcaption></figure>'
+        ).format(words, base64.b64encode(jpeg).decode())
         for jpeg, words in zip(jpegs, captions, strict=True)
     ]
     return Markup('<div class="pictures">{}</div>').format(Markup("").join(cards))
