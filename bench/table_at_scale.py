@@ -7,6 +7,10 @@ made up in the published form (train.json, and train/00000_Kingdom_..._epithet/*
 each file is a hard link to one of some small JPEGs, so that all can be looked for, weighed and read. The
 folder (default: a temporary one, 2.7 million names and a 1 GB JSON) goes when all is done. Each stage runs in a
 process of its own, so that its peak memory is its own.
+
+Measured on two cores of a busy machine (load 11), all 2,686,843: the JSON form 57.8 s (27.8 s of processor),
+the folders 46.6 s (29.5 s), a Parquet table 21.3 s (14.2 s), each at most 1.2 GB; workers 19 MB each of their
+own, with 10,000 rows as with all.
 """
 
 import argparse
@@ -76,9 +80,14 @@ def build(folder: Path, form: str) -> None:
 
     def told(what: str) -> None:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-        print(f"{form:12} {what:24} {time.perf_counter() - start:6.1f} s  {peak:5.2f} GB at most", flush=True)
+        busy = time.process_time() - start_busy
+        print(
+            f"{form:12} {what:32} {time.perf_counter() - start:6.1f} s ({busy:5.1f} s of processor)  "
+            f"{peak * 1.0737:5.2f} GB at most",
+            flush=True,
+        )
 
-    start = time.perf_counter()
+    start, start_busy = time.perf_counter(), time.process_time()
     if form == "parquet":
         table = read_source("table", file=str(folder / "table.parquet"))
     else:
@@ -92,7 +101,7 @@ def build(folder: Path, form: str) -> None:
     assert (counts > 0).all(axis=None)
     if form == "json":
         table.rows.drop(columns="bytes").to_parquet(folder / "table.parquet")
-        start = time.perf_counter()
+        start, start_busy = time.perf_counter(), time.process_time()
         split_table(table, val=0.1, test=0.1, folds=5, fold=2)
         told("split again, in folds")
 
