@@ -42,6 +42,8 @@ class Data(Section):
     classes: int | list[str] | None
     split: Split
     on_unreadable: Literal["raise", "skip"]
+    cache: Literal["none", "memory", "disk"]
+    cache_gb: NotNegative
 
 
 class Model(Section):
