@@ -23,7 +23,7 @@ from pipeline.errors import BadInput, Stopped, did_you_mean
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 BAD_INPUT, FAILED = 2, 1
-# Keys whose value is a path: quoted before Hydra's grammar sees them.
+# Keys whose value is a path or a filter: quoted before Hydra's grammar sees them.
 PATH_KEYS = (
     "data.root",
     "data.file",
@@ -37,6 +37,7 @@ PATH_KEYS = (
     "model.weights_file",
     "images",
     "output",
+    "filter",
 )
 
 log = logging.getLogger(__name__)

@@ -67,7 +67,9 @@ def ask(bundle: Bundle, picture: Path, config: schema.Predict) -> list[dict[str,
     from pipeline.serving.answers import answer
 
     try:
-        said = answer(bundle, [picture], config.top_k)[0]
+        (said,) = answer(
+            bundle, [picture], config.top_k, coverage=config.coverage, min_probability=config.min_probability
+        )
     except BadInput as error:
         if config.on_unreadable == "raise":
             raise
@@ -76,6 +78,10 @@ def ask(bundle: Bundle, picture: Path, config: schema.Predict) -> list[dict[str,
     row = {"picture": str(picture), "label": said["label"], "probability": said["probability"]}
     for place, other in enumerate(said["top_k"][1:], start=2):
         row |= {f"label_{place}": other["label"], f"probability_{place}": other["probability"]}
+    if "prediction_set" in said:
+        row["set"] = "; ".join(said["prediction_set"])
+    if "answered" in said:
+        row["answered"] = said["answered"]
     return [row | said.get("taxonomy", {})]
 
 

@@ -17,13 +17,14 @@ Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
+Strategy = Literal["hard_vote", "soft_vote", "weighted_soft_vote", "greedy", "stacking", "class_stacking", "soup"]
+
+
 class Section(BaseModel):
     """A part of a config: closed, and unchangeable once it is read."""
 
     # A class may be called 0: a number is as good as its text where text is wanted.
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, protected_namespaces=(), coerce_numbers_to_str=True
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), coerce_numbers_to_str=True)
 
 
 class Split(Section):
@@ -249,6 +250,25 @@ class Selection(Section):
     experiment: str | None
 
 
+class OwnRun(Selection):
+    """Which runs a command looks at, and the name of the run that it adds to them."""
+
+    run_name: str | None
+
+
+class Ensemble(Command):
+    """`python -m pipeline.ensemble`."""
+
+    tracking: OwnRun
+    sweep: str | None
+    filter: str | None
+    best: Annotated[int, Field(ge=2)] | None
+    metric: str
+    runs: list[str] | None
+    strategies: list[Strategy]
+    choose: Literal["val"] | Strategy
+
+
 class Promote(Command):
     """`python -m pipeline.promote`."""
 
@@ -267,6 +287,8 @@ class Predict(Command):
     tracking: Selection
     output: str
     top_k: Count
+    coverage: Annotated[float, Field(gt=0, lt=1)] | None
+    min_probability: Share
     batch_size: Count
     on_unreadable: Literal["raise", "skip"]
 
@@ -290,7 +312,17 @@ class Explore(Command):
     tracking: Tracking
 
 
-COMMANDS: tuple[type[Command], ...] = (Train, Promote, Predict, Explore)
+class Compare(Command):
+    """`python -m pipeline.compare`."""
+
+    tracking: Selection
+    sweep: str | None
+    runs: list[str] | None
+    leaders: Annotated[int, Field(ge=2)]
+    output: str
+
+
+COMMANDS: tuple[type[Command], ...] = (Train, Ensemble, Promote, Predict, Explore, Compare)
 
 
 def keys(schema: type[BaseModel], prefix: str = "") -> list[str]:

@@ -56,9 +56,7 @@ def stored_config(run_id: str) -> schema.Train:
 
     run = find_run(MlflowClient(), run_id)
     if not (home(run) / "checkpoints" / LAST).is_file():
-        raise BadInput(
-            f"resume={run_id}: there is nothing to go on from ({run.info.status.lower()}); train it anew"
-        )
+        raise BadInput(f"resume={run_id}: there is nothing to go on from ({run.info.status.lower()}); train it anew")
     plain = yaml.safe_load((home(run) / "config.yaml").read_text())
     return schema.Train.model_validate({**plain, "resume": run_id})
 

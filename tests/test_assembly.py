@@ -8,9 +8,7 @@ from pipeline.errors import BadInput
     "error",
     [
         RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"),
-        RuntimeError(
-            "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"
-        ),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"),
         RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed."),
         MemoryError(),
     ],

@@ -98,9 +98,7 @@ def test_a_run_holds_its_whole_story(sweep, folder):
     store = client(folder)
     (run,) = [one for one in runs_of(store) if one.data.params.get("trainer.epochs") == "2"]
     assert run.data.params["data.root"] == "~/Imágenes/photos (1), a=b"
-    assert {"stage", "model", "regime", "data", "git_sha", "config_digest", "data_digest"} <= set(
-        run.data.tags
-    )
+    assert {"stage", "model", "regime", "data", "git_sha", "config_digest", "data_digest"} <= set(run.data.tags)
     assert run.data.tags["stage"] == "train"
     assert len(store.get_metric_history(run.info.run_id, "val/accuracy")) == 2
     assert {"train/loss", "train/accuracy", "val/loss", "lr", "images_per_second"} <= set(run.data.metrics)

@@ -204,9 +204,7 @@ def _without(
     if not reasons:
         return rows
     paths = rows["path"].iloc[list(reasons)].fillna("")
-    told = {
-        path or f"row {place + 1}": why for path, (place, why) in zip(paths, reasons.items(), strict=True)
-    }
+    told = {path or f"row {place + 1}": why for path, (place, why) in zip(paths, reasons.items(), strict=True)}
     if on_unreadable == "raise":
         first = ", ".join(f"{path} {why}" for path, why in list(told.items())[:_SHOWN])
         more = f", ... ({len(reasons):,} such pictures)" if len(told) > _SHOWN else ""

@@ -29,8 +29,7 @@ def class_counts(table: PictureTable) -> pd.DataFrame:
     codes = table.rows["split"].cat.codes.to_numpy()
     labels = table.labels
     counts = {
-        split: np.bincount(labels[codes == number], minlength=len(table.classes))
-        for number, split in enumerate(SPLITS)
+        split: np.bincount(labels[codes == number], minlength=len(table.classes)) for number, split in enumerate(SPLITS)
     }
     return pd.DataFrame(counts, index=pd.Index(table.classes, name="label"))
 

@@ -106,9 +106,7 @@ class Request(NamedTuple):
 class Requests(Sampler[Request]):
     """The requests of an epoch, in order."""
 
-    def __init__(
-        self, table: PictureTable, rows: np.ndarray, *, batch_size: int, shuffle: bool, seed: int
-    ) -> None:
+    def __init__(self, table: PictureTable, rows: np.ndarray, *, batch_size: int, shuffle: bool, seed: int) -> None:
         self.epoch = 0
         self._table = table
         self._labels = table.labels

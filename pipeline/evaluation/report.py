@@ -16,12 +16,13 @@ from pipeline.evaluation.predictions import Predictions
 def write_report(
     folder: Path,
     predictions: Mapping[str, Predictions],
-    history: History,
+    history: History | None = None,
     taxonomy: pd.DataFrame | None = None,
 ) -> dict[str, dict[str, float]]:
     """Write a run's report into `folder` and give each split's summary; splits without pictures are left out.
 
-    Writes `predictions/SPLIT.parquet` for each split, `curves.png`, and for the last split that has pictures
+    Writes `predictions/SPLIT.parquet` for each split, `curves.png` where there is a history, and for the last
+    split that has pictures
     (test, where there is one) `confusion_matrix.png`, `confusion_matrix.csv` and `class_report.csv`.
     """
     scored = {split: made for split, made in predictions.items() if len(made)}
@@ -29,7 +30,8 @@ def write_report(
         path = folder / "predictions" / f"{split}.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
         made.write(path)
-    curves(history).savefig(folder / "curves.png")
+    if history is not None:
+        curves(history).savefig(folder / "curves.png")
     split, last = list(scored.items())[-1]
     plot_confusion(last, taxonomy=taxonomy, title=f"{split}: {len(last):,} pictures").savefig(
         folder / "confusion_matrix.png"

@@ -50,6 +50,11 @@ def page(title: str, subtitle: str, figures: list[Figure], sections: list[Sectio
     return template.render(title=title, subtitle=subtitle, figures=figures, sections=sections)
 
 
+def render(template: str, **values: object) -> str:
+    """A page with a template of its own: it extends `page.html.j2` and fills its blocks `style` and `body`."""
+    return _environment.get_template(template).render(**values)
+
+
 def note(text: str, tone: str = "") -> Markup:
     """A paragraph; `tone` as of a `Figure`."""
     return Markup('<p class="note {}">{}</p>').format(tone, text)
@@ -76,9 +81,9 @@ def details(summary: str, *parts: Markup) -> Markup:
 def pictures(jpegs: list[bytes], captions: list[str]) -> Markup:
     """Thumbnails side by side, each with its words."""
     cards = [
-        Markup(
-            '<figure><img alt="{0}" src="data:image/jpeg;base64,{1}"><figcaption>{0}</figcaption></figure>'
-        ).format(words, base64.b64encode(jpeg).decode())
+        Markup('<figure><img alt="{0}" src="data:image/jpeg;base64,{1}"><figcaption>{0}</figcaption></figure>').format(
+            words, base64.b64encode(jpeg).decode()
+        )
         for jpeg, words in zip(jpegs, captions, strict=True)
     ]
     return Markup('<div class="pictures">{}</div>').format(Markup("").join(cards))

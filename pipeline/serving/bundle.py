@@ -2,66 +2,79 @@
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 
+from pipeline.ensembles.rules import Rule, from_dict, to_dict
 from pipeline.errors import BadInput
 from pipeline.models.classifier import Classifier, NetworkSpec
+from pipeline.serving.calibration import Calibration
 from pipeline.training.checkpoints import BEST_WEIGHTS, NetworkFacts, load_network, read_facts
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _FILE = "model.json"
 
 
 @dataclass(frozen=True)
-class Member:
-    """A network of a served model and its share in the answer."""
-
-    network: Classifier
-    weight: float
-
-
-@dataclass(frozen=True)
 class Bundle:
-    """A served model, ready to answer. `taxonomy` has a row a class, indexed by class name."""
+    """A served model, ready to answer.
 
-    members: tuple[Member, ...]
+    `rule` makes one answer of the members'; a single network needs none. `taxonomy` has a row a class,
+    indexed by class name.
+    """
+
+    members: tuple[Classifier, ...]
     classes: tuple[str, ...]
     taxonomy: pd.DataFrame | None
+    rule: Rule | None
+    calibration: Calibration
 
 
 def write_bundle(
-    folder: Path, checkpoints: Sequence[Path], weights: Sequence[float] | None = None
+    folder: Path,
+    checkpoints: Mapping[str, Path],
+    rule: Rule | None = None,
+    calibration: Calibration | None = None,
 ) -> NetworkFacts:
-    """Assemble a served model from runs' `checkpoints/` folders; gives the first member's facts.
+    """Assemble a served model from runs' `checkpoints/` folders by name; gives the first member's facts.
 
-    `weights` are the members' shares in the mean of probabilities, equal when left out.
-    Raises BadInput where members differ in classes or their order.
+    Raises BadInput, naming the member, where members differ in classes or their order, or weights are gone.
     """
+    if rule is None and len(checkpoints) > 1:
+        raise ValueError("several networks need a rule")
     folder.mkdir(parents=True, exist_ok=True)
-    facts = [read_facts(checkpoint) for checkpoint in checkpoints]
-    for checkpoint, one in zip(checkpoints, facts, strict=True):
-        if one.classes != facts[0].classes:
-            raise BadInput(f"{checkpoint} knows other classes, or in another order, than {checkpoints[0]}")
-    shares = weights or [1 / len(facts)] * len(facts)
+    facts = {name: _facts(name, checkpoint) for name, checkpoint in checkpoints.items()}
+    first_name, first = next(iter(facts.items()))
+    for name, one in facts.items():
+        if one.classes != first.classes:
+            raise BadInput(f"{name} knows other classes, or in another order, than {first_name}")
     members = []
-    for number, (checkpoint, one, share) in enumerate(zip(checkpoints, facts, shares, strict=True)):
+    for number, (name, one) in enumerate(facts.items()):
         file = f"member{number}.safetensors"
-        shutil.copyfile(checkpoint / BEST_WEIGHTS, folder / file)
-        members.append({"network": one.spec.to_dict(), "weights": file, "share": share})
-    plain = facts[0].to_dict()
+        shutil.copyfile(checkpoints[name] / BEST_WEIGHTS, folder / file)
+        members.append({"name": name, "network": one.spec.to_dict(), "weights": file})
+    plain = first.to_dict()
     description = {
         "format_version": FORMAT_VERSION,
-        "members": members,
         "classes": plain["classes"],
+        "members": members,
+        "rule": None if rule is None else to_dict(rule),
+        "calibration": (calibration or Calibration()).to_dict(),
         "taxonomy": plain["taxonomy"],
     }
     (folder / _FILE).write_text(json.dumps(description, indent=1))
-    return facts[0]
+    return first
+
+
+def _facts(name: str, checkpoint: Path) -> NetworkFacts:
+    if not (checkpoint / BEST_WEIGHTS).is_file():
+        raise BadInput(f"the weights of {name} are gone: there is no {checkpoint / BEST_WEIGHTS}")
+    return read_facts(checkpoint)
 
 
 def read_bundle(folder: Path) -> Bundle:
@@ -72,11 +85,36 @@ def read_bundle(folder: Path) -> Bundle:
         raise BadInput(f"{folder / _FILE} is missing or no JSON ({error})") from None
     if plain.get("format_version") != FORMAT_VERSION:
         raise BadInput(
-            f"{folder / _FILE} has format_version {plain.get('format_version')}; this version reads {FORMAT_VERSION}"
+            f"{folder / _FILE} has format_version {plain.get('format_version')}; "
+            f"this version reads {FORMAT_VERSION}: promote the run again"
         )
-    members = tuple(
-        Member(load_network(NetworkSpec.from_dict(one["network"]), folder / one["weights"]), one["share"])
-        for one in plain["members"]
+    members = [load_network(NetworkSpec.from_dict(one["network"]), folder / one["weights"]) for one in plain["members"]]
+    share_backbones(members)
+    return Bundle(
+        members=tuple(members),
+        classes=tuple(plain["classes"]),
+        taxonomy=None if plain["taxonomy"] is None else pd.DataFrame(**plain["taxonomy"]),
+        rule=None if plain["rule"] is None else from_dict(plain["rule"]),
+        calibration=Calibration.from_dict(plain["calibration"]),
     )
-    taxonomy = None if plain["taxonomy"] is None else pd.DataFrame(**plain["taxonomy"])
-    return Bundle(members, tuple(plain["classes"]), taxonomy)
+
+
+def share_backbones(members: list[Classifier]) -> None:
+    """Give members with equal backbones (heads on one frozen network) one of them, so that it is asked once."""
+    for number, member in enumerate(members):
+        for other in members[:number]:
+            if _same_backbone(member, other):
+                member.backbone = other.backbone
+                break
+
+
+def _same_backbone(one: Classifier, other: Classifier) -> bool:
+    mine, theirs = one.spec, other.spec
+    if (mine.name, mine.preprocessing, mine.head.reads) != (
+        theirs.name,
+        theirs.preprocessing,
+        theirs.head.reads,
+    ):
+        return False
+    states = one.backbone.state_dict(), other.backbone.state_dict()
+    return all(torch.equal(tensor, states[1][name]) for name, tensor in states[0].items())

@@ -35,14 +35,21 @@ class ServedModel(PythonModel):
         """One answer a row. A mistake of the sender's becomes a 400 with one line and no server path."""
         try:
             pictures = [_bytes(value, place) for place, value in enumerate(_values(model_input))]
-            return answer(self._bundle, pictures, int((params or {}).get("top_k", 5)))
+            return answer(self._bundle, pictures, **_options(params or {}))
         except BadInput as error:
             raise MlflowException(str(error), error_code=INVALID_PARAMETER_VALUE) from None
         except Exception:
-            log.exception(
-                "a request failed"
-            )  # for the server's log; its paths are no business of the sender's
+            log.exception("a request failed")  # for the server's log; its paths are no business of the sender's
             raise MlflowException("the model failed on this request", error_code=INTERNAL_ERROR) from None
+
+
+def _options(params: dict[str, Any]) -> dict[str, Any]:
+    """What may be asked for beside the pictures; 0 stands for nothing asked, as a parameter must have a default."""
+    return {
+        "top_k": int(params.get("top_k", 5)),
+        "coverage": float(params.get("coverage") or 0) or None,
+        "min_probability": float(params.get("min_probability") or 0),
+    }
 
 
 def _values(model_input: Any) -> Iterable[Any]:

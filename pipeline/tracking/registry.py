@@ -28,6 +28,7 @@ _NEEDS = (
     "torch",
     "torchvision",
     "timm",
+    "lightning-fabric",
     "numpy",
     "pandas",
     "pyarrow",
@@ -56,7 +57,7 @@ def log_served_model(folder: Path, run: Run, metrics: dict[str, float]) -> str:
         code_paths=[str(_PACKAGE)],
         pip_requirements=[f"{package}=={version(package).partition('+')[0]}" for package in _NEEDS],
         signature=signature(),
-        input_example=(example(), {"top_k": 2}),
+        input_example=(example(), {"top_k": 2, "coverage": 0.0, "min_probability": 0.0}),
     )
     client = MlflowClient()
     for name, value in metrics.items():
@@ -65,11 +66,17 @@ def log_served_model(folder: Path, run: Run, metrics: dict[str, float]) -> str:
 
 
 def signature() -> ModelSignature:
-    """A column of pictures and `top_k` in; one object a picture out."""
+    """A column of pictures and what is asked of them in (0: not asked for); one object a picture out."""
     return ModelSignature(
         inputs=Schema([ColSpec("binary", "image")]),
         outputs=Schema([ColSpec(AnyType())]),
-        params=ParamSchema([ParamSpec("top_k", "long", 5)]),
+        params=ParamSchema(
+            [
+                ParamSpec("top_k", "long", 5),
+                ParamSpec("coverage", "double", 0.0),
+                ParamSpec("min_probability", "double", 0.0),
+            ]
+        ),
     )
 
 

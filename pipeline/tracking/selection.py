@@ -36,6 +36,15 @@ def trained_runs(client: MlflowClient, experiment: Experiment, sweep: str | None
     return [run for run in runs if run.info.status == "FINISHED" and run.data.tags.get("stage") == "train"]
 
 
+def ensembles(client: MlflowClient, experiment: Experiment, sweep: str | None = None) -> list[Run]:
+    """The finished ensembles of an experiment, or of those runs of a sweep alone; newest first."""
+    runs = _search(client, [experiment.experiment_id], "tags.stage = 'ensemble'")
+    if sweep is not None:
+        parent = find_sweep(client, experiment, sweep).info.run_id
+        runs = [run for run in runs if run.data.tags.get("sweep") == parent]
+    return [run for run in runs if run.info.status == "FINISHED"]
+
+
 def find_sweep(client: MlflowClient, experiment: Experiment, sweep: str) -> Run:
     """A sweep's parent run: the `latest` of the experiment, or that of an id."""
     sweeps = _search(client, [experiment.experiment_id], "tags.stage = 'sweep'")
@@ -67,14 +76,10 @@ def children(client: MlflowClient, parent: str) -> list[Run]:
 def by_metric(runs: list[Run], metric: str = CHOOSE_BY) -> list[Run]:
     """Best first; what lacks the metric comes last. Lower is better for losses and calibration errors."""
     sign = 1 if any(word in metric for word in _LOWER_IS_BETTER) else -1
-    return sorted(
-        runs, key=lambda run: sign * run.data.metrics[metric] if metric in run.data.metrics else float("inf")
-    )
+    return sorted(runs, key=lambda run: sign * run.data.metrics[metric] if metric in run.data.metrics else float("inf"))
 
 
-def _search(
-    client: MlflowClient, experiments: list[str], filter_string: str, limit: int | None = None
-) -> list[Run]:
+def _search(client: MlflowClient, experiments: list[str], filter_string: str, limit: int | None = None) -> list[Run]:
     found: list[Run] = []
     if not experiments:
         return found

@@ -117,9 +117,7 @@ def sides(table: PictureTable, column: str = "specimen") -> pd.Series:
 )
 def test_a_group_is_never_on_two_sides(groups: list[int], val: float, seed: int) -> None:
     # Nine specimens of its own for each class, and some that show both classes.
-    names = [
-        f"mixed {number}" if number < 3 else f"{place // 30} {number}" for place, number in enumerate(groups)
-    ]
+    names = [f"mixed {number}" if number < 3 else f"{place // 30} {number}" for place, number in enumerate(groups)]
     table = grouped([30, 30], list(names))
     for options in ({}, {"folds": 3, "fold": seed % 3}):
         try:

@@ -77,9 +77,7 @@ def test_pictures_that_could_not_be_read_are_left_out(network, tmp_path):
 
 def numbered(start=0):
     count = 7
-    return Features(
-        np.arange(start, start + count)[:, None].astype(np.float16), np.zeros(count, int), np.arange(count)
-    )
+    return Features(np.arange(start, start + count)[:, None].astype(np.float16), np.zeros(count, int), np.arange(count))
 
 
 def orders(batches, epochs):

@@ -140,9 +140,7 @@ def _version(root: Path, given: str, key: str) -> tuple[pd.DataFrame, _Categorie
             return _from_json(root / f"{stem}.json", root, given)
     folder = root / given
     if not folder.is_dir():
-        raise BadInput(
-            f"{key}: {root} holds neither a folder {given} nor its JSON; see conf/data/inat2021.yaml"
-        )
+        raise BadInput(f"{key}: {root} holds neither a folder {given} nor its JSON; see conf/data/inat2021.yaml")
     return _from_folders(folder, given)
 
 

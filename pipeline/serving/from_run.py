@@ -1,0 +1,80 @@
+"""The served model of a run: of its own network, or of an ensemble's members, which keep their weights themselves."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+
+from pipeline.ensembles.recipe import Recipe
+from pipeline.ensembles.rules import Rule
+from pipeline.errors import BadInput
+from pipeline.evaluation.calibration import expected_calibration_error
+from pipeline.evaluation.conformal import set_summary
+from pipeline.evaluation.predictions import Predictions
+from pipeline.serving.bundle import write_bundle
+from pipeline.serving.calibration import Calibration, calibrated_on
+from pipeline.tracking.finished import artifact_folder, has_predictions, label, stored_predictions
+
+PROMISED = 0.9
+
+
+@dataclass(frozen=True)
+class Assembled:
+    """What was put together: its classes, how many networks, and its calibration with what that does on test.
+
+    `figures` has `test/ece`, `test/ece_calibrated` and, where val supports it, `test/coverage_90` and
+    `test/set_size_90`; it is empty without test pictures.
+    """
+
+    classes: tuple[str, ...]
+    networks: int
+    calibration: Calibration
+    figures: dict[str, float]
+
+
+def assemble(client: MlflowClient, run: Run, folder: Path) -> Assembled:
+    """Write the served model of a run into `folder`. BadInput names the run or the member that lacks something."""
+    rule, checkpoints = ingredients(client, run)
+    calibration, figures = Calibration(), {}
+    if has_predictions(run, "val"):
+        calibration = calibrated_on(stored_predictions(run, "val"))
+    if has_predictions(run, "test"):
+        figures = figures_of(stored_predictions(run, "test"), calibration)
+    facts = write_bundle(folder, checkpoints, rule, calibration)
+    return Assembled(facts.classes, len(checkpoints), calibration, figures)
+
+
+def ingredients(client: MlflowClient, run: Run) -> tuple[Rule | None, dict[str, Path]]:
+    """The rule, if there is one, and the folders of the networks' weights by name."""
+    if run.data.tags.get("stage") != "ensemble" or run.data.tags.get("strategy") == "soup":
+        return None, {label(run): artifact_folder(run, "checkpoints")}
+    recipe = Recipe.read(artifact_folder(run, "ensemble"))
+    return recipe.rule, dict(_member(client, run_id, run) for run_id in recipe.run_ids)
+
+
+def _member(client: MlflowClient, run_id: str, ensemble: Run) -> tuple[str, Path]:
+    try:
+        member = client.get_run(run_id)
+        return label(member), artifact_folder(member, "checkpoints")
+    except MlflowException:
+        problem = f"MLflow has no run {run_id} any more"
+    except BadInput as error:
+        problem = str(error)
+    raise BadInput(f"a member of the ensemble {ensemble.info.run_name} is gone: {problem}")
+
+
+def figures_of(test: Predictions, calibration: Calibration) -> dict[str, float]:
+    """What calibration does on test, which had no part in it."""
+    after = test.at_temperature(calibration.temperature)
+    figures = {
+        "test/ece": expected_calibration_error(test),
+        "test/ece_calibrated": expected_calibration_error(after),
+    }
+    try:
+        rule = calibration.set_rule(PROMISED)
+    except BadInput:
+        return figures
+    sets = set_summary(rule.sets(test), test)
+    return figures | {"test/coverage_90": sets["coverage"], "test/set_size_90": sets["mean_size"]}

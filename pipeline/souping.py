@@ -1,0 +1,86 @@
+"""A soup of runs: one network whose weights are the mean of theirs, and what it says of their pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from pipeline import assembly
+from pipeline.assembly import Prepared
+from pipeline.errors import BadInput
+
+if TYPE_CHECKING:
+    import torch
+    from mlflow.entities import Run
+
+    from pipeline import schema
+    from pipeline.ensembles.report import Answers
+    from pipeline.evaluation.predictions import Predictions
+    from pipeline.models.classifier import Classifier
+    from pipeline.training.checkpoints import NetworkFacts
+
+
+def cook(members: Mapping[str, Run]) -> tuple[Classifier, NetworkFacts, Answers]:
+    """The mean of the members' weights, its facts, and its answers for val and test, by one pass over the pictures.
+
+    Batch-norm's running statistics are averaged with the rest, not measured anew: val tells whether that was
+    good enough. The pictures are read as the first member's config says. BadInput where the members are not runs
+    of one network, or their pictures are gone.
+    """
+    from pipeline.ensembles.report import Answers
+    from pipeline.models.classifier import Classifier
+    from pipeline.tracking.finished import facts_of
+
+    facts = {name: facts_of(run) for name, run in members.items()}
+    first_name, first = next(iter(facts.items()))
+    for name, one in facts.items():
+        if one.spec != first.spec:
+            raise BadInput(
+                f"soup: {name} is not the network of {first_name}, or sees pictures in another way; "
+                "a soup takes runs of one network"
+            )
+    network = Classifier(first.spec)
+    network.load_state_dict(_mean_weights(members))
+    val, test = _answers(stored_config(members[first_name]), network.eval())
+    return network, first, Answers(val, test if len(test) else None)
+
+
+def _mean_weights(members: Mapping[str, Run]) -> dict[str, torch.Tensor]:
+    from safetensors.torch import load_file
+
+    from pipeline.ensembles.soup import soup
+    from pipeline.tracking.finished import artifact_folder
+    from pipeline.training.checkpoints import BEST_WEIGHTS
+
+    files = {name: artifact_folder(run, "checkpoints") / BEST_WEIGHTS for name, run in members.items()}
+    for name, file in files.items():
+        if not file.is_file():
+            raise BadInput(f"the weights of {name} are gone: there is no {file}")
+    return soup({name: load_file(file) for name, file in files.items()})
+
+
+def stored_config(run: Run) -> schema.Train:
+    """What a run was trained with. BadInput where it cannot be read, or has keys of another version."""
+    import yaml
+    from pydantic import ValidationError
+
+    from pipeline import schema
+    from pipeline.tracking.finished import label
+    from pipeline.tracking.runs import home
+
+    try:
+        return schema.Train.model_validate(yaml.safe_load((home(run) / "config.yaml").read_text()))
+    except (OSError, yaml.YAMLError, ValidationError) as error:
+        reason = str(error).splitlines()[0]
+        raise BadInput(f"soup: the config.yaml of {label(run)} cannot be used ({reason})") from None
+
+
+def _answers(config: schema.Train, network: Classifier) -> tuple[Predictions, Predictions]:
+    from pipeline.train import predicted
+    from pipeline.training.hardware import make_fabric, resolved
+
+    fabric = make_fabric(config.trainer.accelerator, config.trainer.precision)
+    table = assembly.picture_table(config.data)
+    prepared = Prepared(table, network, fabric, resolved(fabric))
+    with assembly.memory_in_one_line(config.trainer.batch_size):
+        return predicted(config, prepared, "val"), predicted(config, prepared, "test")

@@ -1,0 +1,118 @@
+"""What finished runs left behind: their stored predictions, learning curves, taxonomy and cost."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pandas as pd
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+
+from pipeline.errors import BadInput
+from pipeline.evaluation.predictions import Predictions
+from pipeline.tracking.registry import run_folder
+from pipeline.training.checkpoints import BEST_FACTS, NetworkFacts, read_facts
+
+TEST_LOOKS = "test_looks"
+CURVES = ("train/loss", "train/accuracy", "val/loss", "val/accuracy")
+_HELD_BY_NAME = (
+    "model",
+    "head",
+    "regime",
+    "augmentation",
+    "optimizer",
+    "scheduler",
+    "loss",
+    "trainer",
+    "data",
+)
+
+
+def label(run: Run) -> str:
+    """A run as messages name it."""
+    return f"{run.info.run_name} ({run.info.run_id})"
+
+
+def artifact_folder(run: Run, path: str) -> Path:
+    """A folder of a run's artifacts. BadInput, naming the run, where it is gone."""
+    try:
+        folder = run_folder(run.info.artifact_uri, path)
+    except (MlflowException, OSError):
+        folder = None
+    if folder is None or not folder.is_dir():
+        raise BadInput(f"run {label(run)} has no {path}/: it did not finish, or its artifacts are gone")
+    return folder
+
+
+def stored_predictions(run: Run, split: str) -> Predictions:
+    """What a run answered for `val` or `test`. BadInput, naming the run, where that is missing or unusable."""
+    file = artifact_folder(run, "predictions") / f"{split}.parquet"
+    if not file.is_file():
+        raise BadInput(f"run {label(run)} has no predictions for {split}")
+    found = Predictions.read(file)
+    found.check_usable(f"run {label(run)}: its {split} predictions")
+    return found
+
+
+def has_predictions(run: Run, split: str) -> bool:
+    """Whether a run left predictions for a split."""
+    try:
+        return (artifact_folder(run, "predictions") / f"{split}.parquet").is_file()
+    except BadInput:
+        return False
+
+
+def facts_of(run: Run) -> NetworkFacts:
+    """A run's network in plain facts: how it is built, its classes, its taxonomy."""
+    return read_facts(artifact_folder(run, "checkpoints"))
+
+
+def taxonomy_of(run: Run) -> pd.DataFrame | None:
+    """A row a class, indexed by class name; None where the run knows none."""
+    try:
+        folder = artifact_folder(run, "checkpoints")
+    except BadInput:
+        return None
+    return read_facts(folder).taxonomy if (folder / BEST_FACTS).is_file() else None
+
+
+def history(client: MlflowClient, run: Run) -> pd.DataFrame:
+    """A row an epoch: `epoch` and the figures of `CURVES`."""
+    found: dict[int, dict[str, float]] = {}
+    for key in CURVES:
+        for point in client.get_metric_history(run.info.run_id, key):
+            found.setdefault(point.step, {"epoch": point.step})[key] = point.value
+    return pd.DataFrame([found[step] for step in sorted(found)], columns=["epoch", *CURVES])
+
+
+def cost(client: MlflowClient, run: Run) -> dict[str, float]:
+    """`minutes` from start to end, `images_per_second` in training (the median epoch's), `parameters`."""
+    metrics, info = run.data.metrics, run.info
+    found = {"minutes": ((info.end_time or info.start_time) - info.start_time) / 60_000}
+    speeds = [point.value for point in client.get_metric_history(info.run_id, "images_per_second")]
+    if speeds:
+        found["images_per_second"] = float(pd.Series(speeds).median())
+    if "parameters" in metrics:
+        found["parameters"] = metrics["parameters"]
+    return found
+
+
+def typed_keys(run: Run) -> frozenset[str]:
+    """The keys that the user gave for a run; a group's answer (`model=resnet50`) counts as its name."""
+    try:
+        given = shlex.split(run.data.tags.get("overrides", ""))
+    except ValueError:
+        return frozenset()
+    keys = [re.sub(r"^[+~]*", "", one).partition("=")[0] for one in given]
+    return frozenset(f"{key}.name" if key in _HELD_BY_NAME else key for key in keys)
+
+
+def count_test_looks(client: MlflowClient, runs: list[Run]) -> int:
+    """Note on each run that its test figures were looked at once more after training; the most looks of any."""
+    most = 0
+    for run in runs:
+        looks = int(run.data.tags.get(TEST_LOOKS, 0)) + 1
+        client.set_tag(run.info.run_id, TEST_LOOKS, str(looks))
+        most = max(most, looks)
+    return most

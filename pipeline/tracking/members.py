@@ -1,0 +1,99 @@
+"""Which runs an ensemble is made of: those of an experiment or a sweep, a filter's, the best of them, or by id."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from mlflow import MlflowClient
+from mlflow.entities import Experiment, Run
+from mlflow.exceptions import MlflowException
+
+from pipeline.errors import BadInput
+from pipeline.tracking.selection import by_metric, find_run, trained_runs
+
+_SHOWN_KEYS, _SHOWN_VALUES, _LONGEST_VALUE = 4, 4, 40
+
+
+def chosen_members(
+    client: MlflowClient,
+    experiment: Experiment,
+    *,
+    sweep: str | None = None,
+    where: str | None = None,
+    best: int | None = None,
+    metric: str,
+) -> list[Run]:
+    """The finished training runs of an experiment, best first: of one sweep, those that MLflow's filter `where`
+    matches, the `best` so many by `metric`.
+
+    Raises BadInput where nothing is left, with filters that would match.
+    """
+    runs = trained_runs(client, experiment, sweep)
+    place = f"sweep {sweep} of {experiment.name}" if sweep else f"experiment {experiment.name}"
+    if not runs:
+        raise BadInput(f"{place} has no finished training run: train first, with python -m pipeline.train -m")
+    if where:
+        matching = _matching(client, experiment, where)
+        kept = [run for run in runs if run.info.run_id in matching]
+        if not kept:
+            raise BadInput(f"filter={where} matches none of the {len(runs)} runs of {place}; {would_match(runs)}")
+        runs = kept
+    scored = [run for run in by_metric(runs, metric) if metric in run.data.metrics]
+    if not scored:
+        raise BadInput(f"metric={metric}: no run of {place} has it; the default is best/val_accuracy")
+    return scored[:best]
+
+
+def named_members(client: MlflowClient, run_ids: Sequence[str]) -> list[Run]:
+    """The runs of these ids. BadInput for one that is not there, did not finish, or is named twice."""
+    for run_id, times in Counter(run_ids).items():
+        if times > 1:
+            raise BadInput(f"runs: {run_id} is named {times} times")
+    runs = [find_run(client, run_id) for run_id in run_ids]
+    for run in runs:
+        stage = run.data.tags.get("stage")
+        if stage != "train":
+            raise BadInput(f"runs: {run.info.run_id} is no training run (its stage is {stage})")
+        if run.info.status != "FINISHED":
+            raise BadInput(f"runs: {run.info.run_id} did not finish ({run.info.status.lower()}): leave it out")
+    return runs
+
+
+def would_match(runs: Sequence[Run]) -> str:
+    """Filters that match some of the runs, after the parameters in which they differ."""
+    keys = sorted({key for run in runs for key in run.data.params})
+    offers = []
+    for key in keys:
+        values = sorted({run.data.params[key] for run in runs if key in run.data.params})
+        if 1 < len(values) <= _SHOWN_VALUES and max(map(len, values)) <= _LONGEST_VALUE:
+            offers.append((key != "model.name", key, values))
+    if not offers:
+        one = runs[0].data.params.get("model.name", "")
+        return f"params.model.name = '{one}' would"
+    shown = [f"params.{key} = '{values[0]}' (or {', '.join(values[1:])})" for _, key, values in sorted(offers)]
+    return "these would match: " + "; ".join(shown[:_SHOWN_KEYS])
+
+
+def member_names(runs: Sequence[Run], taken: Sequence[str] = ()) -> list[str]:
+    """The runs' names, with a piece of the id where a name is not alone."""
+    names = [run.info.run_name or run.info.run_id for run in runs]
+    counts = Counter([*names, *taken])
+    return [
+        name if counts[name] == 1 else f"{name} ({run.info.run_id[:8]})" for name, run in zip(names, runs, strict=True)
+    ]
+
+
+def _matching(client: MlflowClient, experiment: Experiment, where: str) -> set[str]:
+    found: set[str] = set()
+    token = None
+    while True:
+        try:
+            page = client.search_runs([experiment.experiment_id], where, max_results=1000, page_token=token)
+        except MlflowException as error:
+            said = " ".join(str(error).split()).removeprefix("INVALID_PARAMETER_VALUE: ")
+            raise BadInput(
+                f"filter={where}: MLflow cannot read it ({said[:160]}); an example: params.head.name = 'mlp'"
+            ) from None
+        found |= {run.info.run_id for run in page}
+        token = page.token
+        if not token:
+            return found
