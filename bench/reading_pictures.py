@@ -101,9 +101,7 @@ def measure(folder: Path, most: int, rounds: int) -> None:
     table = read_source("folder", root=str(folder))
     rows = np.linspace(0, len(table.rows) - 1, min(most, len(table.rows))).astype(np.int64)
     size = table.rows["bytes"].iloc[rows].mean() / 1000
-    print(
-        f"{folder.name}: {len(rows)} pictures of {size:,.0f} kB on average; ImageFolder with Pillow, then ours"
-    )
+    print(f"{folder.name}: {len(rows)} pictures of {size:,.0f} kB on average; ImageFolder with Pillow, then ours")
     for name, runs in pairs(table, rows, folder).items():
         compare(name, runs, len(rows), rounds)
 

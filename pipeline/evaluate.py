@@ -8,7 +8,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from pipeline import assembly
-from pipeline.door import door
+from pipeline.door import CONF, door
 from pipeline.errors import BadInput, did_you_mean
 
 if TYPE_CHECKING:
@@ -32,11 +32,24 @@ class Question:
     client: MlflowClient
     config: schema.Evaluate
     run: Run
-    data: schema.Data
     own: bool  # whether these are the pictures that the run was trained and tested on
     split: str
+    _data: schema.Data | None = None
     _table: PictureTable | None = None
     _bundle: Bundle | None = None
+
+    @property
+    def data(self) -> schema.Data:
+        """Which pictures."""
+        if self._data is None:
+            self._data = own_data(self.client, self.run) if self.own else self.config.data
+        assert self._data is not None
+        return self._data
+
+    @property
+    def name(self) -> str:
+        """The pictures' name."""
+        return self.run.data.tags.get("data", "") if self.own else self.data.name
 
     @property
     def table(self) -> PictureTable:
@@ -90,9 +103,8 @@ def main(config: schema.Evaluate) -> None:
 def ask(client: MlflowClient, config: schema.Evaluate) -> Question:
     """The run, and the pictures: its own unless others are named."""
     run = find(client, config)
-    if config.data is None:
-        return Question(client, config, run, own_data(client, run), True, config.split or "test")
-    return Question(client, config, run, config.data, False, config.split or "all")
+    own = config.data is None
+    return Question(client, config, run, own, config.split or ("test" if own else "all"))
 
 
 def find(client: MlflowClient, config: schema.Evaluate) -> Run:
@@ -127,9 +139,11 @@ def own_data(client: MlflowClient, run: Run) -> schema.Data:
     if run.data.tags.get("stage") == "ensemble":
         member = run.data.tags.get("best_member") or Recipe.read(artifact_folder(run, "ensemble")).run_ids[0]
         return own_data(client, find_run(client, member))
-    file = artifact_folder(run, "") / "config.yaml"
     try:
-        return TypeAdapter(schema.Data).validate_python(yaml.safe_load(file.read_text())["data"])
+        stored = yaml.safe_load((artifact_folder(run, "") / "config.yaml").read_text())["data"]
+        today = yaml.safe_load((CONF / "data" / "base.yaml").read_text())  # for keys that are newer than the run
+        plain = {**today, **stored, "split": {**today["split"], **stored["split"], "save": None}}
+        return TypeAdapter(schema.Data).validate_python(plain)
     except (OSError, KeyError, TypeError, ValidationError):
         raise BadInput(f"run {label(run)} left no config of its pictures: name them with data=...") from None
 
@@ -248,7 +262,7 @@ def show(question: Question, answered: Predictions, found: Assessment, source: s
     console, figures = Console(), found.figures
     unit = f"{question.config.evaluation.group}s" if question.config.evaluation.group else "pictures"
     table = Table(
-        title=f"{label(question.run)} on {question.split} of {question.data.name}: {len(answered):,} {unit}, from {source}",
+        title=f"{label(question.run)} on {question.split} of {question.name}: {len(answered):,} {unit}, from {source}",
         title_justify="left", show_header=False,
     )  # fmt: skip
     for name, value in summary_lines(figures, found.temperature):
@@ -309,14 +323,14 @@ def keep(
         "stage": "evaluate",
         "evaluated_run": question.run.info.run_id,
         "model": question.run.data.tags.get("model", ""),
-        "data": question.data.name,
+        "data": question.name,
         "split": split,
         "source": source,
         "git_sha": git_sha(),
     }
     if source == "the network":
         tags["evaluation_key"] = evaluation_key(question, split)
-    name = f"evaluate {question.run.info.run_name} on {split} of {question.data.name}"
+    name = f"evaluate {question.run.info.run_name} on {split} of {question.name}"
     with tracked_run(experiment, name=name[:250], tags=tags, params=params | {"split": split}) as run:
         write_assessment(run.folder, split, answered, found, taxonomy)
         if raw is not answered:  # what the network said of each picture can be asked again, pooled or not

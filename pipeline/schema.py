@@ -17,18 +17,14 @@ Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
-Strategy = Literal[
-    "hard_vote", "soft_vote", "weighted_soft_vote", "greedy", "stacking", "class_stacking", "soup"
-]
+Strategy = Literal["hard_vote", "soft_vote", "weighted_soft_vote", "greedy", "stacking", "class_stacking", "soup"]
 
 
 class Section(BaseModel):
     """A part of a config: closed, and unchangeable once it is read."""
 
     # A class may be called 0: a number is as good as its text where text is wanted.
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, protected_namespaces=(), coerce_numbers_to_str=True
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), coerce_numbers_to_str=True)
 
 
 class Split(Section):
@@ -58,6 +54,8 @@ class Pictures(Section):
     taxonomy: str | None
     split: Split
     on_unreadable: Literal["raise", "skip"]
+    cache: Literal["none", "memory", "disk"]
+    cache_gb: NotNegative
 
 
 class Digits(Pictures):

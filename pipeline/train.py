@@ -56,9 +56,7 @@ def stored_config(run_id: str) -> schema.Train:
 
     run = find_run(MlflowClient(), run_id)
     if not (home(run) / "checkpoints" / LAST).is_file():
-        raise BadInput(
-            f"resume={run_id}: there is nothing to go on from ({run.info.status.lower()}); train it anew"
-        )
+        raise BadInput(f"resume={run_id}: there is nothing to go on from ({run.info.status.lower()}); train it anew")
     plain = yaml.safe_load((home(run) / "config.yaml").read_text())
     return schema.Train.model_validate({**plain, "resume": run_id})
 
@@ -94,8 +92,8 @@ def experiment(config: schema.Train, prepared: Prepared) -> None:
     )
     with tracked as run, assembly.memory_in_one_line(config.trainer.batch_size):
         log_inputs(config, prepared, run)
-        run.log_metrics({"parameters": count_parameters(prepared)})
         tell_leaks(prepared, run)
+        run.log_metrics({"parameters": count_parameters(prepared)})
         announce(config, prepared, run)
         checkpoints, progress = run.folder / "checkpoints", Progress()
         for epoch in train(config, prepared, checkpoints, progress):

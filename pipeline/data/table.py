@@ -1,5 +1,6 @@
 """The table of pictures: what every data set becomes, whatever its published form."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 SPLITS = ("train", "val", "test")
+_CHUNK = 100_000
 
 
 @dataclass(frozen=True)
@@ -61,3 +63,9 @@ class PictureTable:
         rows = kept.rows.assign(label=kept.rows["label"].cat.set_categories(classes))
         taxonomy = None if self.taxonomy is None else self.taxonomy.loc[classes]
         return replace(kept, rows=rows, taxonomy=taxonomy)
+
+
+def chunks(texts: pd.Series) -> Iterator[list[str]]:
+    """Millions of Arrow's texts as Python's, some at a time: all at once would take several times the memory."""
+    for start in range(0, len(texts), _CHUNK):
+        yield texts.iloc[start : start + _CHUNK].tolist()

@@ -51,9 +51,7 @@ def interval_of_mean(
         method="percentile",
         rng=np.random.default_rng(seed),
     )
-    return Interval(
-        mean, float(result.confidence_interval.low), float(result.confidence_interval.high), level
-    )
+    return Interval(mean, float(result.confidence_interval.low), float(result.confidence_interval.high), level)
 
 
 def _wilson(share: float, pictures: int, level: float) -> Interval:
@@ -123,9 +121,7 @@ def over_seeds(values: Sequence[float], level: float = LEVEL) -> dict[str, float
     return {"mean": mean, "sd": sd, "n": count, "low": mean - half, "high": mean + half}
 
 
-def difference_over_seeds(
-    one: Sequence[float], other: Sequence[float], level: float = LEVEL
-) -> tuple[Interval, float]:
+def difference_over_seeds(one: Sequence[float], other: Sequence[float], level: float = LEVEL) -> tuple[Interval, float]:
     """mean(one) - mean(other) with Welch's interval and its two-sided p, each from at least two seeds."""
     test = stats.ttest_ind(one, other, equal_var=False)
     ends = test.confidence_interval(level)

@@ -15,6 +15,7 @@ from pipeline.reporting.page import Figure, Section
 
 _MOST_BARS = 40
 _MOST_RANK_BARS = 25
+_MOST_DOTS = 3_000
 _OWN_COLUMNS = ("path", "label", "split", "bytes", "latitude", "longitude")
 _SPLIT_WORDS = "Colours are splits. Val chooses, test has the last word; neither trains."
 
@@ -109,9 +110,7 @@ def taxonomy(table: PictureTable) -> list[Section]:
         grouped = known.groupby(upper, dropna=False)["pictures"].agg(["size", "sum"]).reset_index()
         section.add(page.table(grouped.rename(columns={"size": "classes", "sum": "pictures"})))
     else:
-        ranks = pd.DataFrame(
-            {"rank": known.columns[:-1], "groups": [known[r].nunique() for r in known.columns[:-1]]}
-        )
+        ranks = pd.DataFrame({"rank": known.columns[:-1], "groups": [known[r].nunique() for r in known.columns[:-1]]})
         section.add(page.table(ranks))
     return [section]
 
@@ -163,18 +162,14 @@ def same(found: Survey) -> Section:
 def _leak_rows(leaks: pd.DataFrame) -> pd.DataFrame:
     shown = pd.DataFrame({"differ in": leaks["leak"], "how alike": leaks["kind"]})
     for side, prefix in (("one", ""), ("other", "other_")):
-        shown[side] = (
-            leaks[f"{prefix}path"] + "  (" + leaks[f"{prefix}split"] + ", " + leaks[f"{prefix}label"] + ")"
-        )
+        shown[side] = leaks[f"{prefix}path"] + "  (" + leaks[f"{prefix}split"] + ", " + leaks[f"{prefix}label"] + ")"
     return shown
 
 
 def shapes(found: Survey) -> Section:
     """Sizes, shapes, formats."""
     facts = found.facts[found.facts["problem"] == ""]
-    section = Section(
-        "Sizes and shapes", f"Training shows squares of {found.image_size} pixels (data.image_size)."
-    )
+    section = Section("Sizes and shapes", f"Training shows squares of {found.image_size} pixels (data.image_size).")
     if facts.empty:
         return section
     width, height = facts["width"].to_numpy(float), facts["height"].to_numpy(float)
@@ -196,8 +191,8 @@ def colours(found: Survey) -> Section:
     measured = channel_statistics(found.facts).reset_index(names="channel")
     measured["ImageNet mean"], measured["ImageNet std"] = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
     lead = (
-        f"Over all pixels at {found.image_size} pixels a side, values 0 to 1. Weights trained on ImageNet want ImageNet's figures, "
-        "whatever yours are; these matter when training from scratch."
+        f"Over all pixels at {found.image_size} pixels a side, values 0 to 1. Weights trained on ImageNet "
+        "want ImageNet's figures, whatever yours are; these matter when training from scratch."
     )
     return Section("Colours", lead).add(page.table(measured))
 
@@ -208,7 +203,9 @@ def metadata(table: PictureTable) -> list[Section]:
     if {"latitude", "longitude"} <= set(rows):
         where = rows[["latitude", "longitude"]].apply(pd.to_numeric, errors="coerce").dropna()
         parts.append(page.note(f"{len(where):,} of {len(rows):,} pictures say where they were taken."))
-        parts.append(charts.world(*where.to_numpy().T, title="Where pictures were taken"))
+        some = where.sample(min(len(where), _MOST_DOTS), random_state=0)
+        drawn = "" if len(some) == len(where) else f" ({len(some):,} of them, by chance)"
+        parts.append(charts.world(*some.to_numpy().T, title=f"Where pictures were taken{drawn}"))
     for name in rows.columns.drop([column for column in _OWN_COLUMNS if column in rows]):
         parts.append(_column(rows[name], str(name)))
     shown = [part for part in parts if part]
@@ -218,15 +215,11 @@ def metadata(table: PictureTable) -> list[Section]:
 def _column(values: pd.Series, name: str) -> Markup:
     if pd.api.types.is_numeric_dtype(values) and values.nunique() > _MOST_RANK_BARS:
         return charts.histogram(values.to_numpy(float), title=name)
-    texts = values.map(lambda value: str(value), na_action="ignore")
+    texts = values.map(str, na_action="ignore")
     counts = texts.value_counts(dropna=False)
     if len(counts) > len(values) / 2 and len(counts) > _MOST_RANK_BARS:
         return page.note(f"{name}: {len(counts):,} different values.")
-    title = (
-        name
-        if len(counts) <= _MOST_RANK_BARS
-        else f"{name}: the {_MOST_RANK_BARS} commonest of {len(counts):,}"
-    )
+    title = name if len(counts) <= _MOST_RANK_BARS else f"{name}: the {_MOST_RANK_BARS} commonest of {len(counts):,}"
     named = counts.head(_MOST_RANK_BARS).rename(index=lambda key: "(none)" if pd.isna(key) else str(key))
     return charts.bars(named.to_frame("pictures"), title=title)
 
