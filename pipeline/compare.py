@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
     from pipeline import schema
-    from pipeline.evaluation.ranking import Entrant, Ranking, Row
+    from pipeline.evaluation.ranking import Entrant, Row
     from pipeline.reporting.comparison import Comparison, Group
 
 log = logging.getLogger("pipeline.compare")
@@ -103,9 +103,7 @@ def entered(client: MlflowClient, runs: list[Run], *, named: bool) -> tuple[list
     for why in left_out.values():
         log.warning("left out: %s", why)
     if not entrants:
-        raise BadInput(
-            f"none of the {len(runs)} runs can be compared; the first: {next(iter(left_out.values()))}"
-        )
+        raise BadInput(f"none of the {len(runs)} runs can be compared; the first: {next(iter(left_out.values()))}")
     return entrants, left_out
 
 
@@ -145,7 +143,7 @@ def group(
     client: MlflowClient, members: list[Entrant], first: list[Entrant], runs: dict[str, Run], leaders: int
 ) -> Group:
     """Runs on the same pictures: their ranking and all that is read off it."""
-    from pipeline.evaluation.ranking import difference_of_data, majority, rank, run_table, tested_pairs
+    from pipeline.evaluation.ranking import difference_of_data, majority, pairwise_tests, rank, run_table
     from pipeline.reporting.comparison import Group
     from pipeline.tracking.finished import history
 
@@ -158,16 +156,10 @@ def group(
         keys=keys,
         baseline=majority(members),
         why_apart="" if members is first else difference_of_data(first[0], members[0]),
-        tests={
-            split: tested_pairs(rows, split)
-            for split in ("val", "test")
-            if rows[0].first.test or split == "val"
-        },
+        tests={split: pairwise_tests(rows, split) for split in ("val", "test") if rows[0].first.test or split == "val"},
         histories={row.name: history(client, runs[row.first.id]) for row in rows[:3]},
         by_rank=rank_accuracies(rows, runs),
-        run_names={
-            one: runs[one].info.run_name for row in ranking.rows for one in (run.id for run in row.runs)
-        },
+        run_names={one: runs[one].info.run_name for row in ranking.rows for one in (run.id for run in row.runs)},
     )
 
 
@@ -207,9 +199,7 @@ def show(comparison: Comparison) -> None:
         if len(one.ranking.rows) > _SHOWN:
             console.print(f"the first {_SHOWN} of {len(one.ranking.rows)} are shown; the page has all")
         if one.ranking.older:
-            console.print(
-                f"{len(one.ranking.older)} earlier runs of the same config and seed are not counted again"
-            )
+            console.print(f"{len(one.ranking.older)} earlier runs of the same config and seed are not counted again")
         for line in one.findings():
             console.print(line, markup=False, highlight=False)
 
@@ -230,9 +220,7 @@ def leaderboard_table(one: Group) -> object:
     return table
 
 
-def keep(
-    client: MlflowClient, config: schema.Compare, comparison: Comparison, page: Path, runs: list[Run]
-) -> None:
+def keep(client: MlflowClient, config: schema.Compare, comparison: Comparison, page: Path, runs: list[Run]) -> None:
     """Put page and tables on the sweep's parent run; where there is none, on a run of their own."""
     from pipeline.reporting.comparison import note
     from pipeline.tracking.finished import label

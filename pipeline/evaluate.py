@@ -285,16 +285,11 @@ def summary_lines(figures: dict[str, float], temperature: float | None) -> list[
         ("accuracy", f"{100 * figures['accuracy']:.2f} %   95 %: {low:.2f} to {high:.2f}"),
         ("always the most frequent class", f"{100 * figures['majority_accuracy']:.2f} %"),
     ]
-    for name in ("top5_accuracy", "balanced_accuracy", "macro_f1", "weighted_f1"):
-        if name in figures:
-            lines.append((name.replace("_", " "), f"{100 * figures[name]:.2f} %"))
+    others = ("top5_accuracy", "balanced_accuracy", "macro_f1", "weighted_f1")
+    lines += [(name.replace("_", " "), f"{100 * figures[name]:.2f} %") for name in others if name in figures]
     pairs = (("calibration error", "ece"), ("log loss", "log_loss"))
     for title, name in pairs:
-        after = (
-            f"   after temperature {temperature:.2f}: {figures[f'{name}_calibrated']:.4f}"
-            if temperature
-            else ""
-        )
+        after = f"   after temperature {temperature:.2f}: {figures[f'{name}_calibrated']:.4f}" if temperature else ""
         lines.append((title, f"{figures[name]:.4f}{after}"))
     for name, value in figures.items():
         if name.startswith("coverage_"):

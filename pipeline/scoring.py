@@ -29,7 +29,7 @@ def matched(table: PictureTable, classes: Sequence[str]) -> PictureTable:
         more = f" and {len(unknown) - 3:,} more" if len(unknown) > 3 else ""
         raise BadInput(
             f"{table.name} has classes that the network does not know: {', '.join(unknown[:3])}{more}; "
-            f"it knows {', '.join(list(classes)[:3])}, ... ({len(classes):,}); choose among them with data.classes=[...]"
+            f"of its {len(classes):,} ({', '.join(list(classes)[:3])}, ...) choose with data.classes=[...]"
         )
     return replace(table, taxonomy=None).with_classes(list(classes))
 

@@ -111,10 +111,53 @@ def show(outcome: Any) -> None:
             info.status.lower(),
         )
     Console().print(table)
+    if (summed := over_repeats_table(outcome.jobs, swept)) is not None:
+        Console().print(summed)
     for job in outcome.failed:
         print(f"failed: {job.info.run_name}: {job.data.tags.get('error', 'see its messages above')}")
     if any(CHOOSE_BY in job.data.metrics for job in outcome.jobs):
-        print(f"next: python -m pipeline.promote sweep={outcome.parent}    (or look: mlflow ui)")
+        print(f"next: python -m pipeline.compare sweep={outcome.parent}    to see what mattered, and how sure that is")
+        print(f"or:   python -m pipeline.promote sweep={outcome.parent}    to serve the best (or look: mlflow ui)")
+
+
+def over_repeats_table(jobs: list[Any], swept: list[dict[str, str]]) -> Any:
+    """Where seeds or folds were swept: each choice in one row, mean and spread. Else nothing."""
+    import pandas as pd
+    from rich.table import Table
+
+    from pipeline.evaluation.leaderboard import over_repeats
+    from pipeline.evaluation.ranking import REPEATS
+    from pipeline.tracking.selection import CHOOSE_BY
+
+    columns = sorted({key for values in swept for key in values})
+    repeated, keys = [key for key in columns if key in REPEATS], [key for key in columns if key not in REPEATS]
+    measures = {"val": CHOOSE_BY, "test": "test/accuracy"}
+    runs = pd.DataFrame(
+        {key: values.get(key, "") for key in keys}
+        | {name: job.data.metrics.get(metric) for name, metric in measures.items()}
+        for job, values in zip(jobs, swept, strict=True)
+    )
+    scored = [name for name in measures if runs[name].notna().any()]
+    if not repeated or "val" not in scored:
+        return None
+    summed = {name: over_repeats(runs, keys, name) for name in scored}
+    table = Table(*keys, *(f"{name}: mean ± sd" for name in scored), "n", title=f"over {', '.join(repeated)}")
+    for column in table.columns[len(keys) :]:
+        column.justify, column.no_wrap = "right", True
+    for row in summed["val"].to_dict("records"):
+        cells = []
+        for name in scored:
+            same = summed[name]
+            for key in keys:
+                same = same[same[key] == row[key]]
+            cells += [_mean_and_spread(one) for one in same.to_dict("records")] or [""]
+        table.add_row(*(row[key] for key in keys), *cells, f"{row['n']}")
+    return table
+
+
+def _mean_and_spread(row: dict[str, Any]) -> str:
+    spread = "" if row["n"] < 2 else f" ± {100 * row['sd']:.2f}"
+    return f"{100 * row['mean']:.2f}{spread} %"
 
 
 def swept_values(jobs: list[Any]) -> list[dict[str, str]]:

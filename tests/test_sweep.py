@@ -29,10 +29,31 @@ def test_the_table_says_what_failed_and_what_to_type_next(capsys):
     assert "87.50 %" in said
     assert "75.00 %" in said
     assert "failed: seed=2: out of memory" in said
-    assert "next: python -m pipeline.promote sweep=abc" in said
+    assert "next: python -m pipeline.compare sweep=abc" in said
+    assert "python -m pipeline.promote sweep=abc" in said
 
 
 def test_a_sweep_without_a_figure_suggests_nothing(capsys):
     bad = job("seed=2", status="FAILED")
     show(SimpleNamespace(parent="abc", jobs=[bad], failed=[bad]))
     assert "next:" not in capsys.readouterr().out
+
+
+def test_seeds_and_folds_are_summed_up_as_mean_and_spread(capsys):
+    figures = {("a", 0): 0.7, ("a", 1): 0.8, ("b", 0): 0.9, ("b", 1): 0.94}
+    jobs = [
+        job(f"model={model}", f"seed={seed}", metrics={"best/val_accuracy": value, "test/accuracy": value - 0.1})
+        for (model, seed), value in figures.items()
+    ]
+    jobs.append(job("model=b", "seed=2", status="FAILED"))
+    show(SimpleNamespace(parent="abc", jobs=jobs, failed=[]))
+    said = capsys.readouterr().out
+    assert "over seed" in said
+    assert "92.00 ± 2.83 %" in said
+    assert "82.00 ± 2.83 %" in said
+    assert "75.00 ± 7.07 %" in said
+    folds = [job(f"data.split.fold={n}", metrics={"best/val_accuracy": 0.5 + n / 10}) for n in range(3)]
+    show(SimpleNamespace(parent="abc", jobs=folds, failed=[]))
+    assert "60.00 ± 10.00 %" in capsys.readouterr().out
+    show(SimpleNamespace(parent="abc", jobs=[job("model=a", metrics={"best/val_accuracy": 0.5})], failed=[]))
+    assert "over" not in capsys.readouterr().out

@@ -131,18 +131,12 @@ def _says_the_data(key: str) -> bool:
 
 def _resampled(one: Entrant) -> bool:
     """Whether its table differs from the whole set's by what a key says: its digest then tells nothing."""
-    return (
-        one.folds
-        or one.choices.get(BOOTSTRAP, "None") != "None"
-        or float(one.choices.get("data.fraction", 1)) < 1
-    )
+    return one.folds or one.choices.get(BOOTSTRAP, "None") != "None" or float(one.choices.get("data.fraction", 1)) < 1
 
 
 def rank(entrants: Sequence[Entrant]) -> Ranking:
     """Comparable runs, newest first, as rows: one a choice, with the mean of its seeds and folds."""
-    keys = telling_keys(
-        [_plain(one) for one in entrants], frozenset().union(*(one.typed for one in entrants))
-    )
+    keys = telling_keys([_plain(one) for one in entrants], frozenset().union(*(one.typed for one in entrants)))
     together: dict[tuple[str, ...], dict[tuple[str, ...], Entrant]] = defaultdict(dict)
     older = []
     for one in entrants:
@@ -221,7 +215,7 @@ def majority(entrants: Sequence[Entrant]) -> dict[str, Any]:
     return found
 
 
-def tested_pairs(rows: Sequence[Row], split: str, most: int = LEADERS) -> pd.DataFrame:
+def pairwise_tests(rows: Sequence[Row], split: str, most: int = LEADERS) -> pd.DataFrame:
     """McNemar's tests between the first rows, one run a row: that with the lowest seed, its folds joined.
 
     Columns as in `paired_tests`, and `p_seeds`: Welch's test over seeds where both have at least two.
@@ -237,10 +231,7 @@ def tested_pairs(rows: Sequence[Row], split: str, most: int = LEADERS) -> pd.Dat
             unique = {one.pictures: one.correct for one in scores if one}
             right[name] = np.concatenate([unique[key] for key in pictures])
     table = paired_tests_of(right)
-    seeds = {
-        frozenset(pair): _over_seeds(leaders[pair[0]], leaders[pair[1]], split)
-        for pair in combinations(right, 2)
-    }
+    seeds = {frozenset(pair): _over_seeds(leaders[pair[0]], leaders[pair[1]], split) for pair in combinations(right, 2)}
     pairs = zip(table["one"], table["other"], strict=True)
     return table.assign(p_seeds=[seeds[frozenset(pair)] for pair in pairs])
 
@@ -257,7 +248,7 @@ def _over_seeds(one: Row, other: Row, split: str) -> float:
     for row in (one, other):
         scores = [run.val if split == "val" else run.test for run in row.runs]
         figures.append([found.figures["accuracy"] for found in scores if found])
-    if min(map(len, figures)) < 2 or one.first.folds:
+    if min(map(len, figures)) < 2 or one.first.folds or not any(map(np.ptp, figures)):
         return float("nan")
     return difference_over_seeds(*figures)[1]
 
@@ -268,21 +259,15 @@ def run_table(ranking: Ranking) -> tuple[pd.DataFrame, list[str]]:
     for row in ranking.rows:
         for one in row.runs:
             repeats = {key: one.choices.get(key, "") for key in REPEATS}
-            own = {
-                name: one.choices.get(f"{name}.name", "").rpartition("/")[2] for name in ("model", "regime")
-            }
-            rows.append(
-                own | row.answers | repeats | {"val accuracy": one.val.figures["accuracy"], **one.cost}
-            )
+            own = {name: one.choices.get(f"{name}.name", "").rpartition("/")[2] for name in ("model", "regime")}
+            rows.append(own | row.answers | repeats | {"val accuracy": one.val.figures["accuracy"], **one.cost})
     return pd.DataFrame(rows), [*ranking.rows[0].answers, *REPEATS]
 
 
 def difference_of_data(one: Entrant, other: Entrant) -> str:
     """Why two runs are not ranked together, in a line."""
     if one.classes != other.classes:
-        new, gone = (
-            sorted(set(a) - set(b)) for a, b in ((other.classes, one.classes), (one.classes, other.classes))
-        )
+        new, gone = (sorted(set(a) - set(b)) for a, b in ((other.classes, one.classes), (one.classes, other.classes)))
         parts = [f"{verb} {_some(names)}" for verb, names in (("adds", new), ("lacks", gone)) if names]
         why = f"other classes ({'; '.join(parts) or 'in another order'})"
     elif one.val.pictures != other.val.pictures or (
@@ -293,12 +278,8 @@ def difference_of_data(one: Entrant, other: Entrant) -> str:
         )
     else:
         why = "other training data"
-    keys = sorted(
-        {key for run in (one, other) for key in run.choices if key.startswith(("data.", "trainer.limit"))}
-    )
-    told = [
-        f"{key}={other.choices.get(key)}" for key in keys if one.choices.get(key) != other.choices.get(key)
-    ]
+    keys = sorted({key for run in (one, other) for key in run.choices if key.startswith(("data.", "trainer.limit"))})
+    told = [f"{key}={other.choices.get(key)}" for key in keys if one.choices.get(key) != other.choices.get(key)]
     return f"{why}: {', '.join(told)}" if told else f"{why}: the files changed between the runs"
 
 

@@ -69,9 +69,7 @@ class Group:
         said = f"Best on val: {best['name']}, {percent(best['val_accuracy'], digits)}"
         if self.has_test:
             said += f"; on test {percent(best['test_accuracy'], digits)}"
-        lines = [
-            f"{said} (always {self.baseline['class']}: {percent(self.baseline['val_accuracy'], digits)})."
-        ]
+        lines = [f"{said} (always {self.baseline['class']}: {percent(self.baseline['val_accuracy'], digits)})."]
         if len(table) > 1:
             lines.append(self._certainty(str(best["name"])))
         found = self.effects()
@@ -117,15 +115,11 @@ class Group:
 
     def cost_figures(self) -> list[Figure]:
         """Val accuracy against minutes and, where known, against parameters."""
-        table = self.ranking.table.assign(name=lambda rows: rows["name"].str.slice(0, _SHORT)).set_index(
-            "name"
-        )
+        table = self.ranking.table.assign(name=lambda rows: rows["name"].str.slice(0, _SHORT)).set_index("name")
         renamed = table.rename(columns={"val_accuracy": "val accuracy"})
         costs = ["minutes", *(["parameters"] if table["parameters"].nunique() > 1 else [])]
         return [
-            cost_and_quality(
-                renamed.dropna(subset=[cost]), cost, "val accuracy", low="val_low", high="val_high"
-            )
+            cost_and_quality(renamed.dropna(subset=[cost]), cost, "val accuracy", low="val_low", high="val_high")
             for cost in costs
         ]
 

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import re
+from math import isnan
 
 import matplotlib as mpl
 from markupsafe import Markup
@@ -23,7 +24,7 @@ def svg(figure: Figure) -> Markup:
     text = text[text.index("<svg") :]
     for colour, variable in _THEMED.items():
         text = re.sub(f"(fill|stroke): {colour}", rf"\1: var(--{variable})", text, flags=re.IGNORECASE)
-    return Markup(_unique_ids(text))  # noqa: S704 (drawn here; matplotlib escapes text)
+    return Markup(_unique_ids(text))  # drawn here; matplotlib escapes the text in it
 
 
 def _unique_ids(text: str) -> str:
@@ -35,17 +36,17 @@ def _unique_ids(text: str) -> str:
 
 def percent(share: float | None, digits: int = 1) -> str:
     """`0.867` as `86.7 %`; nothing for no figure."""
-    return "" if share is None or share != share else f"{100 * share:.{digits}f} %"
+    return "" if share is None or isnan(share) else f"{100 * share:.{digits}f} %"
 
 
 def signed(share: float) -> str:
     """A difference of shares in points, with its sign."""
-    return "" if share != share else f"{100 * share:+.1f}".replace("-", "−")
+    return "" if isnan(share) else f"{100 * share:+.1f}".replace("-", "−")
 
 
 def number(value: float | None) -> str:
     """A cost in few digits: `0.4`, `12`, `4,200`, `2.4 M`."""
-    if value is None or value != value:
+    if value is None or isnan(value):
         return ""
     if value >= 1e6:
         return f"{value / 1e6:,.1f} M"
@@ -54,6 +55,6 @@ def number(value: float | None) -> str:
 
 def p_value(p: float | None) -> str:
     """A probability as papers print it."""
-    if p is None or p != p:
+    if p is None or isnan(p):
         return ""
     return "< 0.001" if p < 0.001 else f"{p:.3f}"

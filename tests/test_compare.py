@@ -1,0 +1,134 @@
+"""Comparing finished runs: the command as typed, over a store of runs with known predictions."""
+
+import sys
+
+import pandas as pd
+import pytest
+from stored import CLASSES, finished, predictions
+
+from pipeline.evaluation.ranking import comparable, rank
+from pipeline.tracking import sweeps
+from pipeline.tracking.finished import TEST_LOOKS
+from pipeline.tracking.selection import find_run
+
+
+def compare(monkeypatch, *arguments):
+    """Type the command; its exit code."""
+    from pipeline.compare import main
+
+    monkeypatch.setattr(sys, "argv", ["compare", *arguments])
+    try:
+        main()
+    except SystemExit as end:
+        return end.code
+    return 0
+
+
+def entered(store, *ids):
+    from pipeline.compare import entrant
+
+    return [entrant(store, find_run(store, one)) for one in ids]
+
+
+def test_a_sweep_is_ranked_by_val_and_the_page_goes_to_its_parent(store, monkeypatch, tmp_path, capsys):
+    parent = sweeps.open_sweep("birds", ["regime=scratch,imagenet", "seed=0,1"])
+    ids = [
+        finished(signal=s, seed=seed, regime__name=r) for r, s in (("scratch", 0.5), ("imagenet", 3)) for seed in (0, 1)
+    ]
+    sweeps.close_sweep(parent)
+    outside = finished(signal=5)
+    assert compare(monkeypatch, "sweep=latest") == 0
+    said = capsys.readouterr().out
+    assert said.index("imagenet") < said.index("scratch")
+    assert "always auk" in said
+    assert "What mattered most: regime" in said
+    page = (tmp_path / "comparison.html").read_text()
+    assert "imagenet" in page
+    assert "<svg" in page
+    assert not any(word in page for word in ("<script src", '<link rel="stylesheet"', 'href="http'))
+    kept = {file.path for file in store.list_artifacts(parent, "comparison")}
+    assert kept == {"comparison/comparison.html", "comparison/leaderboard.csv"}
+    table = pd.read_csv(store.download_artifacts(parent, "comparison/leaderboard.csv", str(tmp_path)))
+    assert list(table["n"]) == [2, 2]
+    assert table.loc[0, "val_low"] < table.loc[0, "val_accuracy"] < table.loc[0, "val_high"]
+    assert {store.get_run(one).data.tags[TEST_LOOKS] for one in ids} == {"1"}
+    assert TEST_LOOKS not in store.get_run(outside).data.tags
+
+
+def test_a_whole_experiment_gets_a_run_of_its_own(store, monkeypatch, tmp_path):
+    finished(model__name="torchvision/alexnet")
+    finished(signal=3)
+    assert compare(monkeypatch, "tracking.experiment=birds", "output=page.html") == 0
+    assert (tmp_path / "page.html").exists()
+    [run] = store.search_runs([store.get_experiment_by_name("birds").experiment_id], "tags.stage = 'compare'")
+    assert run.info.status == "FINISHED"
+    assert "alexnet" in run.data.tags["mlflow.note.content"]
+
+
+def test_runs_on_other_pictures_or_classes_are_never_ranked_together(store, monkeypatch, tmp_path, capsys):
+    for seed in (0, 1):
+        finished(seed=seed)
+    finished(val=predictions(classes=[*CLASSES, "dove"]), test=predictions("test", classes=[*CLASSES, "dove"]))
+    finished(val=predictions(pictures=30), trainer__limit_batches="1")
+    finished(digest="d2")
+    assert compare(monkeypatch) == 0
+    said = capsys.readouterr().out
+    assert "4 groups of runs on different data or splits: they are not ranked together" in said
+    assert "other classes (adds dove)" in said
+    assert "other pictures (30 val, 90 test): trainer.limit_batches=1" in said
+    assert "other training data: the files changed between the runs" in said
+
+
+def test_seeds_and_folds_of_a_choice_are_one_row(store):
+    folds = [
+        finished(digest=f"fold {fold}", val=predictions(start=60 * fold, seed=fold), data__split__folds="3",
+                 data__split__fold=str(fold), optimizer__lr=lr)
+        for lr in (0.1, 0.2) for fold in range(3)
+    ]  # fmt: skip
+    [group] = comparable(entered(store, *folds))
+    ranking = rank(group)
+    assert [row.name for row in ranking.rows] == ["optimizer.lr=0.1", "optimizer.lr=0.2"]
+    assert list(ranking.table["n"]) == [3, 3]
+    assert list(ranking.table["n_val"]) == [180, 180]
+
+
+def test_a_run_made_twice_counts_once_and_parts_of_training_pictures_are_a_choice(store):
+    ids = [finished(), finished(), finished(data__fraction=0.5, digest="half")]
+    [group] = comparable(entered(store, *reversed(ids)))
+    ranking = rank(group)
+    assert ranking.older == [ids[0]]
+    assert sorted(row.name for row in ranking.rows) == ["data.fraction=0.5", "data.fraction=1.0"]
+
+
+def test_a_run_whose_predictions_are_gone_is_left_out_of_an_experiment(store, monkeypatch, capsys):
+    good, bad = finished(), finished(signal=2)
+    from pipeline.tracking.finished import artifact_folder
+
+    (artifact_folder(find_run(store, bad), "predictions") / "val.parquet").unlink()
+    assert compare(monkeypatch) == 0
+    assert f"({bad}) has no predictions for val" in capsys.readouterr().out
+    assert compare(monkeypatch, f"runs=[{good},{bad}]") == 2
+    assert f"({bad}) has no predictions for val" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["tracking.experiment=brids"], "tracking.experiment=brids: there is no such experiment; did you mean birds?"),
+        (["sweep=latest"], "sweep=latest: birds has no sweep yet"),
+        (["runs=[]"], "runs=[] names no run"),
+        (["runs=[nothing]"], "MLflow has no run of that id"),
+        (["runs=[a]", "sweep=latest"], "runs and sweep both say which runs"),
+        (["output=here"], "output=here: name a file that ends in .html"),
+        (["output=no/such/page.html"], "the folder"),
+        (["leaders=1"], "leaders=1: should be greater than or equal to 2"),
+        (["tracking.experiment=empty"], "empty has no finished training run; there are some in birds (1)"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_one_line_and_exit_code_2(arguments, said, store, monkeypatch, capsys):
+    finished()
+    store.create_experiment("empty")
+    assert compare(monkeypatch, *arguments) == 2
+    told = capsys.readouterr().err
+    assert said in told
+    assert len(told.strip().splitlines()) == 1
