@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
     from pipeline import schema
-    from pipeline.evaluation.ranking import Entrant, Ranking, Row
+    from pipeline.evaluation.ranking import Entrant, Row
     from pipeline.reporting.comparison import Comparison, Group
 
 log = logging.getLogger("pipeline.compare")

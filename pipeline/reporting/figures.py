@@ -23,7 +23,7 @@ def svg(figure: Figure) -> Markup:
     text = text[text.index("<svg") :]
     for colour, variable in _THEMED.items():
         text = re.sub(f"(fill|stroke): {colour}", rf"\1: var(--{variable})", text, flags=re.IGNORECASE)
-    return Markup(_unique_ids(text))  # noqa: S704 (drawn here; matplotlib escapes text)
+    return Markup(_unique_ids(text))
 
 
 def _unique_ids(text: str) -> str:
