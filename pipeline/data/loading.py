@@ -31,7 +31,7 @@ class PictureBatches:
 
     `shuffle` marks training: a new order each epoch, and no last batch of a single picture, on which
     batch-norm fails (it joins the batch before). A picture that cannot be read raises `BadInput`, or with
-    `on_unreadable="skip"` is left out and noted in the table's `skipped` (its path, and why). Either way it is remembered:
+    `on_unreadable="skip"` is left out and noted in the table's `skipped`, with the reason. Either way it is remembered:
     the next run stops at once, or does not open it again and in all else goes as this one did. `cache`
     keeps pictures as they are read, of the size that `canvas` gives.
     """
