@@ -269,7 +269,26 @@ class Predict(Command):
     on_unreadable: Literal["raise", "skip"]
 
 
-COMMANDS: tuple[type[Command], ...] = (Train, Promote, Predict)
+class Look(Section):
+    """How closely `explore` looks."""
+
+    pictures: Count | None
+    samples: Annotated[int, Field(ge=0, le=500)]
+    near: Annotated[int, Field(ge=0, le=8)]
+    num_workers: Annotated[int, Field(ge=0)] | None
+
+
+class Explore(Command):
+    """`python -m pipeline.explore`. `regime` and `augmentation` are what a data set suggests for training."""
+
+    data: Data
+    explore: Look
+    regime: Regime
+    augmentation: Augmentation
+    tracking: Tracking
+
+
+COMMANDS: tuple[type[Command], ...] = (Train, Promote, Predict, Explore)
 
 
 def keys(schema: type[BaseModel], prefix: str = "") -> list[str]:

@@ -18,10 +18,11 @@ from PIL import Image, ImageOps
 
 from pipeline.data.decoding import FORMATS, UnreadablePicture
 from pipeline.data.duplicates import file_digest
-from pipeline.data.preprocessing import Preprocessing
+from pipeline.data.preprocessing import Fit, Preprocessing
 from pipeline.data.table import PictureTable
 
 _CHUNK = 64
+_THUMB = 128  # pixels a side
 _FEW = 5_000  # pictures: below, starting processes takes longer than it saves
 _SUFFIXES = {
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"), "MPO": (".jpg", ".jpeg"), "PNG": (".png",),
@@ -38,29 +39,54 @@ class Part:
     labels: range
 
 
-def survey(table: PictureTable, rows: np.ndarray, how: Preprocessing, *, workers: int) -> Iterator[Part]:
-    """Measure the pictures `rows` in parts, as they are done; `collect` makes them one table."""
-    parts = (rows[start : start + _CHUNK] for start in range(0, len(rows), _CHUNK))
-    jobs = ((some.tolist(), _sources(table, some), how) for some in parts)
-    if workers < 2 or len(rows) < _FEW:
-        yield from (_measure_part(*job) for job in jobs)
-        return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
-        waiting: set[Future[Part]] = {pool.submit(_measure_part, *job) for job in islice(jobs, 4 * workers)}
-        while waiting:
-            done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-            waiting |= {pool.submit(_measure_part, *job) for job in islice(jobs, len(done))}
-            yield from (future.result() for future in done)
+@dataclass(frozen=True)
+class Parts:
+    """The pictures `rows`, measured in parts, in the order they are done; `collect` makes them one table."""
 
+    table: PictureTable
+    rows: np.ndarray
+    how: Preprocessing
+    workers: int = 0
 
-def number_of_parts(n_pictures: int) -> int:
-    """How many parts `survey` gives."""
-    return math.ceil(n_pictures / _CHUNK)
+    def __len__(self) -> int:
+        return math.ceil(len(self.rows) / _CHUNK)
+
+    def __iter__(self) -> Iterator[Part]:
+        if self.workers < 2 or len(self.rows) < _FEW:
+            yield from (_measure_part(*job) for job in self._jobs())
+            return
+        jobs, spawn = self._jobs(), get_context("spawn")
+        with ProcessPoolExecutor(self.workers, mp_context=spawn, initializer=_one_thread) as pool:
+            first = islice(jobs, 4 * self.workers)
+            waiting: set[Future[Part]] = {pool.submit(_measure_part, *job) for job in first}
+            while waiting:
+                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                waiting |= {pool.submit(_measure_part, *job) for job in islice(jobs, len(done))}
+                yield from (future.result() for future in done)
+
+    def _jobs(self) -> Iterator[tuple[list[int], list[Any], Preprocessing]]:
+        for start in range(0, len(self.rows), _CHUNK):
+            some = self.rows[start : start + _CHUNK]
+            yield some.tolist(), _sources(self.table, some), self.how
 
 
 def collect(parts: list[Part]) -> pd.DataFrame:
     """A row a picture, in the table's order, with the columns of `measure`."""
-    found = pd.DataFrame([fact for part in parts for fact in part.facts])
+    columns = (
+        "row",
+        "bytes",
+        "digest",
+        "width",
+        "height",
+        "format",
+        "mode",
+        "mean",
+        "square",
+        "hash",
+        "odd",
+        "problem",
+    )
+    found = pd.DataFrame([fact for part in parts for fact in part.facts], columns=columns)
     return found.sort_values("row", ignore_index=True)
 
 
@@ -130,6 +156,28 @@ def _oddities(facts: dict[str, Any], path: str) -> list[str]:
 
 
 _ODD_MODES = ("L", "LA", "1", "CMYK", "I", "I;16", "I;16B", "F", "P", "PA", "YCbCr", "LAB")
+
+
+def thumbnails(
+    table: PictureTable, rows: np.ndarray, most: int, fit: Fit, seed: int = 0
+) -> list[tuple[bytes, str]]:
+    """Some of `rows` as small JPEGs, each with its label: one a class by chance, then another, up to `most`."""
+    order = np.random.default_rng(seed).permutation(rows)
+    labels = table.labels[order]
+    turn = pd.Series(labels).groupby(labels).cumcount().to_numpy()
+    chosen = order[np.argsort(turn, kind="stable")[:most]]
+    chosen = chosen[np.argsort(table.labels[chosen], kind="stable")]
+    how, classes = Preprocessing(_THUMB, fit), table.classes
+    found = []
+    for row, source in zip(chosen, _sources(table, chosen), strict=True):
+        if isinstance(source, str):
+            pixels = how.read(source)
+        else:
+            pixels = how.fit_pixels(torch.from_numpy(source).permute(2, 0, 1))
+        buffer = io.BytesIO()
+        Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(buffer, "JPEG", quality=80)
+        found.append((buffer.getvalue(), classes[table.labels[row]]))
+    return found
 
 
 def _measure_part(rows: list[int], sources: list[Any], how: Preprocessing) -> Part:
