@@ -142,7 +142,8 @@ def batches(
     `rows` are some of the split's pictures; a `view` is one augmented copy of them, in order.
     """
     from pipeline.data.augmentation import build_augmentation
-    from pipeline.data.loading import PictureBatches
+    from pipeline.data.cache import open_cache
+    from pipeline.data.loading import PictureBatches, canvas
 
     augmentation = None
     if training or view is not None:
@@ -159,6 +160,13 @@ def batches(
         seed=config.seed,
         num_workers=workers(config.trainer.num_workers, in_memory=table.pixels is not None),
         on_unreadable=config.data.on_unreadable,
+        cache=open_cache(
+            config.data.cache,
+            table,
+            canvas(how, augmentation),
+            most_gb=config.data.cache_gb,
+            folder=cache_folder() / "pictures",
+        ),
     )
     made.set_epoch(view or 0)
     return made

@@ -53,6 +53,8 @@ class Pictures(Section):
     taxonomy: str | None
     split: Split
     on_unreadable: Literal["raise", "skip"]
+    cache: Literal["none", "memory", "disk"]
+    cache_gb: NotNegative
 
 
 class Digits(Pictures):

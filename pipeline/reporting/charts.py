@@ -22,10 +22,10 @@ def bars(counts: pd.DataFrame, *, title: str = "") -> Markup:
     parts = []
     for place, name in enumerate(names):
         y, x = place * _ROW, left
-        parts.append(_text(left - 10, y + 15, _cut(name, left), "end", name))
+        parts.append(_text(left - 10, y + 15, _cut(name, left), "end", hint=name))
         for number, value in enumerate(counts.iloc[place]):
             hint = f"{name}: {written(value)} {counts.columns[number]}"
-            parts.append(_rect(x, y + 4, value * scale, _ROW - 8, f"s{number}", hint))
+            parts.append(_rect(x, y + 4, value * scale, _ROW - 8, kind=f"s{number}", hint=hint))
             x += value * scale
         parts.append(_text(x + 8, y + 15, written(totals.iloc[place]), "start", kind="n"))
     return _chart(title, parts, len(names) * _ROW, list(counts.columns) if counts.shape[1] > 1 else [])
@@ -54,12 +54,13 @@ def histogram(values: np.ndarray, *, title: str, unit: str = "", bins: int = 30,
     if low == high:
         return Markup('<div class="chart"><h3>{}</h3><p>all {}{}</p></div>').format(title, written(low), unit)
     edges = np.geomspace(low, high, bins + 1) if log and low > 0 else np.linspace(low, high, bins + 1)
+    edges[0], edges[-1] = low, high  # as geomspace may miss by a rounding
     counts, _ = np.histogram(finite, edges)
     width, height = 340, 120
     step = width / bins
     parts = [
-        _rect(place * step, height - height * n / counts.max(), step - 1, height * n / counts.max(), "s0",
-              f"{written(edges[place])} to {written(edges[place + 1])}{unit}: {written(int(n))}")
+        _rect(place * step, height - height * n / counts.max(), step - 1, height * n / counts.max(), kind="s0",
+              hint=f"{written(edges[place])} to {written(edges[place + 1])}{unit}: {written(int(n))}")
         for place, n in enumerate(counts)
     ]  # fmt: skip
     middle = float(np.median(finite))
@@ -96,13 +97,13 @@ def _chart(
     ).format(title, keys, width, height + 2, width, Markup("").join(parts))
 
 
-def _rect(x: float, y: float, width: float, height: float, kind: str, hint: str) -> Markup:
+def _rect(x: float, y: float, width: float, height: float, *, kind: str, hint: str) -> Markup:
     return Markup(
         '<rect class="{}" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"><title>{}</title></rect>'
     ).format(kind, x, y, width, height, hint)
 
 
-def _text(x: float, y: float, words: str, anchor: str, hint: str = "", kind: str = "") -> Markup:
+def _text(x: float, y: float, words: str, anchor: str, *, hint: str = "", kind: str = "") -> Markup:
     return Markup(
         '<text class="{}" x="{:.1f}" y="{:.1f}" text-anchor="{}">{}<title>{}</title></text>'
     ).format(kind, x, y, anchor, words, hint or words)

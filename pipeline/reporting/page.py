@@ -1,8 +1,10 @@
 """The shell of a page: headings, figures, tables and charts in one file that needs nothing beside it."""
 
 import base64
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -89,12 +91,13 @@ def side_by_side(*parts: Markup) -> Markup:
     )
 
 
-def written(value: object) -> str:
+def written(value: Any) -> str:
     """A cell's text: thousands apart, three significant digits of what is no whole number."""
     if isinstance(value, float | np.floating):
-        if np.isnan(value):
+        number = float(value)
+        if math.isnan(number):
             return ""
-        return f"{value:,.0f}" if abs(value) >= 1000 or float(value).is_integer() else f"{value:.3g}"
+        return f"{number:,.0f}" if abs(number) >= 1000 or number.is_integer() else f"{number:.3g}"
     if isinstance(value, int | np.integer) and not isinstance(value, bool):
         return f"{value:,}"
     return "" if value is None or value is pd.NA else str(value)

@@ -196,8 +196,8 @@ def colours(found: Survey) -> Section:
     measured = channel_statistics(found.facts).reset_index(names="channel")
     measured["ImageNet mean"], measured["ImageNet std"] = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
     lead = (
-        f"Over all pixels at {found.image_size} pixels a side, values 0 to 1. Weights trained on ImageNet want ImageNet's figures, "
-        "whatever yours are; these matter when training from scratch."
+        f"Over all pixels at {found.image_size} pixels a side, values 0 to 1. Weights trained on ImageNet "
+        "want ImageNet's figures, whatever yours are; these matter when training from scratch."
     )
     return Section("Colours", lead).add(page.table(measured))
 
@@ -218,7 +218,7 @@ def metadata(table: PictureTable) -> list[Section]:
 def _column(values: pd.Series, name: str) -> Markup:
     if pd.api.types.is_numeric_dtype(values) and values.nunique() > _MOST_RANK_BARS:
         return charts.histogram(values.to_numpy(float), title=name)
-    texts = values.map(lambda value: str(value), na_action="ignore")
+    texts = values.map(str, na_action="ignore")
     counts = texts.value_counts(dropna=False)
     if len(counts) > len(values) / 2 and len(counts) > _MOST_RANK_BARS:
         return page.note(f"{name}: {len(counts):,} different values.")
