@@ -8,8 +8,9 @@ from markupsafe import Markup
 
 from pipeline.reporting.page import written
 
-_WIDTH = 720
+_WIDTH = 900
 _ROW = 22
+_NAMES = 210.0  # the same in every chart, so that bars stand in line
 _LETTER = 6.8  # pixels, about
 
 
@@ -17,7 +18,7 @@ def bars(counts: pd.DataFrame, *, title: str = "") -> Markup:
     """A row of the frame a bar, its columns stacked in their order, the sum at its end."""
     totals = counts.sum(axis=1)
     names = [str(name) for name in counts.index]
-    left = min(230.0, 16 + _LETTER * max((len(name) for name in names), default=1))
+    left = _NAMES
     scale = (_WIDTH - left - 70) / max(1.0, float(totals.max()))
     parts = []
     for place, name in enumerate(names):

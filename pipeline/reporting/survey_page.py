@@ -15,6 +15,7 @@ from pipeline.reporting.page import Figure, Section
 
 _MOST_BARS = 40
 _MOST_RANK_BARS = 25
+_MOST_DOTS = 3_000
 _OWN_COLUMNS = ("path", "label", "split", "bytes", "latitude", "longitude")
 _SPLIT_WORDS = "Colours are splits. Val chooses, test has the last word; neither trains."
 
@@ -208,7 +209,9 @@ def metadata(table: PictureTable) -> list[Section]:
     if {"latitude", "longitude"} <= set(rows):
         where = rows[["latitude", "longitude"]].apply(pd.to_numeric, errors="coerce").dropna()
         parts.append(page.note(f"{len(where):,} of {len(rows):,} pictures say where they were taken."))
-        parts.append(charts.world(*where.to_numpy().T, title="Where pictures were taken"))
+        some = where.sample(min(len(where), _MOST_DOTS), random_state=0)
+        drawn = "" if len(some) == len(where) else f" ({len(some):,} of them, by chance)"
+        parts.append(charts.world(*some.to_numpy().T, title=f"Where pictures were taken{drawn}"))
     for name in rows.columns.drop([column for column in _OWN_COLUMNS if column in rows]):
         parts.append(_column(rows[name], str(name)))
     shown = [part for part in parts if part]
