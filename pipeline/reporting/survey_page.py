@@ -99,7 +99,7 @@ def taxonomy(table: PictureTable) -> list[Section]:
     """Pictures and classes by the upper ranks, where a taxonomy is there."""
     if table.taxonomy is None:
         return []
-    known = table.taxonomy.reset_index(drop=True).astype("object")
+    known = table.taxonomy.reset_index(drop=True).astype("object").fillna("(unknown)")
     known["pictures"] = class_counts(table).sum(axis=1).to_numpy()
     section = Section("Taxonomy", "Pictures by kingdom and by phylum, and how many classes each holds.")
     upper = [rank for rank in RANKS[:2] if rank in known]
