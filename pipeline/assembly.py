@@ -149,6 +149,7 @@ def batches(
     from pipeline.data.augmentation import build_augmentation
     from pipeline.data.cache import open_cache
     from pipeline.data.loading import PictureBatches, canvas
+    from pipeline.data.user_cache import cache_folder
 
     augmentation = None
     if training or view is not None:

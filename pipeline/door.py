@@ -40,6 +40,9 @@ PATH_KEYS = (
     "filter",
 )
 
+# Here `model` chooses a network; elsewhere it is the address of a model that is there.
+NETWORK_COMMANDS = ("train",)
+
 log = logging.getLogger(__name__)
 
 
@@ -67,7 +70,9 @@ def door(command_name: str) -> Callable[[Callable[[Any], None]], Callable[[], No
             os.environ["HYDRA_FULL_ERROR"] = "1"  # hand us the errors; `tell` words them
             _end_in_order()
             multirun = bool({"-m", "--multirun"} & set(sys.argv))
-            sys.argv[1:] = [quote_path(argument, multirun=multirun) for argument in sys.argv[1:]]
+            failures.clear()
+            arguments = [quote_path(argument, multirun=multirun) for argument in sys.argv[1:]]
+            sys.argv[1:] = arguments if command_name in NETWORK_COMMANDS else list(map(quote_address, arguments))
             try:
                 hydra.main(version_base="1.3", config_path=str(CONF), config_name=command_name)(job)()
             except KeyboardInterrupt:
@@ -188,6 +193,18 @@ def _nearest_key(key: str) -> str:
 def _nearest(key: str, known: list[str]) -> str:
     near = did_you_mean(key, known)
     return near if near.startswith("; did") else " (--cfg job shows them all)"
+
+
+def quote_address(argument: str) -> str:
+    """`model=models:/birds@champion` as Hydra can take it: it would look for that among conf/model's networks.
+
+    A value that is a mapping is no choice of a file for it; `schema.Address` takes the text out again.
+    """
+    key, equals, value = argument.partition("=")
+    if key != "model" or not equals or value[:1] in ("", "{") or value == "null":
+        return argument
+    text = value.strip("'\"").replace("\\", "\\\\").replace("'", "\\'")
+    return f"model={{address:'{text}'}}"
 
 
 def quote_path(argument: str, *, multirun: bool = False) -> str:

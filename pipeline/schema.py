@@ -6,7 +6,7 @@
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from pipeline.tracking.names import safe_name
 
@@ -18,6 +18,10 @@ NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 Strategy = Literal["hard_vote", "soft_vote", "weighted_soft_vote", "greedy", "stacking", "class_stacking", "soup"]
+
+
+# The address of a model, models:/NAME@ALIAS (see `door.quote_address`).
+Address = Annotated[str, BeforeValidator(lambda given: given["address"] if isinstance(given, dict) else given)]
 
 
 class Section(BaseModel):
@@ -283,7 +287,7 @@ class Predict(Command):
     """`python -m pipeline.predict`."""
 
     images: str
-    model: str | None
+    model: Address | None
     tracking: Selection
     output: str
     top_k: Count
@@ -344,7 +348,7 @@ class Evaluate(Command):
 
     tracking: Selection
     run: str | None
-    model: str | None
+    model: Address | None
     checkpoint: str
     data: Data | None = None
     split: Literal["train", "val", "test", "all"] | None

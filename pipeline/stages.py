@@ -77,6 +77,8 @@ def feature_batches(config: schema.Train, prepared: Prepared, split: str, *, tra
 
 def features(config: schema.Train, prepared: Prepared, split: str, view: int | None) -> Features:
     """The features of a split's pictures: plain, or of one augmented view; kept in a file for other runs."""
+    import numpy as np
+
     from pipeline.data.digest import content_digest
     from pipeline.training.feature_files import FeatureFiles, feature_key, weights_digest
     from pipeline.training.features import features_of
@@ -98,6 +100,8 @@ def features(config: schema.Train, prepared: Prepared, split: str, view: int | N
         lambda: assembly.batches(config, table, how, split, rows=rows, view=view),
         rows=rows, labels=table.labels[rows], fabric=prepared.fabric, watch=watch,
     )  # fmt: skip
+    for row in np.setdiff1d(rows, found.rows):
+        table.skipped.setdefault(str(table.rows["path"].iloc[row]), "could not be read")
     prepared.features[split, view] = found
     return found
 

@@ -100,6 +100,7 @@ def experiment(config: schema.Train, prepared: Prepared) -> None:
             run.log_metrics(epoch.metrics(), step=epoch.epoch)
             log.info("%s", describe(epoch))
         conclude(config, prepared, run, progress)
+        tell_skipped(prepared, run)
         drop_last(checkpoints)
     note_best()
 
@@ -163,6 +164,16 @@ def conclude(config: schema.Train, prepared: Prepared, run: TrackedRun, progress
         "" if test is None else f", test accuracy {100 * test:.2f} %",
     )  # fmt: skip
     log.info("next: mlflow ui    to look;    python -m pipeline.promote run=%s    to serve it", run.id)
+
+
+def tell_skipped(prepared: Prepared, run: TrackedRun) -> None:
+    """Count, name and list the pictures that were left out."""
+    skipped = prepared.table.skipped
+    run.log_metrics({"skipped_pictures": len(skipped)})
+    if skipped:
+        lines = [f"{path}\t{reason}" for path, reason in skipped.items()]
+        (run.folder / "skipped.tsv").write_text("\n".join(["path\treason", *lines]) + "\n")
+        log.warning("%d pictures were left out, the first: %s (%s)", len(skipped), *next(iter(skipped.items())))
 
 
 def predicted(config: schema.Train, prepared: Prepared, split: str) -> Any:

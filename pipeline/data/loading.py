@@ -31,7 +31,7 @@ class PictureBatches:
 
     `shuffle` marks training: a new order each epoch, and no last batch of a single picture, on which
     batch-norm fails (it joins the batch before). A picture that cannot be read raises `BadInput`, or with
-    `on_unreadable="skip"` is left out and noted in `skipped` (its path, and why). Either way it is remembered:
+    `on_unreadable="skip"` is left out and noted in the table's `skipped`, with the reason. Either way it is remembered:
     the next run stops at once, or does not open it again and in all else goes as this one did. `cache`
     keeps pictures as they are read, of the size that `canvas` gives.
     """
@@ -51,7 +51,7 @@ class PictureBatches:
         cache: PictureCache | None = None,
     ) -> None:
         self.n_pictures = len(rows)
-        self.skipped: dict[str, str] = {}
+        self.skipped = table.skipped
         self._known = remembered(table)
         if on_unreadable == "raise":
             for path, reason in self._known.items():

@@ -99,7 +99,7 @@ def taxonomy(table: PictureTable) -> list[Section]:
     """Pictures and classes by the upper ranks, where a taxonomy is there."""
     if table.taxonomy is None:
         return []
-    known = table.taxonomy.reset_index(drop=True).astype("object")
+    known = table.taxonomy.reset_index(drop=True).astype("object").fillna("(unknown)")
     known["pictures"] = class_counts(table).sum(axis=1).to_numpy()
     section = Section("Taxonomy", "Pictures by kingdom and by phylum, and how many classes each holds.")
     upper = [rank for rank in RANKS[:2] if rank in known]
@@ -110,7 +110,9 @@ def taxonomy(table: PictureTable) -> list[Section]:
         grouped = known.groupby(upper, dropna=False)["pictures"].agg(["size", "sum"]).reset_index()
         section.add(page.table(grouped.rename(columns={"size": "classes", "sum": "pictures"})))
     else:
-        ranks = pd.DataFrame({"rank": known.columns[:-1], "groups": [known[r].nunique() for r in known.columns[:-1]]})
+        ranks = pd.DataFrame(
+            {"rank": known.columns[:-1], "groups": [known[r].nunique() for r in known.columns[:-1]]}
+        )
         section.add(page.table(ranks))
     return [section]
 
@@ -162,14 +164,18 @@ def same(found: Survey) -> Section:
 def _leak_rows(leaks: pd.DataFrame) -> pd.DataFrame:
     shown = pd.DataFrame({"differ in": leaks["leak"], "how alike": leaks["kind"]})
     for side, prefix in (("one", ""), ("other", "other_")):
-        shown[side] = leaks[f"{prefix}path"] + "  (" + leaks[f"{prefix}split"] + ", " + leaks[f"{prefix}label"] + ")"
+        shown[side] = (
+            leaks[f"{prefix}path"] + "  (" + leaks[f"{prefix}split"] + ", " + leaks[f"{prefix}label"] + ")"
+        )
     return shown
 
 
 def shapes(found: Survey) -> Section:
     """Sizes, shapes, formats."""
     facts = found.facts[found.facts["problem"] == ""]
-    section = Section("Sizes and shapes", f"Training shows squares of {found.image_size} pixels (data.image_size).")
+    section = Section(
+        "Sizes and shapes", f"Training shows squares of {found.image_size} pixels (data.image_size)."
+    )
     if facts.empty:
         return section
     width, height = facts["width"].to_numpy(float), facts["height"].to_numpy(float)
@@ -219,7 +225,11 @@ def _column(values: pd.Series, name: str) -> Markup:
     counts = texts.value_counts(dropna=False)
     if len(counts) > len(values) / 2 and len(counts) > _MOST_RANK_BARS:
         return page.note(f"{name}: {len(counts):,} different values.")
-    title = name if len(counts) <= _MOST_RANK_BARS else f"{name}: the {_MOST_RANK_BARS} commonest of {len(counts):,}"
+    title = (
+        name
+        if len(counts) <= _MOST_RANK_BARS
+        else f"{name}: the {_MOST_RANK_BARS} commonest of {len(counts):,}"
+    )
     named = counts.head(_MOST_RANK_BARS).rename(index=lambda key: "(none)" if pd.isna(key) else str(key))
     return charts.bars(named.to_frame("pictures"), title=title)
 
