@@ -1,10 +1,13 @@
 """The served model in this process: what it takes, what it answers, what it refuses."""
 
+import ast
 import base64
 import io
 import json
 import subprocess
 import sys
+from importlib import metadata
+from pathlib import Path
 
 import mlflow.exceptions
 import numpy as np
@@ -22,6 +25,7 @@ from pipeline.serving.answers import answer
 from pipeline.serving.bundle import read_bundle, write_bundle
 from pipeline.serving.calibration import Calibration
 from pipeline.serving.pyfunc import ServedModel
+from pipeline.tracking import registry
 from pipeline.training.checkpoints import NetworkFacts, load_best, save_best
 
 CLASSES = ("cat", "dog", "owl")
@@ -238,26 +242,20 @@ def test_a_label_below_the_least_probability_is_marked(model, picture):
 
 def test_what_a_server_needs_is_what_it_is_told_to_install():
     code = (
-        "import sys, importlib.metadata as m; import pipeline.serving.pyfunc\n"
-        "from pipeline.tracking.registry import _NEEDS\n"
-        "owners = m.packages_distributions()\n"
-        "known = {n.lower() for n in _NEEDS}\n"
-        "def needs(n, seen):\n"
-        "    import re\n"
-        "    for r in m.requires(n) or []:\n"
-        "        d = re.match(r'[\\w.-]+', r)[0].lower().replace('_', '-')\n"
-        "        if 'extra ==' not in r and d not in seen:\n"
-        "            seen.add(d)\n"
-        "            try: needs(d, seen)\n"
-        "            except m.PackageNotFoundError: pass\n"
-        "    return seen\n"
-        "for n in list(known): needs(n, known)\n"
-        "tops = {n.partition('.')[0] for n in sys.modules}\n"
-        "print({t for t in tops if t in owners and not {d.lower().replace('_','-') for d in owners[t]} & known"
-        " and t != 'pipeline'})"
+        "import sys, pipeline.serving.pyfunc\n"
+        "print(*(m.__file__ for n, m in sys.modules.items() if n.startswith('pipeline.')))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip().splitlines()[-1] in ("set()", "{'_distutils_hack'}")
+    packages = set()
+    for file in done.stdout.split():
+        for line in ast.parse(Path(file).read_text()).body:
+            if isinstance(line, ast.Import):
+                packages |= {name.name.partition(".")[0] for name in line.names}
+            elif isinstance(line, ast.ImportFrom):
+                packages.add(line.module.partition(".")[0])
+    owners = metadata.packages_distributions()
+    for package in packages - sys.stdlib_module_names - {"pipeline"}:
+        assert {owner.lower().replace("_", "-") for owner in owners[package]} & set(registry._NEEDS), package
 
 
 def test_a_model_of_another_version_or_a_damaged_one_is_refused(checkpoints, tmp_path):
