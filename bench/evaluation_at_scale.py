@@ -66,9 +66,7 @@ def score(val_path: Path, test_path: Path) -> dict[str, object]:
 def lineage(classes: list[str]) -> pd.DataFrame:
     """A taxonomy of the shape of iNaturalist's, look-alikes side by side."""
     codes = np.arange(len(classes))
-    ranks = {
-        rank: [f"{rank} {code * count // len(codes)}" for code in codes] for rank, count in GROUPS.items()
-    }
+    ranks = {rank: [f"{rank} {code * count // len(codes)}" for code in codes] for rank, count in GROUPS.items()}
     return pd.DataFrame(ranks, index=classes)
 
 

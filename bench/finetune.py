@@ -115,9 +115,7 @@ def main() -> None:
     print(f"{asked.network}, {asked.batches} batches of {BATCH} at 224 pixels, n = {asked.repeats}")
     for name, values in rates.items():
         middle = statistics.median(values)
-        print(
-            f"{name:14s} {middle:7.1f} pictures/s [{min(values):.1f}, {max(values):.1f}]  {middle / base:.2f} x"
-        )
+        print(f"{name:14s} {middle:7.1f} pictures/s [{min(values):.1f}, {max(values):.1f}]  {middle / base:.2f} x")
 
 
 if __name__ == "__main__":

@@ -62,9 +62,7 @@ with torch.inference_mode():
 def seconds(command: list[str], folder: str, cache: str) -> float:
     """Wall-clock time of a whole process."""
     began = perf_counter()
-    subprocess.run(
-        command, cwd=folder, env={**os.environ, "PIPELINE_CACHE": cache}, capture_output=True, check=True
-    )
+    subprocess.run(command, cwd=folder, env={**os.environ, "PIPELINE_CACHE": cache}, capture_output=True, check=True)
     return perf_counter() - began
 
 

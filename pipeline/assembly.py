@@ -84,9 +84,7 @@ def network(config: schema.Train, n_classes: int) -> tuple[Classifier, Loaded | 
     from pipeline.models.weights import load_file, load_pretrained
 
     if config.regime.trains == "head" and config.regime.weights == "none":
-        raise BadInput(
-            "regime=frozen needs weights: set regime.weights=pretrained, or train with regime=scratch"
-        )
+        raise BadInput("regime=frozen needs weights: set regime.weights=pretrained, or train with regime=scratch")
     own = own_weights(config) if config.regime.weights == "pretrained" else None
     torch.manual_seed(config.seed)
     head = HeadSpec(config.head.name, tuple(config.head.hidden), config.head.dropout)
@@ -142,13 +140,13 @@ def batches(
     `rows` are some of the split's pictures; a `view` is one augmented copy of them, in order.
     """
     from pipeline.data.augmentation import build_augmentation
-    from pipeline.data.loading import PictureBatches
+    from pipeline.data.cache import open_cache
+    from pipeline.data.loading import PictureBatches, canvas
+    from pipeline.data.user_cache import cache_folder
 
     augmentation = None
     if training or view is not None:
-        augmentation = build_augmentation(
-            config.augmentation.name, how.image_size, **config.augmentation.options
-        )
+        augmentation = build_augmentation(config.augmentation.name, how.image_size, **config.augmentation.options)
     made = PictureBatches(
         table,
         table.where(split) if rows is None else rows,
@@ -159,6 +157,13 @@ def batches(
         seed=config.seed,
         num_workers=workers(config.trainer.num_workers, in_memory=table.pixels is not None),
         on_unreadable=config.data.on_unreadable,
+        cache=open_cache(
+            config.data.cache,
+            table,
+            canvas(how, augmentation),
+            most_gb=config.data.cache_gb,
+            folder=cache_folder() / "pictures",
+        ),
     )
     made.set_epoch(view or 0)
     return made
@@ -182,9 +187,7 @@ def memory_in_one_line(batch_size: int) -> Iterator[None]:
         text = str(error)
         if not isinstance(error, MemoryError) and not any(sign in text for sign in _OUT_OF_MEMORY):
             raise
-        remedy = (
-            f"try trainer.batch_size={batch_size // 2}" if batch_size > 1 else "try a smaller data.image_size"
-        )
+        remedy = f"try trainer.batch_size={batch_size // 2}" if batch_size > 1 else "try a smaller data.image_size"
         raise BadInput(f"out of memory with trainer.batch_size={batch_size}: {remedy}") from None
 
 

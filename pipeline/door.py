@@ -65,7 +65,7 @@ def door(command_name: str) -> Callable[[Callable[[Any], None]], Callable[[], No
 
         def command() -> None:
             os.environ["HYDRA_FULL_ERROR"] = "1"  # hand us the errors; `tell` words them
-            signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+            _end_in_order()
             multirun = bool({"-m", "--multirun"} & set(sys.argv))
             sys.argv[1:] = [quote_path(argument, multirun=multirun) for argument in sys.argv[1:]]
             try:
@@ -93,6 +93,14 @@ def _folder_name(path: str | None) -> str:
 
 # Here, so that the processes of a launcher, which import this module, know it too.
 OmegaConf.register_new_resolver("folder_name", _folder_name, replace=True)
+
+
+def _end_in_order() -> None:
+    """A request to end, or a terminal that closes, unwinds like any error, so that no run stays RUNNING."""
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) != signal.SIG_IGN:  # nohup has it ignored
+            signal.signal(number, lambda received, _frame: sys.exit(128 + received))
 
 
 def check(composed: DictConfig, command_name: str) -> Any:

@@ -158,9 +158,7 @@ def verdict(vote: Vote) -> str:
     said = f"{vote.chosen}: {gain:+.2f} points of {split} accuracy {interval} over the best member, {best}"
     if low > 0:
         return said
-    return (
-        f"{said}: {'worse than that member alone' if high < 0 else 'within chance, as the interval holds 0'}"
-    )
+    return f"{said}: {'worse than that member alone' if high < 0 else 'within chance, as the interval holds 0'}"
 
 
 def keep(client: MlflowClient, vote: Vote, config: schema.Ensemble) -> None:
@@ -219,9 +217,7 @@ def write(run: TrackedRun, vote: Vote) -> dict[str, float]:
     from pipeline.training.checkpoints import save_best
 
     runs = list(vote.members.values())
-    splits = {"val": vote.answers.val} | (
-        {"test": vote.answers.test} if vote.answers.test is not None else {}
-    )
+    splits = {"val": vote.answers.val} | ({"test": vote.answers.test} if vote.answers.test is not None else {})
     scores = write_report(run.folder, splits, taxonomy=taxonomy_of(runs[0]))
     folder = run.folder / "ensemble"
     folder.mkdir()
@@ -239,10 +235,7 @@ def write(run: TrackedRun, vote: Vote) -> dict[str, float]:
     row = vote.row(vote.chosen)
     figures = {f"best/val_{key}": value for key, value in scores["val"].items()}
     figures |= {f"test/{key}": value for key, value in scores.get("test", {}).items()}
-    gained = {
-        f"gain/{last}_accuracy{end}": row[key]
-        for key, end in (("gain", ""), ("low", "_low"), ("high", "_high"))
-    }
+    gained = {f"gain/{last}_accuracy{end}": row[key] for key, end in (("gain", ""), ("low", "_low"), ("high", "_high"))}
     return figures | gained | {"networks": float(networks)}
 
 

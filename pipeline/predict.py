@@ -21,10 +21,10 @@ _SHOWN = 20  # rows in the terminal; the CSV has all
 @door("predict")
 def main(config: schema.Predict) -> None:
     """Ask the champion about a picture or a folder; a table in the terminal and a CSV."""
-    pictures = find_pictures(config.images)
+    pictures, output = find_pictures(config.images), check_output(config.output)
     bundle = load(config)
     rows = [row for picture in pictures for row in ask(bundle, picture, config)]
-    write_csv(Path(config.output).expanduser(), rows)
+    write_csv(output, rows)
     show(rows, config)
 
 
@@ -85,12 +85,18 @@ def ask(bundle: Bundle, picture: Path, config: schema.Predict) -> list[dict[str,
     return [row | said.get("taxonomy", {})]
 
 
+def check_output(output: str) -> Path:
+    """The file to write. BadInput where its folder is not there, said before any work."""
+    path = Path(output).expanduser()
+    if not path.parent.is_dir() or path.is_dir():
+        raise BadInput(f"output={output}: a file's name in a folder that is there is wanted")
+    return path
+
+
 def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
     """All answers, a row a picture."""
     import pandas as pd
 
-    if not path.parent.is_dir():
-        raise BadInput(f"output={path}: the folder {path.parent} is not there")
     pd.DataFrame(rows).to_csv(path, index=False)
 
 

@@ -1,13 +1,22 @@
 """What long work shows: a progress bar with pictures a second and time left; nothing where no terminal watches."""
 
 import sys
-from collections.abc import Iterable, Iterator, Sized
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence, Sized
+from typing import Any, TypeVar
+
+Item = TypeVar("Item")
 
 
 def watch(batches: Iterable[Any], what: str) -> Iterable[Any]:
     """The same batches, with a bar that goes away when they are through."""
     return _bar(batches, what) if sys.stdout.isatty() else batches
+
+
+def each(items: Sequence[Item], what: str) -> Iterable[Item]:
+    """The same items, with a bar that goes away when they are through."""
+    from rich.progress import track
+
+    return track(items, what, transient=True) if sys.stdout.isatty() else items
 
 
 def _bar(batches: Iterable[Any], what: str) -> Iterator[Any]:

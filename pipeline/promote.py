@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from pipeline.door import door
@@ -47,10 +48,9 @@ def main(config: schema.Promote) -> None:
         config.metric, run.data.metrics[config.metric],
     )  # fmt: skip
     describe_calibration(made)
-    log.info("next: mlflow models serve -m models:/%s@%s --env-manager local -p 5001", name, config.alias)
-    log.info(
-        "or:   python -m pipeline.predict images=PICTURE_OR_FOLDER model=models:/%s@%s", name, config.alias
-    )
+    address = f"models:/{name}@{config.alias}"
+    log.info("next: mlflow models serve -m %s --env-manager local -p 5001", quote(address))
+    log.info("or:   python -m pipeline.predict images=PICTURE_OR_FOLDER %s", quote(f"model={address}"))
 
 
 def describe_calibration(made: Assembled) -> None:
@@ -58,9 +58,7 @@ def describe_calibration(made: Assembled) -> None:
     figures, calibration = made.figures, made.calibration
     error = ""
     if figures:
-        error = (
-            f": calibration error on test {figures['test/ece']:.3f} -> {figures['test/ece_calibrated']:.3f}"
-        )
+        error = f": calibration error on test {figures['test/ece']:.3f} -> {figures['test/ece_calibrated']:.3f}"
     log.info("probabilities are calibrated on val (temperature %.2f)%s", calibration.temperature, error)
     if "test/coverage_90" in figures:
         log.info(
@@ -83,12 +81,8 @@ def choose(client: MlflowClient, config: schema.Promote) -> Run:
     runs = trained_runs(client, experiment, config.sweep) + ensembles(client, experiment, config.sweep)
     scored = [run for run in by_metric(runs, config.metric) if config.metric in run.data.metrics]
     if not scored:
-        where = (
-            f"sweep {config.sweep} of {experiment.name}" if config.sweep else f"experiment {experiment.name}"
-        )
-        raise BadInput(
-            f"{where} has no finished run with {config.metric}: train first, or choose another metric"
-        )
+        where = f"sweep {config.sweep} of {experiment.name}" if config.sweep else f"experiment {experiment.name}"
+        raise BadInput(f"{where} has no finished run with {config.metric}: train first, or choose another metric")
     return scored[0]
 
 

@@ -17,18 +17,14 @@ Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
-Strategy = Literal[
-    "hard_vote", "soft_vote", "weighted_soft_vote", "greedy", "stacking", "class_stacking", "soup"
-]
+Strategy = Literal["hard_vote", "soft_vote", "weighted_soft_vote", "greedy", "stacking", "class_stacking", "soup"]
 
 
 class Section(BaseModel):
     """A part of a config: closed, and unchangeable once it is read."""
 
     # A class may be called 0: a number is as good as its text where text is wanted.
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, protected_namespaces=(), coerce_numbers_to_str=True
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), coerce_numbers_to_str=True)
 
 
 class Split(Section):
@@ -58,6 +54,8 @@ class Pictures(Section):
     taxonomy: str | None
     split: Split
     on_unreadable: Literal["raise", "skip"]
+    cache: Literal["none", "memory", "disk"]
+    cache_gb: NotNegative
 
 
 class Digits(Pictures):
@@ -295,7 +293,36 @@ class Predict(Command):
     on_unreadable: Literal["raise", "skip"]
 
 
-COMMANDS: tuple[type[Command], ...] = (Train, Ensemble, Promote, Predict)
+class Look(Section):
+    """How closely `explore` looks."""
+
+    pictures: Count | None
+    samples: Annotated[int, Field(ge=0, le=500)]
+    near: Annotated[int, Field(ge=0, le=8)]
+    num_workers: Annotated[int, Field(ge=0)] | None
+
+
+class Explore(Command):
+    """`python -m pipeline.explore`. `regime` and `augmentation` are what a data set suggests for training."""
+
+    data: Data
+    explore: Look
+    regime: Regime
+    augmentation: Augmentation
+    tracking: Tracking
+
+
+class Compare(Command):
+    """`python -m pipeline.compare`."""
+
+    tracking: Selection
+    sweep: str | None
+    runs: list[str] | None
+    leaders: Annotated[int, Field(ge=2)]
+    output: str
+
+
+COMMANDS: tuple[type[Command], ...] = (Train, Ensemble, Promote, Predict, Explore, Compare)
 
 
 def keys(schema: type[BaseModel], prefix: str = "") -> list[str]:

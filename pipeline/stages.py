@@ -43,9 +43,7 @@ def stages(config: schema.Train) -> list[Stage]:
     return [*first, Stage(main, config.trainer.epochs)]
 
 
-def learning(
-    config: schema.Train, prepared: Prepared, phase: Phase
-) -> tuple[nn.Module, Callable[..., Batches]]:
+def learning(config: schema.Train, prepared: Prepared, phase: Phase) -> tuple[nn.Module, Callable[..., Batches]]:
     """What learns in a phase, and what gives a split's batches: the network and pictures, or the head and features.
 
     A frozen backbone says the same of a picture in every epoch, so it is asked once.
@@ -63,9 +61,7 @@ def learning(
     return learner, partial(assembly.batches, config, table, network.spec.preprocessing)
 
 
-def feature_batches(
-    config: schema.Train, prepared: Prepared, split: str, *, training: bool = False
-) -> Batches:
+def feature_batches(config: schema.Train, prepared: Prepared, split: str, *, training: bool = False) -> Batches:
     """Batches of a split's features; in training of as many augmented views as the regime asks for."""
     from pipeline.training.features import FeatureBatches
 
@@ -73,9 +69,7 @@ def feature_batches(
     if training and config.regime.views:
         views = list(range(config.regime.views))
     elif training and config.augmentation.name != "none":
-        log.info(
-            "features are of the pictures as they are, without augmentation; regime.views=8 augments them"
-        )
+        log.info("features are of the pictures as they are, without augmentation; regime.views=8 augments them")
     found = [features(config, prepared, split, view) for view in views]
     size = config.trainer.batch_size
     return FeatureBatches(found, batch_size=size, shuffle=training, seed=config.seed)
@@ -83,6 +77,8 @@ def feature_batches(
 
 def features(config: schema.Train, prepared: Prepared, split: str, view: int | None) -> Features:
     """The features of a split's pictures: plain, or of one augmented view; kept in a file for other runs."""
+    import numpy as np
+
     from pipeline.data.digest import content_digest
     from pipeline.training.feature_files import FeatureFiles, feature_key, weights_digest
     from pipeline.training.features import features_of
@@ -104,6 +100,8 @@ def features(config: schema.Train, prepared: Prepared, split: str, view: int | N
         lambda: assembly.batches(config, table, how, split, rows=rows, view=view),
         rows=rows, labels=table.labels[rows], fabric=prepared.fabric, watch=watch,
     )  # fmt: skip
+    for row in np.setdiff1d(rows, found.rows):
+        table.skipped.setdefault(str(table.rows["path"].iloc[row]), "could not be read")
     prepared.features[split, view] = found
     return found
 

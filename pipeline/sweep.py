@@ -119,10 +119,7 @@ def show(outcome: Any) -> None:
 
 def swept_values(jobs: list[Any]) -> list[dict[str, str]]:
     """What sets each job apart: its overrides without those that all have alike."""
-    given = [
-        dict(one.partition("=")[::2] for one in shlex.split(job.data.tags.get("overrides", "")))
-        for job in jobs
-    ]
+    given = [dict(one.partition("=")[::2] for one in shlex.split(job.data.tags.get("overrides", ""))) for job in jobs]
     alike = set.intersection(*(set(one.items()) for one in given)) if len(given) > 1 else set()
     return [{key: value for key, value in one.items() if (key, value) not in alike} for one in given]
 

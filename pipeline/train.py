@@ -56,9 +56,7 @@ def stored_config(run_id: str) -> schema.Train:
 
     run = find_run(MlflowClient(), run_id)
     if not (home(run) / "checkpoints" / LAST).is_file():
-        raise BadInput(
-            f"resume={run_id}: there is nothing to go on from ({run.info.status.lower()}); train it anew"
-        )
+        raise BadInput(f"resume={run_id}: there is nothing to go on from ({run.info.status.lower()}); train it anew")
     plain = yaml.safe_load((home(run) / "config.yaml").read_text())
     return schema.Train.model_validate({**plain, "resume": run_id})
 
@@ -94,12 +92,15 @@ def experiment(config: schema.Train, prepared: Prepared) -> None:
     )
     with tracked as run, assembly.memory_in_one_line(config.trainer.batch_size):
         log_inputs(config, prepared, run)
+        tell_leaks(prepared, run)
+        run.log_metrics({"parameters": count_parameters(prepared)})
         announce(config, prepared, run)
         checkpoints, progress = run.folder / "checkpoints", Progress()
         for epoch in train(config, prepared, checkpoints, progress):
             run.log_metrics(epoch.metrics(), step=epoch.epoch)
             log.info("%s", describe(epoch))
         conclude(config, prepared, run, progress)
+        tell_skipped(prepared, run)
         drop_last(checkpoints)
     note_best()
 
@@ -165,6 +166,16 @@ def conclude(config: schema.Train, prepared: Prepared, run: TrackedRun, progress
     log.info("next: mlflow ui    to look;    python -m pipeline.promote run=%s    to serve it", run.id)
 
 
+def tell_skipped(prepared: Prepared, run: TrackedRun) -> None:
+    """Count, name and list the pictures that were left out."""
+    skipped = prepared.table.skipped
+    run.log_metrics({"skipped_pictures": len(skipped)})
+    if skipped:
+        lines = [f"{path}\t{reason}" for path, reason in skipped.items()]
+        (run.folder / "skipped.tsv").write_text("\n".join(["path\treason", *lines]) + "\n")
+        log.warning("%d pictures were left out, the first: %s (%s)", len(skipped), *next(iter(skipped.items())))
+
+
 def predicted(config: schema.Train, prepared: Prepared, split: str) -> Any:
     """What the network says of a split's pictures."""
     from itertools import islice
@@ -191,6 +202,24 @@ def log_inputs(config: schema.Train, prepared: Prepared, run: TrackedRun) -> Non
     plain = config.model_dump(mode="json")
     (run.folder / "config.yaml").write_text(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
     log_dataset(prepared.table)
+
+
+def tell_leaks(prepared: Prepared, run: TrackedRun) -> None:
+    """Warn of pictures that are in two splits, which makes val or test say too much; record how many."""
+    from pipeline.data.duplicates import leaks
+
+    found = leaks(prepared.table)
+    run.set_tags({"data.leaks": len(found)})
+    run.log_metrics({"data/leaks": len(found)})
+    if found.attrs["unchecked"]:
+        log.info("%d pictures were not compared; python -m pipeline.explore does", found.attrs["unchecked"])
+    if len(found):
+        first = found.iloc[0]
+        log.warning(
+            "warning: %d pictures of one split are also in another, so val or test will look too good: "
+            "%s (%s) is %s (%s); python -m pipeline.explore lists them", len(found), first["path"],
+            first["split"], first["other_path"], first["other_split"],
+        )  # fmt: skip
 
 
 def run_tags(config: schema.Train, prepared: Prepared) -> dict[str, Any]:
@@ -248,7 +277,7 @@ def tell_the_sweep(config: schema.Train, store: Any, error: BadInput) -> None:
 
 def announce(config: schema.Train, prepared: Prepared, run: TrackedRun) -> None:
     """What is about to happen, in two lines."""
-    millions = sum(parameter.numel() for parameter in prepared.network.parameters()) / 1e6
+    millions = count_parameters(prepared) / 1e6
     counts = ", ".join(f"{len(prepared.table.where(split)):,} {split}" for split in ("train", "val", "test"))
     log.info(
         "%s (%.1f M parameters), regime %s, on %s: %s pictures of %d classes", config.model.name, millions,
@@ -259,6 +288,11 @@ def announce(config: schema.Train, prepared: Prepared, run: TrackedRun) -> None:
         "%s on %s (%s threads); run %s in experiment %s",
         resolved["precision"], resolved["device"], resolved["threads"], run.name, config.tracking.experiment,
     )  # fmt: skip
+
+
+def count_parameters(prepared: Prepared) -> int:
+    """How large the network is, whatever of it trains."""
+    return sum(parameter.numel() for parameter in prepared.network.parameters())
 
 
 def describe(epoch: Epoch) -> str:

@@ -39,9 +39,7 @@ def answers(group):
     return sorted(file.stem for file in (CONF / group).glob("*.yaml") if file.stem != "base")
 
 
-GROUPS = sorted(
-    folder.name for folder in CONF.iterdir() if folder.is_dir() and folder.name not in NOT_ANSWERS
-)
+GROUPS = sorted(folder.name for folder in CONF.iterdir() if folder.is_dir() and folder.name not in NOT_ANSWERS)
 
 
 def composed(*overrides, command="train"):
@@ -64,9 +62,7 @@ def trained(folder, *overrides):
     return epochs, network
 
 
-@pytest.mark.parametrize(
-    ("group", "answer"), [(group, answer) for group in GROUPS for answer in answers(group)]
-)
+@pytest.mark.parametrize(("group", "answer"), [(group, answer) for group in GROUPS for answer in answers(group)])
 def test_an_answer_trains(group, answer, tmp_path):
     trained(tmp_path, FAST, f"{group}={answer}")
 
@@ -101,9 +97,7 @@ def photos(tmp_path):
         folder = tmp_path / "photos" / species
         folder.mkdir(parents=True)
         for number in range(10):
-            Image.fromarray(chance.integers(0, 256, (40, 50, 3), dtype=np.uint8)).save(
-                folder / f"{number}.jpg"
-            )
+            Image.fromarray(chance.integers(0, 256, (40, 50, 3), dtype=np.uint8)).save(folder / f"{number}.jpg")
     return tmp_path / "photos"
 
 

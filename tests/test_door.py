@@ -53,9 +53,7 @@ def test_a_config_is_composed_and_shown_without_the_slow_imports(tmp_path):
         "runpy.run_module('pipeline.train', run_name='__main__')\n"
         "print(sorted({'torch', 'mlflow', 'pandas', 'numpy'} & set(sys.modules)))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert "torchvision/resnet18" in done.stdout
     assert done.stdout.strip().endswith("[]")
 

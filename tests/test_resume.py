@@ -23,9 +23,7 @@ def go(folder, *overrides, until=None, resume=None):
     prepared = train.prepare(config)
     figures = []
     for epoch in train.train(config, prepared, folder, Progress()):
-        figures.append(
-            (epoch.epoch, epoch.train_loss, epoch.val_loss, epoch.val_accuracy, epoch.lr, epoch.improved)
-        )
+        figures.append((epoch.epoch, epoch.train_loss, epoch.val_loss, epoch.val_accuracy, epoch.lr, epoch.improved))
         if epoch.epoch == until:
             break  # here the next epoch is never begun, as after a crash
     return figures

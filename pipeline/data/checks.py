@@ -5,14 +5,15 @@ import os
 import re
 import stat
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 
-from pipeline.data.table import SPLITS, PictureTable
+from pipeline.data.table import SPLITS, PictureTable, chunks
 from pipeline.errors import BadInput, did_you_mean
 
 OnUnreadable = Literal["raise", "skip"]
@@ -50,12 +51,12 @@ def trusted_table(
     rows = listed.reset_index(drop=True)
     rows["label"] = _stripped(rows["label"])
     rows["split"] = split_column(rows.get("split"), len(rows), source)
-    rows["path"] = _within(rows["path"].astype("str").str.strip(), root)
+    rows["path"] = _within(rows["path"].astype("str"), root)
     skipped: dict[str, str] = {}
     rows = _without(rows, _unnamed(rows), source, on_unreadable, skipped)
     rows = _without(rows, _outside(rows), source, on_unreadable, skipped)
     rows = _without(rows, _conflicts(rows), source, on_unreadable, skipped)
-    rows = rows[~rows["path"].duplicated()].reset_index(drop=True)
+    rows = _once_each(rows)
     sizes, reasons = file_sizes(root, rows["path"])
     rows["bytes"] = sizes
     rows = _without(rows, reasons, source, on_unreadable, skipped)
@@ -96,16 +97,19 @@ def check_class_names(classes: Sequence[str], source: str, on_unreadable: OnUnre
             log.warning("%s: both are kept", said)
 
 
-def file_sizes(root: Path, paths: Iterable[str]) -> tuple[np.ndarray, dict[int, str]]:
+def file_sizes(root: Path, paths: pd.Series) -> tuple[np.ndarray, dict[int, str]]:
     """(n,) int64 bytes of each file under `root`, 0 for what is no file, and of those why, by their place."""
-    sizes, reasons = [], {}
+    reasons: dict[int, str] = {}
     above = os.path.join(root, "")  # noqa: PTH118  # millions of paths: text, no objects
-    for place, path in enumerate(paths):
-        size, reason = _size(above + path)
-        sizes.append(size)
-        if reason:
-            reasons[place] = reason
-    return np.array(sizes, dtype=np.int64), reasons
+
+    def sizes() -> Iterator[int]:
+        for place, path in enumerate(chain.from_iterable(chunks(paths))):
+            size, reason = _size(above + path)
+            if reason:
+                reasons[place] = reason
+            yield size
+
+    return np.fromiter(sizes(), np.int64, len(paths)), reasons
 
 
 def _size(path: str) -> tuple[int, str]:
@@ -147,7 +151,7 @@ def _within(paths: pd.Series, root: Path) -> pd.Series:
 
 
 def _unnamed(rows: pd.DataFrame) -> dict[int, str]:
-    blank = rows["path"].isna() | (rows["path"] == "")
+    blank = rows["path"].isna() | rows["path"].str.fullmatch(r"\s*")
     reasons = dict.fromkeys(np.flatnonzero(rows["label"].isna()).tolist(), "has no label")
     return reasons | dict.fromkeys(np.flatnonzero(blank).tolist(), "a row without a path")
 
@@ -159,7 +163,7 @@ def _outside(rows: pd.DataFrame) -> dict[int, str]:
 
 def _conflicts(rows: pd.DataFrame) -> dict[int, str]:
     """Pictures listed more than once, and not alike."""
-    repeated = rows.loc[rows["path"].duplicated(keep=False).to_numpy(), ["path", "label", "split"]]
+    repeated = rows.loc[_repeated(rows["path"]), ["path", "label", "split"]]
     reasons: dict[int, str] = {}
     for _, same in repeated.groupby("path", sort=False):
         for column, said in (("label", "has the labels"), ("split", "is in the splits")):
@@ -167,6 +171,26 @@ def _conflicts(rows: pd.DataFrame) -> dict[int, str]:
             if len(values) > 1:
                 reasons |= dict.fromkeys(same.index.tolist(), f"{said} {' and '.join(sorted(values))}")
     return reasons
+
+
+def _once_each(rows: pd.DataFrame) -> pd.DataFrame:
+    repeated = _repeated(rows["path"])
+    if not repeated.any():
+        return rows
+    again = np.flatnonzero(repeated)[rows["path"][repeated].duplicated().to_numpy()]
+    return rows.drop(index=again).reset_index(drop=True)
+
+
+def _repeated(paths: pd.Series) -> np.ndarray:
+    """(n,) whether a path comes more than once; by 64-bit hashes, as pandas would make all of them objects."""
+    hashes = np.fromiter(map(hash, chain.from_iterable(chunks(paths))), np.int64, len(paths))
+    order = np.argsort(hashes, kind="stable")
+    same = np.diff(hashes[order]) == 0
+    repeated = np.zeros(len(paths), dtype=bool)
+    repeated[order[1:][same]] = repeated[order[:-1][same]] = True
+    places = np.flatnonzero(repeated)  # few: look at the texts themselves
+    repeated[places] = paths.iloc[places].duplicated(keep=False).to_numpy()
+    return repeated
 
 
 def _without(
@@ -180,9 +204,7 @@ def _without(
     if not reasons:
         return rows
     paths = rows["path"].iloc[list(reasons)].fillna("")
-    told = {
-        path or f"row {place + 1}": why for path, (place, why) in zip(paths, reasons.items(), strict=True)
-    }
+    told = {path or f"row {place + 1}": why for path, (place, why) in zip(paths, reasons.items(), strict=True)}
     if on_unreadable == "raise":
         first = ", ".join(f"{path} {why}" for path, why in list(told.items())[:_SHOWN])
         more = f", ... ({len(reasons):,} such pictures)" if len(told) > _SHOWN else ""

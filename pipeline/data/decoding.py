@@ -5,6 +5,7 @@ decoding for those several times larger; Pillow reads all else.
 """
 
 import io
+import math
 import os
 import warnings
 from pathlib import Path
@@ -18,8 +19,9 @@ from pipeline.errors import BadInput
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
 # libjpeg's own scaling is coarse: left at twice the wanted side, the result stays within about 0.2 grey
-# levels of a full decode; at once the wanted side, within about 1.
-_MARGIN = 2
+# levels of a full decode; at once the wanted side, within about 1. At 1.6 times, within 0.4, photographs of
+# 12 megapixels become 224 pixels by way of an eighth of their size, the fastest that libjpeg has.
+_MARGIN = 1.6
 
 # Between 89 and 179 megapixels Pillow only warns; beyond, it refuses, and so do we.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -50,7 +52,7 @@ class _RefusedError(Exception):
 def decode(source: str | os.PathLike[str] | bytes, least_side: int) -> torch.Tensor:
     """(3, h, w) uint8 RGB, upright as its EXIF tag says, transparency on white.
 
-    Large JPEGs come scaled down, their shorter side still at least twice `least_side`.
+    Large JPEGs come scaled down, their shorter side still at least 1.6 times `least_side`.
     Raises `UnreadablePicture`.
     """
     try:
@@ -75,7 +77,7 @@ def _decode(data: bytes, least_side: int) -> torch.Tensor:
                 return _by_torchvision(data)
             except RuntimeError:
                 pass  # Pillow reads some that this does not, and says why of the others
-        return _by_pillow(image, _MARGIN * least_side)
+        return _by_pillow(image, math.ceil(_MARGIN * least_side))
 
 
 def _opened(data: bytes) -> Image.Image:

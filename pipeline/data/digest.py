@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipeline.data.table import SPLITS, PictureTable
+from pipeline.data.table import SPLITS, PictureTable, chunks
 
 
 def data_digest(table: PictureTable) -> str:
@@ -16,7 +16,8 @@ def data_digest(table: PictureTable) -> str:
     """
     digest = hashlib.sha256()
     digest.update(repr(table.classes).encode())
-    digest.update("\0".join(table.rows["path"]).encode())
+    for number, paths in enumerate(chunks(table.rows["path"])):
+        digest.update(("\0" * (number > 0) + "\0".join(paths)).encode())
     digest.update(table.labels.astype("<i8").tobytes())
     digest.update(table.rows["split"].cat.codes.to_numpy(dtype=np.int8).tobytes())
     digest.update(np.ascontiguousarray(table.pixels if table.pixels is not None else _sizes(table)).tobytes())
@@ -28,8 +29,7 @@ def class_counts(table: PictureTable) -> pd.DataFrame:
     codes = table.rows["split"].cat.codes.to_numpy()
     labels = table.labels
     counts = {
-        split: np.bincount(labels[codes == number], minlength=len(table.classes))
-        for number, split in enumerate(SPLITS)
+        split: np.bincount(labels[codes == number], minlength=len(table.classes)) for number, split in enumerate(SPLITS)
     }
     return pd.DataFrame(counts, index=pd.Index(table.classes, name="label"))
 

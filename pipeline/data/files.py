@@ -42,9 +42,7 @@ def read_text(file: Path, key: str, encoding: str | None = None) -> str:
     try:
         text = data.decode(said)
     except LookupError:
-        raise BadInput(
-            f"data.encoding: no encoding is called {encoding!r}, such as utf-8 or cp1252"
-        ) from None
+        raise BadInput(f"data.encoding: no encoding is called {encoding!r}, such as utf-8 or cp1252") from None
     except UnicodeError as error:
         start = getattr(error, "start", 0)
         line = data.count(b"\n", 0, start) + 1

@@ -10,6 +10,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from pipeline.data.augmentation import Augmentation
+from pipeline.data.cache import PictureCache
 from pipeline.data.decoding import UnreadablePicture
 from pipeline.data.preprocessing import Preprocessing
 from pipeline.data.table import PictureTable
@@ -30,8 +31,9 @@ class PictureBatches:
 
     `shuffle` marks training: a new order each epoch, and no last batch of a single picture, on which
     batch-norm fails (it joins the batch before). A picture that cannot be read raises `BadInput`, or with
-    `on_unreadable="skip"` is left out and noted in `skipped` (its path, and why). Either way it is remembered:
-    the next run stops at once, or does not open it again and in all else goes as this one did.
+    `on_unreadable="skip"` is left out and noted in the table's `skipped`, with the reason. Either way it is remembered:
+    the next run stops at once, or does not open it again and in all else goes as this one did. `cache`
+    keeps pictures as they are read, of the size that `canvas` gives.
     """
 
     def __init__(
@@ -46,9 +48,10 @@ class PictureBatches:
         seed: int = 0,
         num_workers: int = 0,
         on_unreadable: Literal["raise", "skip"] = "raise",
+        cache: PictureCache | None = None,
     ) -> None:
         self.n_pictures = len(rows)
-        self.skipped: dict[str, str] = {}
+        self.skipped = table.skipped
         self._known = remembered(table)
         if on_unreadable == "raise":
             for path, reason in self._known.items():
@@ -57,7 +60,7 @@ class PictureBatches:
         self._drops_single = shuffle and batch_size > 1 and len(rows) > 1
         self._requests = Requests(table, rows, batch_size=batch_size, shuffle=shuffle, seed=seed)
         self._loader: DataLoader[tuple[Batch, list[UnreadablePicture]]] = DataLoader(
-            Reader(preprocessing, augmentation, self._known),
+            Reader(preprocessing, augmentation, self._known, cache),
             sampler=self._requests,
             batch_size=None,  # a request is a whole batch
             collate_fn=_as_it_is,
@@ -103,9 +106,7 @@ class Request(NamedTuple):
 class Requests(Sampler[Request]):
     """The requests of an epoch, in order."""
 
-    def __init__(
-        self, table: PictureTable, rows: np.ndarray, *, batch_size: int, shuffle: bool, seed: int
-    ) -> None:
+    def __init__(self, table: PictureTable, rows: np.ndarray, *, batch_size: int, shuffle: bool, seed: int) -> None:
         self.epoch = 0
         self._table = table
         self._labels = table.labels
@@ -144,6 +145,7 @@ class Reader(Dataset[tuple[Batch, list[UnreadablePicture]]]):
     preprocessing: Preprocessing
     augmentation: Augmentation | None = None
     unreadable: Mapping[str, str] = field(default_factory=dict)  # known from earlier runs: path, and why
+    cache: PictureCache | None = None
 
     def __getitem__(self, request: Request) -> tuple[Batch, list[UnreadablePicture]]:
         """The pictures that could be read, and the others."""
@@ -152,29 +154,41 @@ class Reader(Dataset[tuple[Batch, list[UnreadablePicture]]]):
         kept: list[int] = []
         unreadable: list[UnreadablePicture] = []
         with torch.random.fork_rng(devices=[]):
-            for place, (source, seed) in enumerate(zip(request.sources, request.seeds, strict=True)):
+            items = zip(request.sources, request.rows.tolist(), request.seeds.tolist(), strict=True)
+            for place, (source, row, seed) in enumerate(items):
                 try:
-                    pictures[len(kept)] = self._picture(source, int(seed))
+                    pictures[len(kept)] = self._picture(source, row, seed)
                     kept.append(place)
                 except UnreadablePicture as error:
                     unreadable.append(error)
         labels, rows = (torch.from_numpy(column[kept]) for column in (request.labels, request.rows))
         return Batch(pictures[: len(kept)], labels, rows), unreadable
 
-    def _picture(self, source: str | np.ndarray, seed: int) -> torch.Tensor:
-        how = self.preprocessing
-        if self.augmentation and self.augmentation.canvas > 1:
-            how = how.resized_to(round(how.image_size * self.augmentation.canvas))
-        if isinstance(source, str):
-            if source in self.unreadable:
-                raise UnreadablePicture(source, self.unreadable[source])
-            picture = how.read(source)
-        else:
-            picture = how.fit_pixels(torch.from_numpy(source).permute(2, 0, 1))
+    def _picture(self, source: str | np.ndarray, row: int, seed: int) -> torch.Tensor:
+        picture = self.cache.get(row) if self.cache else None
+        if picture is None:
+            picture = self._read(source)
+            if self.cache:
+                self.cache.put(row, picture)
         if self.augmentation is None:
             return picture
         torch.default_generator.manual_seed(seed)
         return self.augmentation.transform(picture)
+
+    def _read(self, source: str | np.ndarray) -> torch.Tensor:
+        how = canvas(self.preprocessing, self.augmentation)
+        if isinstance(source, str):
+            if source in self.unreadable:
+                raise UnreadablePicture(source, self.unreadable[source])
+            return how.read(source)
+        return how.fit_pixels(torch.from_numpy(source).permute(2, 0, 1))
+
+
+def canvas(how: Preprocessing, augmentation: Augmentation | None) -> Preprocessing:
+    """How pictures are read before they are augmented: larger, where the augmentation cuts from them."""
+    if augmentation is None or augmentation.canvas <= 1:
+        return how
+    return how.resized_to(round(how.image_size * augmentation.canvas))
 
 
 def _told(picture: UnreadablePicture) -> BadInput:

@@ -32,9 +32,7 @@ class Preprocessing:
 
     def __post_init__(self) -> None:
         if self.image_size < 1:
-            raise BadInput(
-                f"data.image_size: {self.image_size} is no size; it is a number of pixels, such as 224"
-            )
+            raise BadInput(f"data.image_size: {self.image_size} is no size; it is a number of pixels, such as 224")
         for key, value, known in (
             ("fit", self.fit, Fit),
             ("interpolation", self.interpolation, Interpolation),
@@ -61,9 +59,7 @@ class Preprocessing:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON holds it."""
-        return {
-            key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()
-        }
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> Self:

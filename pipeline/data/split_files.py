@@ -23,9 +23,7 @@ def write_split(table: PictureTable, path: str | os.PathLike[str]) -> None:
     """
     target = Path(path).expanduser().absolute()
     if table.root is not None and target.resolve().is_relative_to(table.root.resolve()):
-        raise BadInput(
-            f"data.split.save: {target} is inside data.root, where nothing is written; put it elsewhere"
-        )
+        raise BadInput(f"data.split.save: {target} is inside data.root, where nothing is written; put it elsewhere")
     for file, text in _texts(table, target).items():
         if file.is_file() and file.read_bytes().decode(errors="replace") != text:
             raise BadInput(f"data.split.save: {file} holds another split; name a new file, or move it away")
@@ -40,9 +38,7 @@ def read_split(table: PictureTable, path: str | os.PathLike[str]) -> PictureTabl
     """
     target = Path(path).expanduser().absolute()
     key = "data.split.file"
-    listed = (
-        _listed(table, target) if target.is_dir() else _from_table(existing(target, key, "split to read"))
-    )
+    listed = _listed(table, target) if target.is_dir() else _from_table(existing(target, key, "split to read"))
     paths = pd.Index(table.rows["path"])
     if listed["path"].duplicated().any():
         twice = listed["path"][listed["path"].duplicated()].iloc[0]

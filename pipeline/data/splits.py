@@ -46,17 +46,13 @@ def split_table(
     _check_folds(folds, fold, val, test)
     given = table.rows["split"]
     parts = _to_draw(given, val, test, folds)
-    pool = np.flatnonzero(
-        (given.isna() | given.isin(["train"] if folds is None else ["train", "val"])).to_numpy()
-    )
+    pool = np.flatnonzero((given.isna() | given.isin(["train"] if folds is None else ["train", "val"])).to_numpy())
     groups = None if group is None else _group_codes(table, group)
     units = _units(table, pool, groups)
     drawn = [*parts, *(["val"] if folds else [])]
     small = units.counts < (len(drawn) + 1 if drawn else 0)
     if small_classes == "drop" and (small := small | (units.counts == 0)).any():
-        return split_table(
-            _dropped(table, small), val=val, test=test, seed=seed, group=group, folds=folds, fold=fold
-        )
+        return split_table(_dropped(table, small), val=val, test=test, seed=seed, group=group, folds=folds, fold=fold)
     if small_classes == "raise" and small.any():
         raise BadInput(_too_few(table, units, small, drawn=drawn, group=group))
     codes = given.cat.codes.to_numpy(dtype=np.int8, copy=True)
@@ -72,9 +68,7 @@ def _to_draw(given: pd.Series, val: float, test: float, folds: int | None) -> di
     wanted = {"val": 0 if folds else val, "test": test}
     parts = {split: part for split, part in wanted.items() if part and not (given == split).any()}
     if sum(parts.values()) >= 1:
-        raise BadInput(
-            f"data.split: val={val} and test={test} leave nothing to train on; their sum must be below 1"
-        )
+        raise BadInput(f"data.split: val={val} and test={test} leave nothing to train on; their sum must be below 1")
     return parts
 
 
@@ -172,9 +166,7 @@ def _leave(counts: np.ndarray, quotas: dict[str, np.ndarray], least: int) -> dic
     return dict(zip(quotas, table, strict=True))
 
 
-def _shuffled_within_class(
-    labels: np.ndarray, counts: np.ndarray, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _shuffled_within_class(labels: np.ndarray, counts: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Places sorted by class, in random order within each, and the rank of each within its class."""
     order = np.lexsort((np.random.default_rng(seed).random(len(labels)), labels))
     first = np.cumsum(counts) - counts
@@ -187,25 +179,17 @@ def _check_folds(folds: int | None, fold: int, val: float, test: float) -> None:
     if not 0 <= fold < (folds or 1):
         raise BadInput(
             f"data.split.fold: there is no fold {fold}; "
-            + (
-                f"with data.split.folds={folds} it is 0 to {folds - 1}"
-                if folds
-                else "set data.split.folds first"
-            )
+            + (f"with data.split.folds={folds} it is 0 to {folds - 1}" if folds else "set data.split.folds first")
         )
     if not (0 <= val < 1 and 0 <= test < 1):
         raise BadInput(f"data.split: val={val} and test={test}: each is a fraction, at least 0 and below 1")
 
 
-def _too_few(
-    table: PictureTable, units: Units, small: np.ndarray, *, drawn: list[str], group: str | None
-) -> str:
+def _too_few(table: PictureTable, units: Units, small: np.ndarray, *, drawn: list[str], group: str | None) -> str:
     places = np.flatnonzero(small)
     name, count = table.classes[places[0]], units.counts[places[0]]
     unit = "picture" if group is None else f"group of {group!r}"
-    counted = (
-        f"1 {unit}" if count == 1 else f"{count} {unit.replace('group', 'groups')}{'s' * (group is None)}"
-    )
+    counted = f"1 {unit}" if count == 1 else f"{count} {unit.replace('group', 'groups')}{'s' * (group is None)}"
     others = f" (and {len(places) - 1} more classes are as small)" if len(places) > 1 else ""
     return (
         f"{table.root or table.name}: class {name!r} has {counted} for {', '.join(['train', *drawn])}{others}: "

@@ -1,5 +1,6 @@
 """The table of pictures: what every data set becomes, whatever its published form."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 SPLITS = ("train", "val", "test")
+_CHUNK = 100_000
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,7 @@ class PictureTable:
     `SPLITS`, missing where the set brings no split) and any further columns (`region`, `latitude`, ...).
     `taxonomy`, where there is one, has a row a class, indexed by class name, in the classes' order.
     `pixels`, for sets held in memory, is (n, height, width, 3) uint8 and stands for the files.
-    `skipped`: what the source listed and `data.on_unreadable=skip` left out, and why.
+    `skipped`: what `data.on_unreadable=skip` left out and why; grows as pictures are read.
     """
 
     name: str
@@ -61,3 +63,9 @@ class PictureTable:
         rows = kept.rows.assign(label=kept.rows["label"].cat.set_categories(classes))
         taxonomy = None if self.taxonomy is None else self.taxonomy.loc[classes]
         return replace(kept, rows=rows, taxonomy=taxonomy)
+
+
+def chunks(texts: pd.Series) -> Iterator[list[str]]:
+    """Millions of Arrow's texts as Python's, some at a time: all at once would take several times the memory."""
+    for start in range(0, len(texts), _CHUNK):
+        yield texts.iloc[start : start + _CHUNK].tolist()

@@ -40,9 +40,7 @@ def remembered(table: PictureTable) -> dict[str, str]:
     here = table.rows["path"].isin([path.removeprefix(root) for path in facts])
     own = os.path.join(os.fspath(table.root), "")  # noqa: PTH118
     return {
-        own + path: facts[root + path]["reason"]
-        for path in table.rows["path"][here]
-        if _unchanged(facts[root + path])
+        own + path: facts[root + path]["reason"] for path in table.rows["path"][here] if _unchanged(facts[root + path])
     }
 
 

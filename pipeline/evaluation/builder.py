@@ -14,9 +14,7 @@ if TYPE_CHECKING:
 class PredictionsBuilder:
     """Collects a network's answers batch by batch, in little memory: a large batch is reduced as it comes."""
 
-    def __init__(
-        self, classes: Sequence[str], *, dense_classes: int = DENSE_CLASSES, largest: int = LARGEST
-    ) -> None:
+    def __init__(self, classes: Sequence[str], *, dense_classes: int = DENSE_CLASSES, largest: int = LARGEST) -> None:
         self.classes = list(classes)
         self.kept = None if len(self.classes) <= dense_classes else min(largest + 1, len(self.classes) - 1)
         self._ids: list[np.ndarray] = []
@@ -38,9 +36,7 @@ class PredictionsBuilder:
         """Add a batch: b ids, (b,) class codes, (b, k) logits of any floating type, on any device."""
         self._add(ids, labels, logits, _rest_of_logits)
 
-    def add_probabilities(
-        self, ids: Sequence[str] | np.ndarray, labels: np.ndarray, values: np.ndarray
-    ) -> None:
+    def add_probabilities(self, ids: Sequence[str] | np.ndarray, labels: np.ndarray, values: np.ndarray) -> None:
         """Add a batch of (b, k) probabilities; none is taken for less than the least float32.
 
         Sparse: those that are not kept are taken for equal, which spares their logarithms.
@@ -121,9 +117,7 @@ def _rest_of_logits(scores: "torch.Tensor", columns: "torch.Tensor | None") -> t
     return logits, columns.int(), others, mean
 
 
-def _rest_of_probabilities(
-    values: "torch.Tensor", columns: "torch.Tensor | None"
-) -> tuple["torch.Tensor", ...]:
+def _rest_of_probabilities(values: "torch.Tensor", columns: "torch.Tensor | None") -> tuple["torch.Tensor", ...]:
     """The same of probabilities, as logarithms."""
     tiny = float(np.finfo(np.float32).tiny)
     if columns is None:

@@ -51,9 +51,7 @@ class SetRule:
         """What `to_dict` gave; BadInput for a version this program does not know."""
         fields = dict(stored)
         if (version := fields.pop("format_version", None)) != FORMAT_VERSION:
-            raise BadInput(
-                f"prediction sets have format_version {version}, not {FORMAT_VERSION}: calibrate again"
-            )
+            raise BadInput(f"prediction sets have format_version {version}, not {FORMAT_VERSION}: calibrate again")
         return SetRule(**fields)
 
     def sets(self, predictions: Predictions) -> csr_array:
@@ -65,9 +63,7 @@ class SetRule:
         predictions.check_usable()
         scaled = predictions.at_temperature(self.temperature)
         chance = _chance(predictions.ids)
-        found = [
-            self._members(*_ranked(scaled, rows), chance[rows], rows.start) for rows in predictions.blocks()
-        ]
+        found = [self._members(*_ranked(scaled, rows), chance[rows], rows.start) for rows in predictions.blocks()]
         rows, columns = (np.concatenate(part) for part in zip(*found, strict=True))
         shape = (len(predictions), len(predictions.classes))
         return csr_array((np.ones(len(rows), dtype=bool), (rows, columns)), shape=shape)
@@ -106,15 +102,11 @@ def calibrate(
     if method not in get_args(Method):
         raise BadInput(f"no method {method} for prediction sets{did_you_mean(method, get_args(Method))}")
     if not 0 < coverage < 1:
-        raise BadInput(
-            f"a coverage of {coverage} cannot be promised: choose one between 0 and 1, such as 0.9"
-        )
+        raise BadInput(f"a coverage of {coverage} cannot be promised: choose one between 0 and 1, such as 0.9")
     place = int(np.ceil(round((len(val) + 1) * coverage, 9)))
     if place > len(val):
         least = int(np.ceil(round(coverage / (1 - coverage), 9)))
-        raise BadInput(
-            f"{len(val)} val pictures cannot promise {coverage:.0%} coverage: it takes at least {least}"
-        )
+        raise BadInput(f"{len(val)} val pictures cannot promise {coverage:.0%} coverage: it takes at least {least}")
     if method != "raps":
         penalty, free_ranks = 0.0, 0
     scores = true_scores(val.at_temperature(temperature), method, penalty, free_ranks)
@@ -193,9 +185,7 @@ def _ranked(predictions: Predictions, rows: slice) -> tuple[np.ndarray, np.ndarr
     return order, np.take_along_axis(probabilities, order, axis=1)
 
 
-def _scores(
-    probabilities: np.ndarray, chance: np.ndarray, method: str, penalty: float, free_ranks: int
-) -> np.ndarray:
+def _scores(probabilities: np.ndarray, chance: np.ndarray, method: str, penalty: float, free_ranks: int) -> np.ndarray:
     """(b, w) scores of classes that stand likeliest first, given a chance number a picture."""
     if method == "lac":
         return 1.0 - probabilities

@@ -27,11 +27,7 @@ def leaderboard(
         raise BadInput(f"{lacking} has predictions for one of val and test only: score it on both")
     rows = [
         {"run": name}
-        | {
-            key: value
-            for split, runs in splits.items()
-            for key, value in _row(split, runs[name], level).items()
-        }
+        | {key: value for split, runs in splits.items() for key, value in _row(split, runs[name], level).items()}
         for name in val
     ]
     return pd.DataFrame(rows).sort_values(
@@ -62,13 +58,6 @@ def over_repeats(
     check_columns(runs, [*choices, measure])
     keys = [choice for choice in choices if choice != repeat]
     scored = runs[runs[measure].notna()]
-    groups = (
-        scored.groupby(keys, dropna=False, observed=True, sort=False)[measure]
-        if keys
-        else [((), scored[measure])]
-    )
-    rows = [
-        dict(zip(keys, answers, strict=True)) | over_seeds(figures.to_list(), level)
-        for answers, figures in groups
-    ]
+    groups = scored.groupby(keys, dropna=False, observed=True, sort=False)[measure] if keys else [((), scored[measure])]
+    rows = [dict(zip(keys, answers, strict=True)) | over_seeds(figures.to_list(), level) for answers, figures in groups]
     return pd.DataFrame(rows).sort_values("mean", ascending=False, kind="stable", ignore_index=True)

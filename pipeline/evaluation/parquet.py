@@ -31,18 +31,12 @@ def write(predictions: Predictions, path: Path) -> None:
         columns["columns"] = _lists(predictions.columns.astype(narrow))
         columns["rest_logsumexp"] = pa.array(predictions.rest.logsumexp.astype(np.float32))
         columns["rest_mean"] = pa.array(predictions.rest.mean.astype(np.float32))
-    header = json.dumps(
-        {"format_version": FORMAT_VERSION, "classes": predictions.classes}, ensure_ascii=False
-    )
+    header = json.dumps({"format_version": FORMAT_VERSION, "classes": predictions.classes}, ensure_ascii=False)
     table = pa.table(columns).replace_schema_metadata({METADATA_KEY: header.encode()})
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     # Bytes of floats that belong together compress by a tenth; a dictionary of floats only costs.
-    floats = [
-        name
-        for name in ("logits.list.element", "rest_logsumexp", "rest_mean")
-        if name.split(".")[0] in columns
-    ]
+    floats = [name for name in ("logits.list.element", "rest_logsumexp", "rest_mean") if name.split(".")[0] in columns]
     pq.write_table(table, partial, compression="zstd", use_dictionary=["id"], use_byte_stream_split=floats)
     partial.replace(path)
 

@@ -70,9 +70,7 @@ class Predictions:
 
     def __post_init__(self) -> None:
         if not len(self.ids) == len(self.labels) == len(self.logits):
-            raise ValueError(
-                f"{len(self.ids)} ids, {len(self.labels)} labels and {len(self.logits)} rows of logits"
-            )
+            raise ValueError(f"{len(self.ids)} ids, {len(self.labels)} labels and {len(self.logits)} rows of logits")
         if len(self) and not (self.labels.min() >= 0 and self.labels.max() < len(self.classes)):
             raise ValueError(f"labels must be codes from 0 to {len(self.classes) - 1}")
         if (self.columns is None) != (self.rest is None):

@@ -51,23 +51,13 @@ def interval_of_mean(
         method="percentile",
         rng=np.random.default_rng(seed),
     )
-    return Interval(
-        mean, float(result.confidence_interval.low), float(result.confidence_interval.high), level
-    )
+    return Interval(mean, float(result.confidence_interval.low), float(result.confidence_interval.high), level)
 
 
 def _wilson(share: float, pictures: int, level: float) -> Interval:
     test = stats.binomtest(round(share * pictures), pictures)
     ends = test.proportion_ci(confidence_level=level, method="wilson")
     return Interval(share, float(ends.low), float(ends.high), level)
-
-
-def interval_of_difference(
-    one: Predictions, other: Predictions, *, level: float = LEVEL, resamples: int = RESAMPLES, seed: int = 0
-) -> Interval:
-    """Bootstrap interval of accuracy(one) - accuracy(other) on the same pictures, in the same order."""
-    gains = one.correct.astype(float) - other.correct
-    return interval_of_mean(gains, level=level, resamples=resamples, seed=seed)
 
 
 def macro_f1_of(rows: np.ndarray, labels: np.ndarray, predicted: np.ndarray) -> float:
@@ -131,9 +121,7 @@ def over_seeds(values: Sequence[float], level: float = LEVEL) -> dict[str, float
     return {"mean": mean, "sd": sd, "n": count, "low": mean - half, "high": mean + half}
 
 
-def difference_over_seeds(
-    one: Sequence[float], other: Sequence[float], level: float = LEVEL
-) -> tuple[Interval, float]:
+def difference_over_seeds(one: Sequence[float], other: Sequence[float], level: float = LEVEL) -> tuple[Interval, float]:
     """mean(one) - mean(other) with Welch's interval and its two-sided p, each from at least two seeds."""
     test = stats.ttest_ind(one, other, equal_var=False)
     ends = test.confidence_interval(level)
@@ -151,18 +139,27 @@ def paired_tests(
     number of pairs tested). `against` names one run to test all others with, otherwise every pair is tested.
     McNemar 1947; Holm 1979; Dietterich 1998 on why the pairs matter.
     """
+    runs = aligned(members)
+    right = {name: predictions.correct for name, predictions in runs.items()}
+    return paired_tests_of(right, against=against, level=level, seed=seed)
+
+
+def paired_tests_of(
+    right: Mapping[str, np.ndarray], *, against: str | None = None, level: float = LEVEL, seed: int = 0
+) -> pd.DataFrame:
+    """The same from (n,) bool a run: which of the same pictures, in the same order, it has right."""
     from statsmodels.stats.contingency_tables import mcnemar
     from statsmodels.stats.multitest import multipletests
 
-    runs = aligned(members)
-    pairs = [
-        (one, other) for one, other in combinations(runs, 2) if against is None or against in (one, other)
-    ]
     rows = []
-    for one, other in pairs:
-        right, right_other = runs[one].correct, runs[other].correct
-        only_one, only_other = int((right & ~right_other).sum()), int((right_other & ~right).sum())
-        gap = interval_of_difference(runs[one], runs[other], level=level, seed=seed)
+    for one, other in combinations(right, 2):
+        if against is not None and against not in (one, other):
+            continue
+        only_one, only_other = (
+            int((right[one] & ~right[other]).sum()),
+            int((right[other] & ~right[one]).sum()),
+        )
+        gap = interval_of_mean(right[one].astype(float) - right[other], level=level, seed=seed)
         p = float(mcnemar([[0, only_one], [only_other, 0]], exact=True).pvalue)
         rows.append((one, other, only_one, only_other, gap.value, gap.low, gap.high, min(p, 1.0)))
     names = ["one", "other", "only_one", "only_other", "difference", "low", "high", "p"]

@@ -35,9 +35,7 @@ def _timm_backbone(name: str, features: Features) -> nn.Module:
     import timm
 
     if not timm.is_model(name.partition(".")[0]):
-        raise BadInput(
-            f"model.name=timm/{name}: timm has no such network{did_you_mean(name, timm.list_models())}"
-        )
+        raise BadInput(f"model.name=timm/{name}: timm has no such network{did_you_mean(name, timm.list_models())}")
     if features == "pooled":
         return timm.create_model(name, num_classes=0)
     return nn.Sequential(timm.create_model(name, num_classes=0, global_pool=""), nn.Flatten())
@@ -48,9 +46,7 @@ def _torchvision_backbone(name: str, features: Features) -> nn.Module:
 
     known = models.list_models(module=models)
     if name not in known:
-        raise BadInput(
-            f"model.name=torchvision/{name}: torchvision has no such network{did_you_mean(name, known)}"
-        )
+        raise BadInput(f"model.name=torchvision/{name}: torchvision has no such network{did_you_mean(name, known)}")
     network = models.get_model(name, weights=None, **_INCEPTIONS.get(name, {}))
     if features == "map":
         return _without_pooling(name, network)
@@ -58,9 +54,7 @@ def _torchvision_backbone(name: str, features: Features) -> nn.Module:
         if hasattr(network, attribute):
             setattr(network, attribute, _up_to_features(getattr(network, attribute)))
             return network
-    raise BadInput(
-        f"model.name=torchvision/{name}: where its classifier begins is not known; try timm/{name}"
-    )
+    raise BadInput(f"model.name=torchvision/{name}: where its classifier begins is not known; try timm/{name}")
 
 
 def _up_to_features(classifier: nn.Module) -> nn.Module:

@@ -49,9 +49,7 @@ def batchnorms(module: nn.Module) -> Iterator[nn.Module]:
     return (layer for layer in module.modules() if isinstance(layer, _BATCHNORMS))
 
 
-def parameter_groups(
-    network: Classifier, phase: Phase, lr: float, weight_decay: float
-) -> list[dict[str, Any]]:
+def parameter_groups(network: Classifier, phase: Phase, lr: float, weight_decay: float) -> list[dict[str, Any]]:
     """Optimizer groups of all that trains: the head's first, so that its rate is the one reported.
 
     Biases and norms (parameters of one dimension) are not decayed.

@@ -61,9 +61,7 @@ def normalisation(name: str, weights: str) -> Normalisation:
     preset = known[weights if weights in known.__members__ else "DEFAULT"].transforms() if known else None
     if preset is None or not hasattr(preset, "mean"):
         return Normalisation()
-    return Normalisation(
-        _three(preset.mean), _three(preset.std), cast("Interpolation", preset.interpolation.value)
-    )
+    return Normalisation(_three(preset.mean), _three(preset.std), cast("Interpolation", preset.interpolation.value))
 
 
 def load_pretrained(backbone: nn.Module, name: str, weights: str) -> Loaded:
@@ -110,12 +108,8 @@ def _timm_state(network: str, weights: str) -> State:
     name = network if weights == "DEFAULT" else f"{network.split('.', maxsplit=1)[0]}.{weights}"
     facts = timm.get_pretrained_cfg(name) if timm.is_model_pretrained(name) else None
     if facts is None:
-        tags = [
-            full.partition(".")[2] for full in timm.list_pretrained(f"{network.split('.', maxsplit=1)[0]}.*")
-        ]
-        raise BadInput(
-            f"model.weights={weights}: timm has no such weights for {network}{did_you_mean(weights, tags)}"
-        )
+        tags = [full.partition(".")[2] for full in timm.list_pretrained(f"{network.split('.', maxsplit=1)[0]}.*")]
+        raise BadInput(f"model.weights={weights}: timm has no such weights for {network}{did_you_mean(weights, tags)}")
     try:
         with _patience_of(_DOWNLOAD_TIMEOUT):
             return timm.create_model(name, pretrained=True, num_classes=0).state_dict()
@@ -154,9 +148,7 @@ def read_state(path: Path) -> State:
         try:
             return load_safetensors(path)
         except (SafetensorError, ValueError) as error:
-            raise BadInput(
-                f"model.weights_file={path}: not a whole safetensors file ({_brief(error)})"
-            ) from None
+            raise BadInput(f"model.weights_file={path}: not a whole safetensors file ({_brief(error)})") from None
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError, OSError) as error:
@@ -182,8 +174,7 @@ def load_state(backbone: nn.Module, state: State, source: str) -> Loaded:
     problems = [
         f"{name} {tuple(tensor.shape)} is {tuple(state[name].shape) if name in state else 'missing'}"
         for name, tensor in mine.items()
-        if not name.endswith("num_batches_tracked")
-        and (name not in state or state[name].shape != tensor.shape)
+        if not name.endswith("num_batches_tracked") and (name not in state or state[name].shape != tensor.shape)
     ]
     if problems:
         raise BadInput(

@@ -83,9 +83,7 @@ def _read(how: Any, picture: Path | bytes, place: int) -> torch.Tensor:
     try:
         return how.read(picture)
     except UnreadablePicture as error:
-        raise BadInput(
-            str(error) if isinstance(picture, Path) else f"picture {place}: {error.reason}"
-        ) from None
+        raise BadInput(str(error) if isinstance(picture, Path) else f"picture {place}: {error.reason}") from None
 
 
 def _one(bundle: Bundle, probabilities: np.ndarray, top_k: int) -> dict[str, Any]:

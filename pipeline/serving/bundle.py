@@ -88,10 +88,7 @@ def read_bundle(folder: Path) -> Bundle:
             f"{folder / _FILE} has format_version {plain.get('format_version')}; "
             f"this version reads {FORMAT_VERSION}: promote the run again"
         )
-    members = [
-        load_network(NetworkSpec.from_dict(one["network"]), folder / one["weights"])
-        for one in plain["members"]
-    ]
+    members = [load_network(NetworkSpec.from_dict(one["network"]), folder / one["weights"]) for one in plain["members"]]
     share_backbones(members)
     return Bundle(
         members=tuple(members),

@@ -31,9 +31,7 @@ class Calibration:
         for percent, threshold in self.thresholds:
             if self.sets is not None and percent >= round(100 * coverage, 6):
                 return replace(self.sets, coverage=percent / 100, threshold=threshold)
-        most = (
-            f"at most {self.thresholds[-1][0] / 100}" if self.thresholds else "none, for want of val pictures"
-        )
+        most = f"at most {self.thresholds[-1][0] / 100}" if self.thresholds else "none, for want of val pictures"
         raise BadInput(f"coverage={coverage} cannot be promised by this model: {most}")
 
     def to_dict(self) -> dict[str, Any]:

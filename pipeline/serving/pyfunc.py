@@ -39,9 +39,7 @@ class ServedModel(PythonModel):
         except BadInput as error:
             raise MlflowException(str(error), error_code=INVALID_PARAMETER_VALUE) from None
         except Exception:
-            log.exception(
-                "a request failed"
-            )  # for the server's log; its paths are no business of the sender's
+            log.exception("a request failed")  # for the server's log; its paths are no business of the sender's
             raise MlflowException("the model failed on this request", error_code=INTERNAL_ERROR) from None
 
 

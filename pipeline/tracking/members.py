@@ -35,9 +35,7 @@ def chosen_members(
         matching = _matching(client, experiment, where)
         kept = [run for run in runs if run.info.run_id in matching]
         if not kept:
-            raise BadInput(
-                f"filter={where} matches none of the {len(runs)} runs of {place}; {would_match(runs)}"
-            )
+            raise BadInput(f"filter={where} matches none of the {len(runs)} runs of {place}; {would_match(runs)}")
         runs = kept
     scored = [run for run in by_metric(runs, metric) if metric in run.data.metrics]
     if not scored:
@@ -56,9 +54,7 @@ def named_members(client: MlflowClient, run_ids: Sequence[str]) -> list[Run]:
         if stage != "train":
             raise BadInput(f"runs: {run.info.run_id} is no training run (its stage is {stage})")
         if run.info.status != "FINISHED":
-            raise BadInput(
-                f"runs: {run.info.run_id} did not finish ({run.info.status.lower()}): leave it out"
-            )
+            raise BadInput(f"runs: {run.info.run_id} did not finish ({run.info.status.lower()}): leave it out")
     return runs
 
 
@@ -73,9 +69,7 @@ def would_match(runs: Sequence[Run]) -> str:
     if not offers:
         one = runs[0].data.params.get("model.name", "")
         return f"params.model.name = '{one}' would"
-    shown = [
-        f"params.{key} = '{values[0]}' (or {', '.join(values[1:])})" for _, key, values in sorted(offers)
-    ]
+    shown = [f"params.{key} = '{values[0]}' (or {', '.join(values[1:])})" for _, key, values in sorted(offers)]
     return "these would match: " + "; ".join(shown[:_SHOWN_KEYS])
 
 
@@ -84,8 +78,7 @@ def member_names(runs: Sequence[Run], taken: Sequence[str] = ()) -> list[str]:
     names = [run.info.run_name or run.info.run_id for run in runs]
     counts = Counter([*names, *taken])
     return [
-        name if counts[name] == 1 else f"{name} ({run.info.run_id[:8]})"
-        for name, run in zip(names, runs, strict=True)
+        name if counts[name] == 1 else f"{name} ({run.info.run_id[:8]})" for name, run in zip(names, runs, strict=True)
     ]
 
 

@@ -56,9 +56,7 @@ class TrackedRun:
                 self._waiting.pop(0)
         except Exception as error:
             if not self._told:
-                log.warning(
-                    "warning: MLflow takes no metrics now (%s); they are kept and tried again", _brief(error)
-                )
+                log.warning("warning: MLflow takes no metrics now (%s); they are kept and tried again", _brief(error))
             self._told = True
 
     def set_tags(self, tags: Mapping[str, Any]) -> None:
@@ -120,9 +118,7 @@ def run_given(experiment: str) -> str | None:
     os.environ.pop("MLFLOW_EXPERIMENT_ID", None)
     if given is None or mlflow.get_run(given).info.experiment_id != "0":
         return given
-    mlflow.MlflowClient().set_tag(
-        given, "mlflow.note.content", f"Started a run in the experiment {experiment}."
-    )
+    mlflow.MlflowClient().set_tag(given, "mlflow.note.content", f"Started a run in the experiment {experiment}.")
     return None
 
 
@@ -189,10 +185,8 @@ def config_digest(config: Mapping[str, Any], resolved: Mapping[str, Any]) -> str
 
     Where the story is kept and how many processes read pictures changes none; precision, threads and devices do.
     """
-    kept = {key: value for key, value in config.items() if key != "tracking"}
-    kept["trainer"] = {key: value for key, value in kept["trainer"].items() if key != "num_workers"} | dict(
-        resolved
-    )
+    kept = {key: value for key, value in config.items() if key not in ("tracking", "resume")}
+    kept["trainer"] = {key: value for key, value in kept["trainer"].items() if key != "num_workers"} | dict(resolved)
     return sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
 
@@ -200,9 +194,7 @@ def git_sha() -> str:
     """The commit of this program's code, with `-dirty` where it was changed since; `unknown` outside git."""
     here = Path(__file__).parent
     try:
-        sha = subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True
-        )
+        sha = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True)
         changed = subprocess.run(
             ["git", "status", "--porcelain", "--untracked-files=no", "--", "../..", ":!../../mlruns"],
             cwd=here, capture_output=True, text=True, check=True,

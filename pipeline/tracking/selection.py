@@ -76,14 +76,10 @@ def children(client: MlflowClient, parent: str) -> list[Run]:
 def by_metric(runs: list[Run], metric: str = CHOOSE_BY) -> list[Run]:
     """Best first; what lacks the metric comes last. Lower is better for losses and calibration errors."""
     sign = 1 if any(word in metric for word in _LOWER_IS_BETTER) else -1
-    return sorted(
-        runs, key=lambda run: sign * run.data.metrics[metric] if metric in run.data.metrics else float("inf")
-    )
+    return sorted(runs, key=lambda run: sign * run.data.metrics[metric] if metric in run.data.metrics else float("inf"))
 
 
-def _search(
-    client: MlflowClient, experiments: list[str], filter_string: str, limit: int | None = None
-) -> list[Run]:
+def _search(client: MlflowClient, experiments: list[str], filter_string: str, limit: int | None = None) -> list[Run]:
     found: list[Run] = []
     if not experiments:
         return found

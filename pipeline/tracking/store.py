@@ -42,9 +42,7 @@ class Store:
         try:
             mlflow.MlflowClient().search_experiments(max_results=1)
         except Exception as error:  # of as many kinds as there are stores
-            raise BadInput(
-                f"MLflow's store {self.uri} does not answer as one: {_first_line(error)}"
-            ) from None
+            raise BadInput(f"MLflow's store {self.uri} does not answer as one: {_first_line(error)}") from None
 
 
 def _begin(uri: str) -> subprocess.Popen[bytes] | None:

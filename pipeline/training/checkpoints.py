@@ -100,9 +100,7 @@ def load_network(spec: NetworkSpec, weights: Path) -> Classifier:
     try:
         network.load_state_dict(load_file(weights))
     except (OSError, SafetensorError, RuntimeError) as error:
-        raise BadInput(
-            f"{weights} does not hold the weights of {spec.name}: {str(error).splitlines()[0]}"
-        ) from None
+        raise BadInput(f"{weights} does not hold the weights of {spec.name}: {str(error).splitlines()[0]}") from None
     return network.eval()
 
 

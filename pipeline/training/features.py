@@ -43,9 +43,7 @@ def features_of(
 
     `labels` (n,) belong to `rows` (n,). Pictures that could not be read are left out.
     """
-    values = files.get_or_make(
-        key, lambda: compute_features(network, batches(), rows=rows, fabric=fabric, watch=watch)
-    )
+    values = files.get_or_make(key, lambda: compute_features(network, batches(), rows=rows, fabric=fabric, watch=watch))
     read = ~np.isnan(values[:, 0]) if len(values) else np.ones(0, bool)
     if read.all():
         return Features(values, labels, rows)
@@ -83,9 +81,7 @@ class FeatureBatches:
     With several `views` (the same pictures, augmented in other ways) each epoch reads the next one.
     """
 
-    def __init__(
-        self, views: Sequence[Features], *, batch_size: int, shuffle: bool = False, seed: int = 0
-    ) -> None:
+    def __init__(self, views: Sequence[Features], *, batch_size: int, shuffle: bool = False, seed: int = 0) -> None:
         self._views, self._size, self._shuffle, self._seed = views, batch_size, shuffle, seed
         self._epoch = 1
 

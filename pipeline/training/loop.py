@@ -158,9 +158,7 @@ def fit(
         schedule.end_epoch(val_loss)
         improved = progress.note(epoch, val_accuracy, val_loss)
         seconds = perf_counter() - began
-        record = Epoch(
-            epoch, train_loss, train_accuracy, val_loss, val_accuracy, val_top5, lr, rate, seconds, improved
-        )
+        record = Epoch(epoch, train_loss, train_accuracy, val_loss, val_accuracy, val_top5, lr, rate, seconds, improved)
         progress.history.append({"epoch": epoch, **record.metrics()})
         yield record
 

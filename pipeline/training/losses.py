@@ -22,9 +22,7 @@ class FocalLoss(nn.Module):
 
     weight: torch.Tensor | None
 
-    def __init__(
-        self, gamma: float = 2.0, weight: torch.Tensor | None = None, label_smoothing: float = 0.0
-    ) -> None:
+    def __init__(self, gamma: float = 2.0, weight: torch.Tensor | None = None, label_smoothing: float = 0.0) -> None:
         super().__init__()
         self.gamma, self.label_smoothing = gamma, label_smoothing
         self.register_buffer("weight", weight)

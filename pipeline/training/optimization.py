@@ -60,9 +60,7 @@ class Schedule:
                 shape = lr_scheduler.LambdaLR(optimizer, lambda _step: 1.0)
         self._by_step = _after_warmup(optimizer, shape, warmup)
         if name == "plateau":
-            self._by_loss = lr_scheduler.ReduceLROnPlateau(
-                optimizer, factor=gamma or 0.1, patience=patience or 0
-            )
+            self._by_loss = lr_scheduler.ReduceLROnPlateau(optimizer, factor=gamma or 0.1, patience=patience or 0)
 
     def step(self) -> None:
         """After each step of the optimizer."""
@@ -98,9 +96,7 @@ def cosine(progress: float, floor: float = 0.0) -> float:
     return floor + (1 - floor) * 0.5 * (1 + float(torch.cos(torch.tensor(half_turn))))
 
 
-def _after_warmup(
-    optimizer: Optimizer, shape: lr_scheduler.LRScheduler, warmup: int
-) -> lr_scheduler.LRScheduler:
+def _after_warmup(optimizer: Optimizer, shape: lr_scheduler.LRScheduler, warmup: int) -> lr_scheduler.LRScheduler:
     if not warmup:
         return shape
     rise = lr_scheduler.LinearLR(optimizer, _WARMUP_FROM, 1.0, warmup)

@@ -6,9 +6,7 @@ from pipeline.errors import BadInput
 
 
 def picture(side: int = 24) -> torch.Tensor:
-    return torch.randint(
-        0, 256, (3, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
-    )
+    return torch.randint(0, 256, (3, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
 @pytest.mark.parametrize("name", RECIPES)

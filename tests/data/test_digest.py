@@ -14,9 +14,7 @@ from pipeline.data.table import PictureTable
 from tests.data.conftest import Write
 
 
-def test_the_fingerprint_is_of_what_is_in_the_set_not_of_where_it_lies(
-    photos: PictureTable, tmp_path: Path
-) -> None:
+def test_the_fingerprint_is_of_what_is_in_the_set_not_of_where_it_lies(photos: PictureTable, tmp_path: Path) -> None:
     assert photos.root is not None
     shutil.copytree(photos.root, tmp_path / "moved")
     assert data_digest(read_source("folder", root=str(tmp_path / "moved"))) == data_digest(photos)
@@ -25,9 +23,7 @@ def test_the_fingerprint_is_of_what_is_in_the_set_not_of_where_it_lies(
 
 
 def test_the_fingerprint_changes_with_every_part(photos: PictureTable, write: Write) -> None:
-    relabelled = photos.rows.assign(
-        label=photos.rows["label"].cat.rename_categories({"cat": "dog", "dog": "cat"})
-    )
+    relabelled = photos.rows.assign(label=photos.rows["label"].cat.rename_categories({"cat": "dog", "dog": "cat"}))
     split = split_table(photos, val=0.2, test=0.2)
     digests = [data_digest(photos), data_digest(photos.with_rows(relabelled)), data_digest(split)]
     file = write("photos/cat/00.jpg", size=(80, 60))

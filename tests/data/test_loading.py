@@ -23,9 +23,7 @@ def training(table: PictureTable, **options) -> PictureBatches:
 
 
 def by_row(read: list[Batch]) -> dict[int, torch.Tensor]:
-    return {
-        int(row): picture for batch in read for row, picture in zip(batch.rows, batch.inputs, strict=True)
-    }
+    return {int(row): picture for batch in read for row, picture in zip(batch.rows, batch.inputs, strict=True)}
 
 
 def test_every_picture_once_in_order(photos: PictureTable) -> None:
@@ -93,9 +91,7 @@ def test_the_global_generator_is_left_alone(photos: PictureTable) -> None:
     assert torch.equal(torch.rand(1), expected)
 
 
-@pytest.mark.parametrize(
-    ("batch_size", "sizes"), [(4, [4, 4, 3]), (5, [5, 6]), (10, [11]), (1, [1] * 11), (99, [11])]
-)
+@pytest.mark.parametrize(("batch_size", "sizes"), [(4, [4, 4, 3]), (5, [5, 6]), (10, [11]), (1, [1] * 11), (99, [11])])
 def test_no_last_training_batch_of_one(photos: PictureTable, batch_size: int, sizes: list[int]) -> None:
     loader = training(photos, batch_size=batch_size)
     assert [len(batch.labels) for batch in loader] == sizes

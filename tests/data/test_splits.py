@@ -1,7 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.data.digest import class_counts
@@ -22,6 +22,7 @@ def table_of(counts: list[int], splits: list[str | None] | None = None) -> Pictu
     return PictureTable("set", rows)
 
 
+@settings(deadline=None, max_examples=40)
 @given(
     counts=st.lists(st.integers(3, 60), min_size=2, max_size=12),
     val=st.floats(0.01, 0.49),
@@ -97,3 +98,103 @@ def test_a_class_that_train_never_saw() -> None:
 def test_fractions_that_leave_nothing() -> None:
     with pytest.raises(BadInput, match="below 1"):
         split_table(table_of([9, 9]), val=0.5, test=0.5)
+
+
+def grouped(counts: list[int], groups: list[str | None]) -> PictureTable:
+    table = table_of(counts)
+    return table.with_rows(table.rows.assign(specimen=pd.array(groups, dtype="str")))
+
+
+def sides(table: PictureTable, column: str = "specimen") -> pd.Series:
+    return table.rows.groupby(column, observed=True)["split"].nunique()
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    groups=st.lists(st.integers(0, 14), min_size=60, max_size=60),
+    val=st.floats(0.05, 0.4),
+    seed=st.integers(0, 5),
+)
+def test_a_group_is_never_on_two_sides(groups: list[int], val: float, seed: int) -> None:
+    # Nine specimens of its own for each class, and some that show both classes.
+    names = [f"mixed {number}" if number < 3 else f"{place // 30} {number}" for place, number in enumerate(groups)]
+    table = grouped([30, 30], list(names))
+    for options in ({}, {"folds": 3, "fold": seed % 3}):
+        try:
+            found = split_table(table, val=val, test=0.2, seed=seed, group="specimen", **options)
+        except BadInput as error:  # too few specimens of a class, or all of them held out with another class
+            assert "of 'specimen' for train" in str(error) or "not in train" in str(error)  # noqa: PT017
+            continue
+        assert (sides(found) == 1).all()
+        assert (class_counts(found)["train"] > 0).all()
+
+
+def test_fractions_are_of_groups_and_pictures_without_one_stand_alone() -> None:
+    groups: list[str | None] = [f"{number // 4}" for number in range(40)] + [None] * 20 + [" "] * 20
+    found = split_table(grouped([40, 40], groups), val=0.2, test=0.1, group="specimen")
+    assert (sides(found.with_rows(found.rows.iloc[:40])) == 1).all()
+    assert class_counts(found).to_numpy().tolist() == [[28, 8, 4], [28, 8, 4]]
+
+
+def test_published_splits_that_tear_a_group_apart() -> None:
+    table = grouped([4, 4], ["a", "b", "a", "c", "d", "e", "f", "g"])
+    splits = pd.Categorical(["train", "train", "test", "test"] * 2, categories=SPLITS)
+    with pytest.raises(BadInput, match=r"specimen='a' is in train and test"):
+        split_table(table.with_rows(table.rows.assign(split=splits)), val=0, test=0, group="specimen")
+
+
+@settings(deadline=None, max_examples=40)
+@given(counts=st.lists(st.integers(4, 40), min_size=2, max_size=8), folds=st.integers(2, 7))
+def test_each_picture_is_val_once(counts: list[int], folds: int) -> None:
+    table = table_of(counts)
+    parts = [split_table(table, val=0.1, test=0.2, folds=folds, fold=fold) for fold in range(folds)]
+    tests = {tuple(part.where("test")) for part in parts}
+    assert len(tests) == 1
+    vals = np.concatenate([part.where("val") for part in parts])
+    assert sorted([*vals, *parts[0].where("test")]) == list(range(sum(counts)))
+    sizes = np.stack([class_counts(part)["val"].to_numpy() for part in parts])
+    assert (np.ptp(sizes, axis=0) <= 1).all()
+    assert np.ptp(sizes.sum(axis=1)) <= 1
+    assert all((class_counts(part)["train"] > 0).all() for part in parts)
+
+
+def test_folds_take_in_a_published_val_and_leave_a_published_test() -> None:
+    table = table_of([8, 8], ["train", "val", "train", "test"] * 4)
+    parts = [split_table(table, val=0.1, test=0.9, folds=3, fold=fold) for fold in range(3)]
+    assert all(part.where("test").tolist() == [3, 7, 11, 15] for part in parts)
+    assert sum(len(part.where("val")) for part in parts) == 12
+
+
+@pytest.mark.parametrize("options", [{}, {"folds": 2}])
+def test_small_classes_go_or_stay_with_train(options: dict) -> None:
+    table = table_of([20, 2, 20])
+    with pytest.raises(BadInput, match=r"data\.small_classes=drop or train_only"):
+        split_table(table, val=0.1, test=0.2, **options)
+    dropped = split_table(table, val=0.1, test=0.2, small_classes="drop", **options)
+    assert dropped.classes == ["class 0", "class 2"]
+    assert len(dropped.rows) == 40
+    kept = class_counts(split_table(table, val=0.1, test=0.2, small_classes="train_only", **options))
+    assert kept.loc["class 1"].tolist() == [2, 0, 0]
+    assert (kept.loc[["class 0", "class 2"]] > 0).all(axis=None)
+
+
+def test_a_class_that_train_never_saw_may_be_dropped() -> None:
+    table = table_of([4, 4, 1], ["train", "test"] * 4 + ["val"])
+    assert split_table(table, val=0.1, test=0.1, small_classes="drop").classes == ["class 0", "class 1"]
+    with pytest.raises(BadInput, match="it takes 2"):
+        split_table(table_of([9, 1]), val=0.1, test=0.1, small_classes="drop")
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"folds": 1}, r"data\.split\.folds: 1 is too few"),
+        ({"folds": 5, "fold": 5}, "it is 0 to 4"),
+        ({"fold": 1}, r"set data\.split\.folds first"),
+        ({"group": "specimen"}, "no column 'specimen' to group by; it has no further columns"),
+        ({"group": "label"}, "no column 'label' to group by"),
+    ],
+)
+def test_what_cannot_be_asked_for(options: dict, says: str) -> None:
+    with pytest.raises(BadInput, match=says):
+        split_table(table_of([9, 9]), val=0.1, test=0.1, **options)

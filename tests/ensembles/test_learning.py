@@ -80,9 +80,7 @@ def test_class_stacking_answers_as_scikit_learn(make_members, classes):
     rule = learning.class_stacking(candidates(members))
     features = np.concatenate([member.log_probabilities() for member in members.values()], axis=1)
     theirs = LogisticRegression(max_iter=1_000).fit(features, members["run 0"].labels)
-    np.testing.assert_allclose(
-        combine(members, rule).probabilities(), theirs.predict_proba(features), atol=1e-3
-    )
+    np.testing.assert_allclose(combine(members, rule).probabilities(), theirs.predict_proba(features), atol=1e-3)
 
 
 def test_a_class_that_val_never_shows(make_members):
@@ -136,6 +134,4 @@ def test_cross_fitting_sparse_members(make_members):
     assert honest.is_sparse
     assert list(honest.ids) == list(members["run 0"].ids)
     with pytest.raises(BadInput, match="3 val pictures are too few"):
-        learning.cross_fitted(
-            {name: one.take(np.arange(3)) for name, one in members.items()}, learning.stacking
-        )
+        learning.cross_fitted({name: one.take(np.arange(3)) for name, one in members.items()}, learning.stacking)

@@ -23,9 +23,7 @@ def test_what_does_not_belong_together_is_named(make_predictions):
             aligned({"first": one, "second": other})
 
     refused(make_predictions(6, 4), r"second has other classes than first \(adds species 3\)")
-    refused(
-        replace(one, classes=["species 1", "species 0", "species 2"]), "class 0 is species 1, not species 0"
-    )
+    refused(replace(one, classes=["species 1", "species 0", "species 2"]), "class 0 is species 1, not species 0")
     refused(make_predictions(5, 3), r"second has other pictures than first \(lacks 5.jpg\)")
     renamed = replace(one, ids=np.array([f"new {row}" for row in range(6)], dtype=object))
     refused(renamed, r"lacks 0.jpg, 1.jpg, 2.jpg and 3 more; adds new 0, new 1, new 2 and 3 more")

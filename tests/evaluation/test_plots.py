@@ -11,9 +11,7 @@ def drawn(figure: Figure) -> list[str]:
     """Draw for real, and give every text that the figure shows."""
     figure.savefig(io.BytesIO(), dpi=40)
     return [
-        text.get_text()
-        for axes in figure.axes
-        for text in axes.findobj(match=lambda one: hasattr(one, "get_text"))
+        text.get_text() for axes in figure.axes for text in axes.findobj(match=lambda one: hasattr(one, "get_text"))
     ]
 
 

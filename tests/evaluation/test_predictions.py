@@ -28,9 +28,7 @@ def test_dense_keeps_every_logit(make_predictions):
     predictions = make_predictions(pictures=10, classes=5)
     assert not predictions.is_sparse
     assert predictions.logits.shape == (10, 5)
-    np.testing.assert_allclose(
-        predictions.log_probabilities(), log_softmax(predictions.logits, axis=1), atol=1e-6
-    )
+    np.testing.assert_allclose(predictions.log_probabilities(), log_softmax(predictions.logits, axis=1), atol=1e-6)
     np.testing.assert_allclose(predictions.probabilities().sum(axis=1), 1.0)
 
 
@@ -67,9 +65,7 @@ def test_what_is_written_is_read(make_predictions, tmp_path, options):
 
 def test_a_builder_takes_tensors_of_any_float_type():
     builder = PredictionsBuilder(["a", "b"])
-    builder.add(
-        ["x", "y"], torch.tensor([0, 1]), torch.tensor([[2.0, 1.0], [0.0, 1.0]], dtype=torch.bfloat16)
-    )
+    builder.add(["x", "y"], torch.tensor([0, 1]), torch.tensor([[2.0, 1.0], [0.0, 1.0]], dtype=torch.bfloat16))
     predictions = builder.finish()
     assert predictions.logits.dtype == np.float32
     np.testing.assert_array_equal(predictions.predicted, [0, 1])

@@ -35,9 +35,7 @@ def test_the_bootstrap_agrees_with_the_binomial_law():
 @pytest.mark.parametrize("right", [0, 196])
 def test_all_right_is_not_without_doubt(right):
     interval = statistics.interval_of_mean(np.arange(196) < right)
-    assert (interval.low, interval.high) == pytest.approx(
-        proportion_confint(right, 196, method="wilson"), abs=1e-9
-    )
+    assert (interval.low, interval.high) == pytest.approx(proportion_confint(right, 196, method="wilson"), abs=1e-9)
     assert interval.high - interval.low > 0.01
 
 
@@ -88,8 +86,7 @@ def network(shared, seed, signal):
 def test_paired_tests_agree_with_the_binomial_law_and_holm(make_predictions):
     shared = make_predictions(300, 4)
     runs = {
-        name: network(shared, seed, signal)
-        for seed, (name, signal) in enumerate({"a": 1, "b": 1.1, "c": 3}.items())
+        name: network(shared, seed, signal) for seed, (name, signal) in enumerate({"a": 1, "b": 1.1, "c": 3}.items())
     }
     table = statistics.paired_tests(runs)
     assert len(table) == 3

@@ -56,9 +56,7 @@ def test_the_map_pooled_is_what_the_network_pools():
 
 
 def test_too_small_a_picture_says_the_least_that_works():
-    with pytest.raises(
-        BadInput, match=r"data\.image_size=32 does not fit torchvision/alexnet: data\.image_size=63 is"
-    ):
+    with pytest.raises(BadInput, match=r"data\.image_size=32 does not fit torchvision/alexnet: data\.image_size=63 is"):
         feature_count("torchvision/alexnet", 32)
     assert feature_count("torchvision/alexnet", 63) == 9216
 

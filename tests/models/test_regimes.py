@@ -52,9 +52,7 @@ def test_the_backbones_rate_is_a_share_of_the_heads_and_norms_do_not_decay(netwo
         (0.2, 0.5),
         (0.2, 0.0),
     ]
-    assert all(
-        parameter.ndim > 1 for group in groups if group["weight_decay"] for parameter in group["params"]
-    )
+    assert all(parameter.ndim > 1 for group in groups if group["weight_decay"] for parameter in group["params"])
     assert sum(len(group["params"]) for group in groups) == len(list(network.parameters()))
 
 

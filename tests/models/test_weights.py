@@ -28,9 +28,7 @@ def same(backbone, state):
 
 
 def test_published_weights_load_and_the_classifier_is_told_as_left_out(backbone, published, tmp_path):
-    torch.save(
-        {"state_dict": {f"module.{name}": tensor for name, tensor in published.items()}}, tmp_path / "w.pth"
-    )
+    torch.save({"state_dict": {f"module.{name}": tensor for name, tensor in published.items()}}, tmp_path / "w.pth")
     loaded = load_file(backbone, tmp_path / "w.pth")
     assert same(backbone, published)
     assert loaded.dropped == ("fc.weight", "fc.bias")

@@ -27,15 +27,11 @@ def test_flattening():
     }
 
 
-@given(
-    st.recursive(st.integers(), lambda inner: st.dictionaries(st.text("ab", min_size=1), inner), max_leaves=9)
-)
+@given(st.recursive(st.integers(), lambda inner: st.dictionaries(st.text("ab", min_size=1), inner), max_leaves=9))
 def test_flattening_loses_no_value(config):
     def leaves(part):
         return (
-            [leaf for inner in part.values() for leaf in leaves(inner)]
-            if part and isinstance(part, dict)
-            else [part]
+            [leaf for inner in part.values() for leaf in leaves(inner)] if part and isinstance(part, dict) else [part]
         )
 
     assert sorted(map(str, flatten({"top": config}).values())) == sorted(map(str, leaves(config)))
@@ -57,9 +53,7 @@ def test_the_digest_tells_configs_apart_that_give_other_figures(change, same):
 
 
 def test_a_run_holds_what_it_was_given_and_ends_finished(store):
-    with tracked(
-        name="one", tags={"stage": "train", "cores": 2}, params={"seed": 0, "long": "x" * 9000}
-    ) as run:
+    with tracked(name="one", tags={"stage": "train", "cores": 2}, params={"seed": 0, "long": "x" * 9000}) as run:
         run.log_metrics({"val/accuracy": 0.5}, step=1)
         (run.folder / "config.yaml").write_text("seed: 0")
     kept = store.get_run(run.id)

@@ -21,9 +21,7 @@ def _no_parent(monkeypatch):
 
 def trained(accuracy, *, experiment="digits", name=None, stage="train", last=None):
     with tracked_run(experiment, name=name, tags={"stage": stage}, params={}) as run:
-        run.log_metrics(
-            {CHOOSE_BY: accuracy, "best/val_log_loss": 1 - accuracy, "val/accuracy": last or accuracy}
-        )
+        run.log_metrics({CHOOSE_BY: accuracy, "best/val_log_loss": 1 - accuracy, "val/accuracy": last or accuracy})
     return run.id
 
 

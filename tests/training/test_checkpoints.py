@@ -40,9 +40,7 @@ def test_the_best_network_comes_back_as_it_was(network, facts, tmp_path):
     save_best(tmp_path, network, facts)
     loaded, told = load_best(tmp_path)
     assert not loaded.training
-    assert all(
-        torch.equal(tensor, loaded.state_dict()[name]) for name, tensor in network.state_dict().items()
-    )
+    assert all(torch.equal(tensor, loaded.state_dict()[name]) for name, tensor in network.state_dict().items())
     assert (told.spec, told.classes, told.epoch, told.val_accuracy) == (network.spec, ("cat", "dog"), 3, 0.75)
     pd.testing.assert_frame_equal(told.taxonomy, facts.taxonomy)
 

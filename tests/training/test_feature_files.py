@@ -74,9 +74,7 @@ def test_no_room_asked_for_keeps_nothing(tmp_path):
 
 def test_those_who_need_the_same_at_once_wait_for_the_one_that_makes_it(tmp_path):
     make = Maker()
-    threads = [
-        threading.Thread(target=FeatureFiles(tmp_path).get_or_make, args=("a", make)) for _ in range(4)
-    ]
+    threads = [threading.Thread(target=FeatureFiles(tmp_path).get_or_make, args=("a", make)) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:

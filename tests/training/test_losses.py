@@ -23,9 +23,7 @@ def built(name, **options):
 
 
 def test_cross_entropy_is_torchs(batch):
-    assert built("cross_entropy", label_smoothing=0.1)(*batch) == functional.cross_entropy(
-        *batch, label_smoothing=0.1
-    )
+    assert built("cross_entropy", label_smoothing=0.1)(*batch) == functional.cross_entropy(*batch, label_smoothing=0.1)
 
 
 def test_balanced_weights_by_hand(batch):

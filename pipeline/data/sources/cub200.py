@@ -53,9 +53,7 @@ def class_attributes(root: str | Path) -> pd.DataFrame:
     file = _existing(folder / "attributes" / "class_attribute_labels_continuous.txt")
     rows = [line.split() for line in read_text(file, "data.root").splitlines() if line.strip()]
     # One row a class of the whole set, whichever part of it is here.
-    listing = (
-        folder / "classes.txt" if len(rows) == _lines(folder / "classes.txt") else folder / "classes_200.txt"
-    )
+    listing = folder / "classes.txt" if len(rows) == _lines(folder / "classes.txt") else folder / "classes_200.txt"
     names = _listing(listing, ["name"])["name"].sort_index()
     if len(names) != len(rows):
         raise BadInput(f"data.root: {file} has {len(rows)} rows for {len(names)} classes")
@@ -96,18 +94,14 @@ def _listing(file: Path, columns: list[str]) -> pd.DataFrame:
     return table.apply(lambda column: column.str.strip())
 
 
-def _check_ids(
-    folder: Path, images: pd.DataFrame, names: pd.Series, labels: pd.Series, trains: pd.Series
-) -> None:
+def _check_ids(folder: Path, images: pd.DataFrame, names: pd.Series, labels: pd.Series, trains: pd.Series) -> None:
     unknown = labels[~labels.isin(names.index)]
     if len(unknown):
         raise BadInput(f"data.root: {folder / 'classes.txt'} lacks the label of picture {unknown.index[0]}")
     for file, given in (("train_test_split.txt", trains), ("image_class_labels.txt", labels)):
         missing = images.index.difference(given.index)
         if len(missing):
-            raise BadInput(
-                f"data.root: {folder / file} says nothing of {len(missing)} pictures, such as {missing[0]}"
-            )
+            raise BadInput(f"data.root: {folder / file} says nothing of {len(missing)} pictures, such as {missing[0]}")
     odd = trains[~trains.isin(["0", "1"])]
     if len(odd):
         raise BadInput(

@@ -54,9 +54,7 @@ def read(
 
 def _existing(root: str | os.PathLike[str] | None) -> Path:
     if root is None:
-        raise BadInput(
-            "data.root: name the folder that holds one folder of pictures a class, as in data.root=~/photos"
-        )
+        raise BadInput("data.root: name the folder that holds one folder of pictures a class, as in data.root=~/photos")
     folder = Path(root).expanduser().absolute()
     if not folder.exists():
         raise BadInput(f"data.root: there is no folder {folder}; check its spelling")
@@ -83,9 +81,7 @@ def _check_split_folders(root: Path, folders: list[Path], splits: dict[Path, str
         raise BadInput(f"data.root: {root} holds two folders for one split ({twice}); keep one of them")
     for path in folders:
         if path not in splits and next(_pictures(path), None):
-            raise BadInput(
-                f"data.root: {path} holds pictures beside train/; move it into train/, or out of {root}"
-            )
+            raise BadInput(f"data.root: {path} holds pictures beside train/; move it into train/, or out of {root}")
         if path in splits and not _subfolders(path) and next(_pictures(path), None):
             raise BadInput(
                 f"data.root: {path} holds pictures but no class folders; sort them by class, or move it away"
@@ -109,9 +105,7 @@ def _check_pictures(root: Path, pictures: list[Picture], classes: list[str]) -> 
     bare = [label for label in classes if label not in seen]
     if bare:
         others = f" (and {len(bare) - 1} more such folders)" if bare[1:] else ""
-        raise BadInput(
-            f"data.root: {root / bare[0]} holds no pictures{others}; add some, or move the folder away"
-        )
+        raise BadInput(f"data.root: {root / bare[0]} holds no pictures{others}; add some, or move the folder away")
 
 
 def _rows(pictures: list[Picture], classes: list[str]) -> pd.DataFrame:
@@ -143,9 +137,7 @@ def _listed(folder: str | Path) -> list[os.DirEntry[str]]:
     """What a folder shows, sorted by name."""
     try:
         with os.scandir(folder) as entries:
-            shown = sorted(
-                (entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name
-            )
+            shown = sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
     except PermissionError:
         raise BadInput(f"data.root: {folder} may not be read; give yourself the right to") from None
     for entry in shown:

@@ -50,7 +50,9 @@ def read(
         known.describe(existing(categories, "data.categories", "table with a row a species"))
     ids = np.concatenate([table["category"].to_numpy() for table, _ in read_parts])
     splits = np.repeat([SPLITS.index(split) for split, _ in parts], [len(table) for table, _ in read_parts])
-    listed = pd.concat([table for table, _ in read_parts], ignore_index=True).drop(columns="category")
+    tables = [table for table, _ in read_parts]
+    listed = pd.concat(tables, ignore_index=True) if tables[1:] else tables[0]
+    listed = listed.drop(columns="category")
     seen = np.unique(ids)
     ranks = known.table(seen, folder)
     listed["label"] = pd.Categorical.from_codes(np.searchsorted(seen, ids), categories=ranks.index)
@@ -138,9 +140,7 @@ def _version(root: Path, given: str, key: str) -> tuple[pd.DataFrame, _Categorie
             return _from_json(root / f"{stem}.json", root, given)
     folder = root / given
     if not folder.is_dir():
-        raise BadInput(
-            f"{key}: {root} holds neither a folder {given} nor its JSON; see conf/data/inat2021.yaml"
-        )
+        raise BadInput(f"{key}: {root} holds neither a folder {given} nor its JSON; see conf/data/inat2021.yaml")
     return _from_folders(folder, given)
 
 
@@ -221,13 +221,12 @@ class _Images:
         self._longitudes.append(nowhere if longitude is None else longitude)
 
     def table(self) -> pd.DataFrame:
-        """All of them; `date` in UTC, missing where it says nothing."""
-        dates = _texts(self._dates.finish())
+        """All of them; `date` in UTC, missing where the JSON says nothing."""
         return pd.DataFrame(
             {
                 "path": _texts(self._paths.finish()),
                 "id": np.frombuffer(self._ids, np.int64),
-                "date": pd.to_datetime(dates, errors="coerce", utc=True, format="ISO8601"),
+                "date": _moments(self._dates.finish()),
                 "latitude": np.frombuffer(self._latitudes, np.float32),
                 "longitude": np.frombuffer(self._longitudes, np.float32),
             }
@@ -253,6 +252,17 @@ class _Texts:
             self._done.append(pa.array(self._some, pa.large_string()))
             self._some = []
         return self._done
+
+
+def _moments(parts: list[pa.Array]) -> np.ndarray:
+    """(n,) datetime64, UTC; a part at a time."""
+    moments = np.empty(sum(len(part) for part in parts), dtype="datetime64[s]")
+    start = 0
+    for part in parts:
+        some = pd.to_datetime(pd.Series(part.to_pylist()), errors="coerce", utc=True, format="ISO8601")
+        moments[start : start + len(part)] = some.dt.tz_localize(None).to_numpy(dtype="datetime64[s]")
+        start += len(part)
+    return moments
 
 
 def _texts(parts: list[pa.Array]) -> pd.Series:

@@ -126,8 +126,6 @@ def _draw_pairs(axes: Axes, pairs: pd.DataFrame) -> None:
     axes.set_ylim(max(len(pairs), 10) - 0.4, -0.6)
     notes = [f"{n:,} ({share:.0%})" for n, share in zip(pairs["pictures"], pairs["share"], strict=True)]
     for place, count, note in zip(places, pairs["pictures"], notes, strict=True):
-        axes.annotate(
-            note, (count, place), (4, 0), textcoords="offset points", va="center", fontsize=8, color=MUTED
-        )
+        axes.annotate(note, (count, place), (4, 0), textcoords="offset points", va="center", fontsize=8, color=MUTED)
     axes.set_xlim(0, pairs["pictures"].max() * 1.3)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -31,9 +31,7 @@ def birds(write: Write, tmp_path: Path) -> Path:
         (root / name).write_text("".join(f"{key} {value}\n" for key, value in lines.items()))
     (root / "attributes").mkdir()
     (root / "attributes/attributes.txt").write_text("1 has_wing_color::red\n2 has_bill_color::yellow\n")
-    (root / "attributes/image_attribute_labels.txt").write_text(
-        "10 1 1 4 2.5\n10 2 0 3 1\n20 2 1 0 3 0 0 3.4\n"
-    )
+    (root / "attributes/image_attribute_labels.txt").write_text("10 1 1 4 2.5\n10 2 0 3 1\n20 2 1 0 3 0 0 3.4\n")
     (root / "attributes/class_attribute_labels_continuous.txt").write_text("0.0 97.5\n1 2\n3 4\n")
     return root
 
@@ -65,9 +63,7 @@ def test_a_taxonomy_for_most_of_them(birds: Path, tmp_path: Path) -> None:
         "999.Dodo,Aves,Columbiformes,Raphus cucullatus,Dodo\n"
         "001.black_footed_albatross,Aves,Procellariiformes,Phoebastria nigripes,Black-footed Albatross\n"
     )
-    taxonomy = join_taxonomy(
-        read_source("cub200", root=str(birds), classes=[CLASSES[4], CLASSES[200]]), str(csv)
-    )
+    taxonomy = join_taxonomy(read_source("cub200", root=str(birds), classes=[CLASSES[4], CLASSES[200]]), str(csv))
     known = taxonomy.taxonomy
     assert known is not None
     assert list(known.columns) == ["class", "order", "species", "common_name"]

@@ -97,9 +97,7 @@ def test_a_json_of_images_alone(root: Path) -> None:
 
 def test_a_categories_file_and_some_classes(root: Path, tmp_path: Path) -> None:
     csv = tmp_path / "categories.csv"
-    lines = [
-        f"{number},{FOLDERS[number].split('_', 1)[1].replace('_', ',')},the {number}" for number in SPECIES
-    ]
+    lines = [f"{number},{FOLDERS[number].split('_', 1)[1].replace('_', ',')},the {number}" for number in SPECIES]
     csv.write_text("\n".join([f"id,{','.join(RANKS)},common_name", *lines]))
     table = read_source("inat2021", root=str(root), categories=str(csv), classes=2)
     assert table.classes == NAMES[:2]

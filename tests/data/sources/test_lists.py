@@ -17,9 +17,7 @@ def shells(write: Write, tmp_path: Path) -> Path:
 
 
 def test_the_studys_files(shells: Path) -> None:
-    (shells / "train.txt").write_text(
-        "photos/shell 1.jpg 0 1\nphotos/shell 2.jpg Conus baccatus EASTERN_ATLANTIC\n"
-    )
+    (shells / "train.txt").write_text("photos/shell 1.jpg 0 1\nphotos/shell 2.jpg Conus baccatus EASTERN_ATLANTIC\n")
     (shells / "val.txt").write_text("\nphotos/shell 3.jpg\tdalli\n")
     table = read_source("lists", root=str(shells))
     assert table.rows["path"].tolist() == [f"photos/shell {number}.jpg" for number in range(1, 4)]

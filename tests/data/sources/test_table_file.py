@@ -19,9 +19,7 @@ def pictures(write: Write, tmp_path: Path) -> Path:
 
 
 def frame() -> pd.DataFrame:
-    return pd.DataFrame(ROWS, columns=["path", "label", "split"]).assign(
-        weight=[1.5, None, 2], place=["x", "y", ""]
-    )
+    return pd.DataFrame(ROWS, columns=["path", "label", "split"]).assign(weight=[1.5, None, 2], place=["x", "y", ""])
 
 
 def read(folder: Path, text: str | bytes, name: str = "list.csv", **options) -> PictureTable:
@@ -56,9 +54,7 @@ def test_columns_by_other_names_and_pictures_elsewhere(write: Write, tmp_path: P
     (tmp_path / "lists").mkdir()
     absolute = tmp_path / "photos" / "10.png"
     text = f"file,species,label\n1.png,10,x\n./2.png, 9 ,y\n{absolute},10,z\n"
-    table = read(
-        tmp_path / "lists", text, root=str(tmp_path / "photos"), path_column="file", label_column="species"
-    )
+    table = read(tmp_path / "lists", text, root=str(tmp_path / "photos"), path_column="file", label_column="species")
     assert table.rows["path"].tolist() == ["1.png", "2.png", "10.png"]
     assert table.classes == ["9", "10"]
     assert table.rows["label_given"].tolist() == ["x", "y", "z"]

@@ -1,0 +1,248 @@
+"""Set finished runs side by side:   python -m pipeline.compare sweep=latest"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.door import door
+from pipeline.errors import BadInput
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+    from pipeline import schema
+    from pipeline.evaluation.ranking import Entrant, Row
+    from pipeline.reporting.comparison import Comparison, Group
+
+log = logging.getLogger("pipeline.compare")
+_SHOWN = 20  # rows in the terminal; the page has all
+
+
+@door("compare")
+def main(config: schema.Compare) -> None:
+    """Rank by val from stored predictions, with test beside it: in the terminal, as a page, and in MLflow."""
+    from mlflow import MlflowClient
+
+    from pipeline.reporting.comparison import write_page
+    from pipeline.tracking.finished import count_test_looks
+    from pipeline.tracking.store import Store
+
+    output = checked_output(config.output)
+    Store().open()
+    client = MlflowClient()
+    runs, title = chosen(client, config)
+    entrants, left_out = entered(client, runs, named=config.runs is not None)
+    by_id = {run.info.run_id: run for run in runs}
+    comparison = compared(client, title, entrants, by_id, config.leaders)
+    comparison.left_out.update(left_out)
+    comparison.looks = count_test_looks(client, [by_id[one.id] for one in entrants if one.test])
+    show(comparison)
+    write_page(output, comparison)
+    keep(client, config, comparison, output, runs)
+    best = comparison.groups[0].ranking.rows[0].first.id
+    log.info("page: %s", output)
+    log.info("next: python -m pipeline.promote run=%s    to serve the best by val", best)
+
+
+def checked_output(output: str) -> Path:
+    """Where the page goes. BadInput where it cannot."""
+    path = Path(output).expanduser().resolve()
+    if path.is_dir() or path.suffix != ".html":
+        raise BadInput(f"output={output}: name a file that ends in .html")
+    if not path.parent.is_dir():
+        raise BadInput(f"output={output}: the folder {path.parent} is not there")
+    return path
+
+
+def chosen(client: MlflowClient, config: schema.Compare) -> tuple[list[Run], str]:
+    """The runs to compare, newest first, and what to call them. BadInput where there is none."""
+    from pipeline.tracking.selection import find_experiment, find_run, find_sweep, trained_runs
+
+    if config.runs is not None:
+        if config.sweep:
+            raise BadInput("runs and sweep both say which runs: give one of them")
+        if not config.runs:
+            raise BadInput("runs=[] names no run: give their ids, or leave it out for the whole experiment")
+        return [find_run(client, one) for one in dict.fromkeys(config.runs)], "chosen runs"
+    experiment = find_experiment(client, config.tracking.experiment)
+    runs, title = trained_runs(client, experiment, config.sweep), experiment.name
+    if config.sweep:
+        title = f"{experiment.name}: {find_sweep(client, experiment, config.sweep).info.run_name}"
+    if not runs:
+        raise BadInput(f"{title} has no finished training run{others(client, experiment.name)}")
+    return runs, title
+
+
+def others(client: MlflowClient, name: str) -> str:
+    """Which experiments have runs to compare."""
+    from pipeline.tracking.selection import trained_runs
+
+    counted = {one.name: len(trained_runs(client, one)) for one in client.search_experiments()}
+    found = [f"{other} ({count})" for other, count in counted.items() if count and other != name]
+    whole = [f"the whole experiment ({counted[name]} runs) without sweep="] if counted.get(name) else []
+    return f"; there are some in {', '.join(whole + found)}" if whole + found else "; train first"
+
+
+def entered(client: MlflowClient, runs: list[Run], *, named: bool) -> tuple[list[Entrant], dict[str, str]]:
+    """The runs by their stored predictions, and why others were left out. Runs that were `named` must all do."""
+    from pipeline.progress import each
+    from pipeline.tracking.finished import label
+
+    entrants, left_out = [], {}
+    for run in each(runs, "read predictions"):
+        try:
+            entrants.append(entrant(client, run))
+        except BadInput as error:
+            if named:
+                raise
+            left_out[label(run)] = str(error)
+    for why in left_out.values():
+        log.warning("left out: %s", why)
+    if not entrants:
+        raise BadInput(f"none of the {len(runs)} runs can be compared; the first: {next(iter(left_out.values()))}")
+    return entrants, left_out
+
+
+def entrant(client: MlflowClient, run: Run) -> Entrant:
+    """One run, reduced to what ranking needs."""
+    from pipeline.evaluation.ranking import Entrant, score
+    from pipeline.tracking.finished import cost, has_predictions, stored_predictions, typed_keys
+
+    val = stored_predictions(run, "val")
+    test = score(stored_predictions(run, "test")) if has_predictions(run, "test") else None
+    data = run.data.tags.get("data_digest", "")
+    return Entrant(
+        run.info.run_id,
+        run.data.params,
+        tuple(val.classes),
+        data,
+        score(val),
+        test,
+        cost(client, run),
+        typed_keys(run),
+    )
+
+
+def compared(
+    client: MlflowClient, title: str, entrants: list[Entrant], runs: dict[str, Run], leaders: int
+) -> Comparison:
+    """The runs ranked in groups of those that can be."""
+    from pipeline.evaluation.ranking import comparable
+    from pipeline.reporting.comparison import Comparison
+
+    groups = comparable(entrants)
+    made = [group(client, members, groups[0], runs, leaders) for members in groups]
+    return Comparison(title, made)
+
+
+def group(
+    client: MlflowClient, members: list[Entrant], first: list[Entrant], runs: dict[str, Run], leaders: int
+) -> Group:
+    """Runs on the same pictures: their ranking and all that is read off it."""
+    from pipeline.evaluation.ranking import difference_of_data, majority, rank, run_table, tested_pairs
+    from pipeline.reporting.comparison import Group
+    from pipeline.tracking.finished import history
+
+    ranking = rank(members)
+    rows = ranking.rows[:leaders]
+    table, keys = run_table(ranking)
+    return Group(
+        ranking=ranking,
+        runs=table,
+        keys=keys,
+        baseline=majority(members),
+        why_apart="" if members is first else difference_of_data(first[0], members[0]),
+        tests={split: tested_pairs(rows, split) for split in ("val", "test") if rows[0].first.test or split == "val"},
+        histories={row.name: history(client, runs[row.first.id]) for row in rows[:3]},
+        by_rank=rank_accuracies(rows, runs),
+        run_names={one: runs[one].info.run_name for row in ranking.rows for one in (run.id for run in row.runs)},
+    )
+
+
+def rank_accuracies(rows: list[Row], runs: dict[str, Run]) -> dict[str, dict[str, list[float]]]:
+    """Accuracy at each rank of the taxonomy, for each leader: val, and test where there is one."""
+    from pipeline.evaluation.taxonomy import rank_accuracy
+    from pipeline.tracking.finished import stored_predictions, taxonomy_of
+
+    found: dict[str, dict[str, list[float]]] = {}
+    for row in rows:
+        run = runs[row.first.id]
+        taxonomy = taxonomy_of(run)
+        if taxonomy is None:
+            continue
+        for split in ("val", "test") if row.first.test else ("val",):
+            table = rank_accuracy(stored_predictions(run, split), taxonomy)
+            for name, accuracy in zip(table["rank"], table["accuracy"], strict=True):
+                found.setdefault(name, {}).setdefault(row.name, []).append(float(accuracy))
+    return found
+
+
+def show(comparison: Comparison) -> None:
+    """The leaderboards in the terminal, and what is to be known about them."""
+    from rich.console import Console
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=160)
+    if len(comparison.groups) > 1:
+        console.print(
+            f"{len(comparison.groups)} groups of runs on different data or splits: they are not ranked together"
+        )
+    for number, one in enumerate(comparison.groups, start=1):
+        if one.why_apart:
+            console.print(f"\ngroup {number}: {one.why_apart}", markup=False, highlight=False)
+        console.print(leaderboard_table(one))
+        if len(one.ranking.rows) > _SHOWN:
+            console.print(f"the first {_SHOWN} of {len(one.ranking.rows)} are shown; the page has all")
+        if one.ranking.older:
+            console.print(f"{len(one.ranking.older)} earlier runs of the same config and seed are not counted again")
+        for line in one.findings():
+            console.print(line, markup=False, highlight=False)
+
+
+def leaderboard_table(one: Group) -> object:
+    """A leaderboard for the terminal."""
+    from rich.table import Table
+
+    from pipeline.reporting.comparison import cells
+
+    heads, body = cells(one)
+    table = Table(*heads)
+    for number, column in enumerate(table.columns):
+        if number >= len(one.answers):
+            column.justify, column.no_wrap = "right", True
+    for row in [*body[:_SHOWN], body[-1]] if len(body) > _SHOWN + 1 else body:
+        table.add_row(*row)
+    return table
+
+
+def keep(client: MlflowClient, config: schema.Compare, comparison: Comparison, page: Path, runs: list[Run]) -> None:
+    """Put page and tables on the sweep's parent run; where there is none, on a run of their own."""
+    from pipeline.reporting.comparison import note
+    from pipeline.tracking.finished import label
+    from pipeline.tracking.selection import find_experiment, find_sweep
+
+    experiment_id = runs[0].info.experiment_id
+    if config.sweep:
+        experiment = find_experiment(client, config.tracking.experiment)
+        run = find_sweep(client, experiment, config.sweep)
+    else:
+        tags = {"stage": "compare", "runs": str(len(runs)), "mlflow.note.content": note(comparison)}
+        run = client.create_run(experiment_id, run_name=f"compare {comparison.title}"[:250], tags=tags)
+    with tempfile.TemporaryDirectory() as scratch:
+        for number, one in enumerate(comparison.groups, start=1):
+            file = Path(scratch) / (f"leaderboard{number}.csv" if number > 1 else "leaderboard.csv")
+            one.ranking.table.to_csv(file, index=False)
+        (Path(scratch) / "comparison.html").write_bytes(page.read_bytes())
+        client.log_artifacts(run.info.run_id, scratch, "comparison")
+    if not config.sweep:
+        client.set_terminated(run.info.run_id)
+    log.info("in MLflow: %s, under comparison/", label(run))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+"""The same picture twice: exactly, by its bytes, or nearly, by a perceptual hash; and where that leaks."""
+
+import hashlib
+import os
+from itertools import combinations, pairwise
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from pipeline.data.table import PictureTable
+
+_BITS = 64
+_END = 4096  # bytes: the end of a compressed file tells almost any two apart
+_LEAK_COLUMNS = ("path", "split", "label", "other_path", "other_split", "other_label")
+
+
+def leaks(table: PictureTable, *, most_files: int = 20_000) -> pd.DataFrame:
+    """Pictures whose exact copy is in another split: a row a pair, its columns `_LEAK_COLUMNS`.
+
+    Meant for the start of a training: only files of equal size in different splits are opened, and of those at
+    most `most_files`; `attrs["unchecked"]` counts the rest. `explore` checks every picture, and near copies.
+    """
+    sizes = _sizes(table)
+    splits = table.rows["split"].cat.codes.to_numpy()
+    rows, unchecked = _within_budget(_suspects(sizes, splits), sizes, most_files)
+    if table.pixels is None:
+        rows = rows[_shared(_digests(table, rows, end_only=True))]
+    groups = pd.factorize(np.array(_digests(table, rows), dtype=object))[0]
+    found = crossing(table, rows, groups)
+    found = found[found["split"] != found["other_split"]].reset_index(drop=True)
+    found.attrs["unchecked"] = unchecked
+    return found
+
+
+def crossing(table: PictureTable, rows: np.ndarray, groups: np.ndarray) -> pd.DataFrame:
+    """Pairs of alike pictures that differ in split or label: `rows` (n,) of the table, alike by `groups` (n,).
+
+    Each picture is paired with the first of its group, and with the first of each other split and label, so a
+    group of k pictures gives at most about k pairs and never k squared.
+    """
+    facts = table.rows[["path", "split", "label"]].iloc[rows].astype("str").reset_index(drop=True)
+    facts["group"] = groups
+    facts = facts[facts["group"].duplicated(keep=False)]
+    facts = facts.drop_duplicates(["group", "split", "label"])
+    pairs = facts.merge(facts, on="group", suffixes=("", "_other"))
+    pairs = pairs.rename(columns={f"{name}_other": f"other_{name}" for name in ("path", "split", "label")})
+    differ = (pairs["split"] != pairs["other_split"]) | (pairs["label"] != pairs["other_label"])
+    once = pairs["path"] < pairs["other_path"]
+    return pairs.loc[differ & once, list(_LEAK_COLUMNS)].reset_index(drop=True)
+
+
+def near_groups(hashes: np.ndarray, distance: int) -> np.ndarray:
+    """Groups of hashes (n,) uint64 that differ in at most `distance` bits, linked through others: (n,) int64.
+
+    Not quadratic: cut into `distance + 2` bands, two hashes so near agree in at least two whole bands, so only
+    those that share a pair of bands are compared (sorted by it, side by side). Equal hashes count once.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    values, place = np.unique(hashes, return_inverse=True)
+    edges = [np.empty((2, 0), np.int64)]
+    for key in _band_pairs(values, distance) if distance else ():
+        edges += _near_neighbours(values, key, distance)
+    one, other = np.concatenate(edges, axis=1)
+    graph = coo_array((np.ones(len(one), bool), (one, other)), shape=(len(values), len(values)))
+    return connected_components(graph, directed=False)[1][place].astype(np.int64)
+
+
+def _near_neighbours(values: np.ndarray, key: np.ndarray, distance: int) -> list[np.ndarray]:
+    """Places (2, m) of values that share a key and are near."""
+    order = np.argsort(key, kind="stable")
+    key, sorted_values = key[order], values[order]
+    found: list[np.ndarray] = []
+    left, step = np.arange(len(key)), 1
+    while True:
+        left = left[left + step < len(key)]
+        left = left[key[left] == key[left + step]]
+        if not left.size:
+            return found
+        near = left[np.bitwise_count(sorted_values[left] ^ sorted_values[left + step]) <= distance]
+        found.append(np.stack([order[near], order[near + step]]))
+        step += 1
+
+
+def _band_pairs(values: np.ndarray, distance: int) -> list[np.ndarray]:
+    edges = np.linspace(0, _BITS, distance + 3).round().astype(int)
+    masks = [sum(1 << bit for bit in range(a, b)) for a, b in pairwise(edges)]
+    return [values & np.uint64(one | other) for one, other in combinations(masks, 2)]
+
+
+def file_digest(data: bytes) -> str:
+    """What two files share exactly when their bytes are the same."""
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+def _sizes(table: PictureTable) -> np.ndarray:
+    if table.pixels is not None:  # all of one size: told apart by their sum first
+        return table.pixels.reshape(len(table.pixels), -1).sum(axis=1, dtype=np.int64)
+    if "bytes" in table.rows:
+        return table.rows["bytes"].to_numpy(np.int64)
+    root = os.fspath(table.root or Path())
+    return np.array([_size(os.path.join(root, path)) for path in table.rows["path"]], np.int64)  # noqa: PTH118
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size  # noqa: PTH116
+    except OSError:
+        return 0
+
+
+def _suspects(sizes: np.ndarray, splits: np.ndarray) -> np.ndarray:
+    """Rows whose size occurs in more than one split; empty files are a matter of their own."""
+    order = np.argsort(sizes, kind="stable")
+    starts = np.flatnonzero(np.r_[True, np.diff(sizes[order]) != 0]) if len(order) else np.empty(0, np.int64)
+    low, high = (reduce.reduceat(splits[order], starts) for reduce in (np.minimum, np.maximum))
+    several = np.repeat(low != high, np.diff(np.r_[starts, len(order)]))
+    return order[several & (sizes[order] > 0)]
+
+
+def _within_budget(rows: np.ndarray, sizes: np.ndarray, most: int) -> tuple[np.ndarray, int]:
+    """As many whole groups of one size as the budget holds, and how many rows that leaves out."""
+    if len(rows) <= most:
+        return rows, 0
+    ends = np.flatnonzero(np.diff(sizes[rows])) + 1
+    cut = int(ends[np.searchsorted(ends, most, side="right") - 1]) if len(ends) and ends[0] <= most else most
+    return rows[:cut], len(rows) - cut
+
+
+def _digests(table: PictureTable, rows: np.ndarray, *, end_only: bool = False) -> list[str]:
+    if table.pixels is not None:
+        return [file_digest(table.pixels[row].tobytes()) for row in rows]
+    root = table.root or Path()
+    return [_digest(root / path, end_only) for path in table.rows["path"].to_numpy()[rows]]
+
+
+def _digest(path: Path, end_only: bool) -> str:
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - _END) if end_only else 0)
+            return f"{size} {file_digest(file.read())}"
+    except OSError:
+        return str(path)  # like no other; reading it will say what is wrong
+
+
+def _shared(values: list[str]) -> np.ndarray:
+    return pd.Series(values, dtype=object).duplicated(keep=False).to_numpy(dtype=bool)

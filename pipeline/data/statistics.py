@@ -1,0 +1,58 @@
+"""What a survey's figures say of the whole set."""
+
+import numpy as np
+import pandas as pd
+
+from pipeline.data.duplicates import crossing, near_groups
+from pipeline.data.table import PictureTable
+
+
+def sample(table: PictureTable, most: int | None, seed: int = 0) -> np.ndarray:
+    """Rows to open, ascending: all, or `most` of them, every class and split in its share."""
+    n = len(table.rows)
+    if most is None or most >= n:
+        return np.arange(n)
+    order = np.random.default_rng(seed).permutation(n)
+    key = table.labels * 4 + table.rows["split"].cat.codes.to_numpy(np.int64)
+    by_group = order[np.argsort(key[order], kind="stable")]
+    return np.sort(by_group[np.linspace(0, n - 1, most).astype(np.int64)])
+
+
+def channel_statistics(facts: pd.DataFrame) -> pd.DataFrame:
+    """Mean and standard deviation of red, green and blue in 0..1, over all pixels of the pictures read."""
+    read = facts[facts["problem"] == ""]
+    if read.empty:
+        return pd.DataFrame({"mean": [np.nan] * 3, "std": [np.nan] * 3}, index=["red", "green", "blue"])
+    mean, square = (np.stack(read[name].to_list()).mean(axis=0) for name in ("mean", "square"))
+    std = np.sqrt(np.maximum(square - mean**2, 0))
+    return pd.DataFrame({"mean": mean, "std": std}, index=["red", "green", "blue"])
+
+
+def copies(table: PictureTable, facts: pd.DataFrame, distance: int) -> pd.DataFrame:
+    """Groups of pictures that are alike: a row a picture with `row`, `group`, `kind` (`exact` or `near`).
+
+    A group is exact where all its files have the same bytes. Plain pictures of one colour say nothing and are
+    compared by their bytes only.
+    """
+    hashes = facts["hash"].to_numpy(dtype=np.uint64)
+    blind = (facts["problem"] != "") | facts["odd"].str.contains("one plain colour", regex=False)
+    exact = pd.factorize(facts["digest"].fillna(facts["row"].astype("str")))[0].astype(np.int64)
+    group = np.where(blind, -1 - exact, near_groups(hashes, distance))
+    alike = pd.DataFrame({"row": facts["row"], "group": group, "exact": exact})
+    alike = alike[alike["group"].duplicated(keep=False)].sort_values(["group", "row"])
+    alike["kind"] = np.where(alike.groupby("group")["exact"].transform("nunique") == 1, "exact", "near")
+    alike["group"] = pd.factorize(alike["group"])[0]
+    return alike[["row", "group", "kind"]].reset_index(drop=True)
+
+
+def leaking(table: PictureTable, alike: pd.DataFrame) -> pd.DataFrame:
+    """Of `copies`, the pairs in two splits or under two labels; `leak` says which, `kind` how alike."""
+    found = [
+        crossing(table, some["row"].to_numpy(), some["group"].to_numpy()).assign(kind=kind)
+        for kind, some in alike.groupby("kind")
+    ]
+    if not found:
+        return pd.DataFrame(columns=["path", "other_path", "leak", "kind"])
+    pairs = pd.concat(found, ignore_index=True)
+    splits, labels = (pairs[name] != pairs[f"other_{name}"] for name in ("split", "label"))
+    return pairs.assign(leak=np.select([splits & labels, splits], ["split and label", "split"], "label"))

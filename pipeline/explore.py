@@ -1,0 +1,126 @@
+"""Look at the pictures before training:   python -m pipeline.explore data=folder data.root=~/photos"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from pipeline import assembly
+from pipeline.door import door
+from pipeline.progress import watch
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from pipeline import schema
+    from pipeline.data.table import PictureTable
+    from pipeline.reporting.survey_page import Survey
+    from pipeline.tracking.runs import TrackedRun
+
+log = logging.getLogger("pipeline.explore")
+
+
+@door("explore")
+def main(config: schema.Explore) -> None:
+    """Open every picture, say what was found; one run in MLflow and one page to read."""
+    from pipeline.reporting.page import save
+    from pipeline.reporting.survey_page import survey_page
+    from pipeline.tracking.runs import flatten, tracked_run
+    from pipeline.tracking.store import Store
+
+    store = Store()
+    table = assembly.picture_table(config.data)
+    store.open()
+    params = flatten(config.model_dump(mode="json", include={"data", "explore"}))
+    with tracked_run(
+        config.tracking.experiment, name=config.tracking.run_name, tags=tags(config, table), params=params
+    ) as run:
+        log.info("%s: %d pictures of %d classes", table.name, len(table.rows), len(table.classes))
+        found = look(config, table)
+        record(found, run)
+        file = save(survey_page(found), run.folder / "explore.html")
+        conclude(found, str(file))
+
+
+def look(config: schema.Explore, table: PictureTable) -> Survey:
+    """Open the pictures and compare them."""
+    from pipeline.data.preprocessing import Preprocessing
+    from pipeline.data.statistics import copies, leaking, sample
+    from pipeline.data.survey import Parts, collect, thumbnails
+    from pipeline.reporting.survey_page import Survey
+
+    how = Preprocessing(config.data.image_size, config.data.fit)
+    rows = sample(table, config.explore.pictures)
+    workers = assembly.workers(config.explore.num_workers, in_memory=table.pixels is not None)
+    facts = collect(list(watch(Parts(table, rows, how, workers=workers), "open")))
+    alike = copies(table, facts, config.explore.near)
+    readable = facts.loc[facts["problem"] == "", "row"].to_numpy()
+    shown = thumbnails(table, readable, config.explore.samples, config.data.fit)
+    return Survey(
+        table, facts, alike, leaking(table, alike), shown, config.explore.near, config.data.image_size
+    )
+
+
+def record(found: Survey, run: TrackedRun) -> None:
+    """The figures and tables that others can go on with."""
+    from pipeline.data.digest import class_counts
+    from pipeline.data.statistics import channel_statistics
+    from pipeline.tracking.runs import log_dataset
+
+    log_dataset(found.table)
+    class_counts(found.table).to_csv(run.folder / "classes.csv")
+    found.leaks.to_csv(run.folder / "leaks.csv", index=False)
+    problems(found).to_csv(run.folder / "unreadable.csv", index=False)
+    exact = found.alike["kind"] == "exact"
+    figures = {
+        "pictures": len(found.table.rows),
+        "classes": len(found.table.classes),
+        "opened": len(found.facts),
+        "unreadable": len(problems(found)),
+        "odd": (found.facts["odd"] != "").sum(),
+        "exact_copies": exact.sum(),
+        "near_copies": (~exact).sum(),
+        "leaks": len(found.leaks),
+    }
+    for channel, row in channel_statistics(found.facts).iterrows():
+        figures |= {f"mean_{channel}": row["mean"], f"std_{channel}": row["std"]}
+    run.log_metrics({f"data/{name}": float(value) for name, value in figures.items()})
+
+
+def problems(found: Survey) -> pd.DataFrame:
+    """What cannot be read, and why."""
+    broken = found.facts[found.facts["problem"] != ""]
+    paths = found.table.rows["path"].to_numpy()[broken["row"]]
+    return broken.assign(path=paths)[["path", "problem"]]
+
+
+def tags(config: schema.Explore, table: PictureTable) -> dict[str, str]:
+    """What the run is found by."""
+    from pipeline.data.digest import data_digest
+    from pipeline.tracking.runs import git_sha
+
+    return {
+        "stage": "explore", "data": config.data.name, "git_sha": git_sha(), "data_digest": data_digest(table),
+        **config.tracking.tags,
+    }  # fmt: skip
+
+
+def conclude(found: Survey, file: str) -> None:
+    """What needs a person's eye, and where to look."""
+    broken = problems(found)
+    if len(broken):
+        first = broken.iloc[0]
+        log.warning(
+            "warning: %d pictures cannot be read: %s %s", len(broken), first["path"], first["problem"]
+        )
+    if len(found.leaks):
+        first = found.leaks.iloc[0]
+        log.warning(
+            "warning: %d leaks: %s (%s, %s) is %s (%s, %s)", len(found.leaks), first["path"], first["split"],
+            first["label"], first["other_path"], first["other_split"], first["other_label"],
+        )  # fmt: skip
+    log.info("the page: %s", file)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,193 @@
+"""The page of a comparison: what was ranked, what it shows, and the figures for it."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from pipeline.evaluation.comparison import effects, grid, varied
+from pipeline.evaluation.plots import cost_and_quality, curves_together
+from pipeline.evaluation.ranking import SEED, Ranking
+from pipeline.reporting.figures import number, p_value, percent, signed, svg
+from pipeline.reporting.page import render, save
+
+CERTAIN = 0.05
+_SHORT = 48  # characters of a name in a figure
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs on the same pictures: their ranking and what is read off it.
+
+    `runs` has a row a run and `keys` its columns of choices; `tests` the pairs of leaders by split; `histories` the
+    best rows' learning curves; `by_rank` accuracies (val, test) by rank of the taxonomy and row; `why_apart` says
+    why these are not ranked with the first group.
+    """
+
+    ranking: Ranking
+    runs: pd.DataFrame
+    keys: list[str]
+    baseline: dict[str, Any]
+    why_apart: str
+    tests: dict[str, pd.DataFrame]
+    histories: dict[str, pd.DataFrame]
+    by_rank: dict[str, dict[str, list[float]]]
+    run_names: dict[str, str]
+
+    @property
+    def answers(self) -> list[str]:
+        """The choices in which its rows differ."""
+        return list(self.ranking.rows[0].answers) or ["run"]
+
+    @property
+    def has_test(self) -> bool:
+        """Whether every row was scored on test."""
+        table = self.ranking.table
+        return "test_accuracy" in table and bool(table["test_accuracy"].notna().all())
+
+    @property
+    def digits(self) -> int:
+        """How many decimals of a percentage the pictures allow."""
+        return 2 if self.ranking.table["n_val"].max() >= 10_000 else 1
+
+    def effects(self) -> pd.DataFrame:
+        """Which choice mattered, seeds beside them as the measure of chance."""
+        return effects(self.runs, self.keys, "val accuracy")
+
+    def grid(self) -> pd.DataFrame | None:
+        """Val accuracy by network and regime, where either varies."""
+        if len(varied(self.runs, ["model", "regime"])) == 0:
+            return None
+        return grid(self.runs, "val accuracy")
+
+    def findings(self) -> list[str]:
+        """The comparison in a few sentences."""
+        table, digits = self.ranking.table, self.digits
+        best = table.iloc[0]
+        said = f"Best on val: {best['name']}, {percent(best['val_accuracy'], digits)}"
+        if self.has_test:
+            said += f"; on test {percent(best['test_accuracy'], digits)}"
+        lines = [f"{said} (always {self.baseline['class']}: {percent(self.baseline['val_accuracy'], digits)})."]
+        if len(table) > 1:
+            lines.append(self._certainty(str(best["name"])))
+        found = self.effects()
+        found = found[found["choice"] != SEED]
+        if not found.empty:
+            first = found.iloc[0]
+            answers = found[found["choice"] == first["choice"]]
+            top = answers.loc[answers["effect"].idxmax()]
+            lines.append(
+                f"What mattered most: {first['choice']} ({100 * first['range']:.1f} points between its best and worst "
+                f"answer; {top['answer']} is best)."
+            )
+        return lines
+
+    def _certainty(self, best: str) -> str:
+        """Whether the leader is really ahead of the others."""
+        tests = self.tests["val"]
+        rivals = tests[(tests["one"] == best) | (tests["other"] == best)]
+        if rivals.empty:
+            return "Its rivals were scored on other pictures: no paired test can be made."
+        open_ = rivals[rivals["p_holm"] >= CERTAIN]
+        if open_.empty:
+            return f"On val it is ahead of all {len(rivals)} rivals by more than chance (McNemar, Holm, p < {CERTAIN})."
+        return (
+            f"On val {len(open_)} of its {len(rivals)} nearest rivals cannot be told from it "
+            f"(McNemar, Holm; largest p {p_value(float(open_['p_holm'].max()))})."
+        )
+
+    def pairs(self) -> list[tuple[str, str, dict[str, Any]]]:
+        """The tested pairs with their figures by split; the one ahead on val is named first."""
+        found: dict[frozenset[str], dict[str, Any]] = {}
+        order = {row.name: place for place, row in enumerate(self.ranking.rows)}
+        for split, tests in self.tests.items():
+            for _, test in tests.iterrows():
+                found.setdefault(frozenset((test["one"], test["other"])), {})[split] = test
+        named = [(*sorted(pair, key=order.__getitem__), tests) for pair, tests in found.items()]
+        return sorted(named, key=lambda pair: (order[pair[0]], order[pair[1]]))
+
+    def curves(self) -> Figure | None:
+        """Learning curves of the best three."""
+        known = {name[:_SHORT]: history for name, history in self.histories.items() if len(history)}
+        return curves_together(known) if known else None
+
+    def cost_figures(self) -> list[Figure]:
+        """Val accuracy against minutes and, where known, against parameters."""
+        table = self.ranking.table.assign(name=lambda rows: rows["name"].str.slice(0, _SHORT)).set_index("name")
+        renamed = table.rename(columns={"val_accuracy": "val accuracy"})
+        costs = ["minutes", *(["parameters"] if table["parameters"].nunique() > 1 else [])]
+        return [
+            cost_and_quality(renamed.dropna(subset=[cost]), cost, "val accuracy", low="val_low", high="val_high")
+            for cost in costs
+        ]
+
+
+@dataclass
+class Comparison:
+    """All groups, the largest first; `left_out` says why a run is in none; `looks`: the most that any test had."""
+
+    title: str
+    groups: list[Group]
+    left_out: dict[str, str] = field(default_factory=dict)
+    looks: int = 0
+
+
+def cells(group: Group) -> tuple[list[str], list[list[str]]]:
+    """The leaderboard as text: heads, and a row each, the majority class last."""
+    table, digits = group.ranking.table, group.digits
+    several = bool((table["n"] > 1).any())
+    splits = ["val", "test"] if group.has_test else ["val"]
+    heads = [*group.answers]
+    for split in splits:
+        heads += [f"{split} (95 %)", *(["sd"] if several else [])]
+    heads += [*(["n"] if several else []), "minutes", "pictures/s", "parameters"]
+    body = []
+    for row, (_, figures) in zip(group.ranking.rows, table.iterrows(), strict=True):
+        line = list(row.answers.values()) or [row.name]
+        for split in splits:
+            line.append(with_interval(figures, split, digits))
+            line += [percent(figures[f"{split}_sd"], digits)] if several else []
+        line += [f"{figures['n']:.0f}"] if several else []
+        body.append(line + [number(figures[cost]) for cost in ("minutes", "images_per_second", "parameters")])
+    last = [f"always {group.baseline['class']}"] + [""] * (len(group.answers) - 1)
+    for split in splits:
+        last += [percent(group.baseline.get(f"{split}_accuracy"), digits), *([""] if several else [])]
+    body.append(last + [""] * (len(heads) - len(last)))
+    return heads, body
+
+
+def with_interval(figures: "pd.Series[Any]", split: str, digits: int = 1) -> str:
+    """`86.7 % [82.3, 90.3]`."""
+    low, high = (f"{100 * figures[f'{split}_{end}']:.{digits}f}" for end in ("low", "high"))
+    return f"{percent(figures[f'{split}_accuracy'], digits)} [{low}, {high}]"
+
+
+def note(comparison: Comparison) -> str:
+    """The leaderboards as Markdown, for MLflow's run page."""
+    parts = []
+    for group in comparison.groups:
+        heads, body = cells(group)
+        lines = [heads, ["---"] * len(heads), *body]
+        table = "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)
+        parts.append("\n".join([*([f"**Apart: {group.why_apart}**\n"] if group.why_apart else []), table]))
+    return "\n\n".join(parts)
+
+
+def write_page(path: Path, comparison: Comparison) -> None:
+    """Write the page as one HTML file."""
+    words = {"percent": percent, "signed": signed, "number": number, "p_value": p_value, "svg": svg}
+    save(
+        render(
+            "comparison.html.j2", title=f"Comparison: {comparison.title}", comparison=comparison,
+            with_interval=with_interval, shade=shade, **words,
+        ),
+        path,
+    )  # fmt: skip
+
+
+def shade(value: float, table: pd.DataFrame) -> float:
+    """How strongly a cell of the grid is coloured: 0 for the least value of the table, 1 for the greatest."""
+    low, high = float(table.min().min()), float(table.max().max())
+    return 0.5 if high == low else (value - low) / (high - low)

@@ -1,0 +1,114 @@
+"""The shell of a page: headings, figures, tables and charts in one file that needs nothing beside it."""
+
+import base64
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jinja2 import Environment, PackageLoader
+from markupsafe import Markup
+
+_environment = Environment(
+    loader=PackageLoader("pipeline.reporting"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+)
+
+
+@dataclass
+class Section:
+    """A part of a page: parts of HTML under a heading. Text that is no `Markup` is escaped."""
+
+    title: str
+    lead: str = ""
+    parts: list[Markup] = field(default_factory=list)
+
+    @property
+    def anchor(self) -> str:
+        """What links to it."""
+        return "".join(letter if letter.isalnum() else "-" for letter in self.title.lower())
+
+    def add(self, *parts: Markup) -> "Section":
+        """Append, and give itself back."""
+        self.parts += parts
+        return self
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A number worth seeing first: `tone` is `good`, `bad` or nothing."""
+
+    value: str
+    name: str
+    tone: str = ""
+
+
+def page(title: str, subtitle: str, figures: list[Figure], sections: list[Section]) -> str:
+    """The whole page as text."""
+    template = _environment.get_template("page.html.j2")
+    return template.render(title=title, subtitle=subtitle, figures=figures, sections=sections)
+
+
+def render(template: str, **values: object) -> str:
+    """A page with a template of its own: it extends `page.html.j2` and fills its blocks `style` and `body`."""
+    return _environment.get_template(template).render(**values)
+
+
+def note(text: str, tone: str = "") -> Markup:
+    """A paragraph; `tone` as of a `Figure`."""
+    return Markup('<p class="note {}">{}</p>').format(tone, text)
+
+
+def table(rows: pd.DataFrame, *, most: int = 200) -> Markup:
+    """Rows as a table, numbers to the right; what is beyond `most` is said to be left out."""
+    if rows.empty:
+        return Markup("")
+    shown = rows.head(most)
+    numeric = [pd.api.types.is_numeric_dtype(rows[name]) for name in rows]
+    return Markup(_environment.get_template("table.html.j2").render(
+        names=list(rows.columns), numeric=numeric, rows=shown.itertuples(index=False), left=len(rows) - len(shown),
+        written=written,
+    ))  # fmt: skip
+
+
+def details(summary: str, *parts: Markup) -> Markup:
+    """Parts that unfold."""
+    inside = Markup("").join(parts)
+    return Markup("<details><summary>{}</summary>{}</details>").format(summary, inside)
+
+
+def pictures(jpegs: list[bytes], captions: list[str]) -> Markup:
+    """Thumbnails side by side, each with its words."""
+    cards = [
+        Markup('<figure><img alt="{0}" src="data:image/jpeg;base64,{1}"><figcaption>{0}</figcaption></figure>').format(
+            words, base64.b64encode(jpeg).decode()
+        )
+        for jpeg, words in zip(jpegs, captions, strict=True)
+    ]
+    return Markup('<div class="pictures">{}</div>').format(Markup("").join(cards))
+
+
+def side_by_side(*parts: Markup) -> Markup:
+    """Parts in columns where there is room."""
+    return Markup('<div class="columns">{}</div>').format(
+        Markup("").join(Markup("<div>{}</div>").format(part) for part in parts)
+    )
+
+
+def written(value: Any) -> str:
+    """A cell's text: thousands apart, three significant digits of what is no whole number."""
+    if isinstance(value, float | np.floating):
+        number = float(value)
+        if math.isnan(number):
+            return ""
+        return f"{number:,.0f}" if abs(number) >= 1000 or number.is_integer() else f"{number:.3g}"
+    if isinstance(value, int | np.integer) and not isinstance(value, bool):
+        return f"{value:,}"
+    return "" if value is None or value is pd.NA else str(value)
+
+
+def save(html: str, file: Path) -> Path:
+    """Write a page."""
+    file.write_text(html, encoding="utf-8")
+    return file

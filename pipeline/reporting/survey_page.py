@@ -1,0 +1,241 @@
+"""What a careful person looks at before training, as sections of one page."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from markupsafe import Markup
+
+from pipeline.data.digest import class_counts, class_weights
+from pipeline.data.statistics import channel_statistics
+from pipeline.data.table import PictureTable
+from pipeline.data.taxonomy import RANKS
+from pipeline.reporting import charts, page
+from pipeline.reporting.page import Figure, Section
+
+_MOST_BARS = 40
+_MOST_RANK_BARS = 25
+_MOST_DOTS = 3_000
+_OWN_COLUMNS = ("path", "label", "split", "bytes", "latitude", "longitude")
+_SPLIT_WORDS = "Colours are splits. Val chooses, test has the last word; neither trains."
+
+
+@dataclass(frozen=True)
+class Survey:
+    """All that was found: `facts` of the pictures opened, `alike` and `leaks` among them, thumbnails."""
+
+    table: PictureTable
+    facts: pd.DataFrame
+    alike: pd.DataFrame
+    leaks: pd.DataFrame
+    thumbnails: list[tuple[bytes, str]]
+    distance: int
+    image_size: int
+
+
+def survey_page(found: Survey) -> str:
+    """The page's HTML."""
+    table, opened = found.table, len(found.facts)
+    n = len(table.rows)
+    said = f"{n:,} pictures of {len(table.classes):,} classes"
+    part = "every picture was opened" if opened == n else f"a sample of {opened:,} pictures was opened"
+    sections = [
+        classes(table), *taxonomy(table), trouble(found), same(found), shapes(found), colours(found),
+        *metadata(table), samples(found),
+    ]  # fmt: skip
+    return page.page(table.name, f"{said}; {part}.", headline(found), sections)
+
+
+def headline(found: Survey) -> list[Figure]:
+    """The numbers seen first."""
+    counts = class_counts(found.table).sum(axis=1)
+    unreadable = int((found.facts["problem"] != "").sum())
+    return [
+        Figure(f"{len(found.table.rows):,}", "pictures"),
+        Figure(f"{len(found.table.classes):,}", "classes"),
+        Figure(f"{int(counts.min()):,} – {int(counts.max()):,}", "pictures a class"),
+        Figure(f"{unreadable:,}", "unreadable", "bad" if unreadable else "good"),
+        Figure(f"{len(found.leaks):,}", "leaks", "bad" if len(found.leaks) else "good"),
+    ]
+
+
+def classes(table: PictureTable) -> Section:
+    """Pictures a class and split, the imbalance, the weights it suggests."""
+    counts = class_counts(table)
+    used = counts.loc[:, counts.sum() > 0]
+    totals = used.sum(axis=1).sort_values(ascending=False, kind="stable")
+    weights = class_weights(table.labels[table.where("train")], len(table.classes))
+    listing = counts.assign(all=counts.sum(axis=1), weight=weights).reset_index(names="class")
+    section = Section("Classes", f"{_imbalance(totals)} {_SPLIT_WORDS}")
+    splits = counts.sum().to_frame("pictures")
+    section.add(charts.bars(splits[splits["pictures"] > 0], title="Pictures a split"))
+    if len(totals) <= _MOST_BARS:
+        section.add(charts.bars(used.loc[totals.index], title="Pictures a class"))
+    else:
+        foot = f"{len(totals):,} classes, the largest first"
+        section.add(charts.profile(totals.to_numpy(), title="Pictures a class", foot=foot))
+        ends = [
+            charts.bars(used.loc[some.index], title=f"The {len(some)} {which}")
+            for which, some in (("largest", totals.head(12)), ("smallest", totals.tail(12)))
+        ]
+        section.add(*ends)
+    some = listing.sort_values(["all", "class"], ascending=[True, True])
+    words = "Every class, and the weight that makes classes count alike (loss=weighted)"
+    return section.add(page.details(words, page.table(some, most=500)))
+
+
+def _imbalance(totals: pd.Series) -> str:
+    largest, smallest = int(totals.iloc[0]), max(1, int(totals.iloc[-1]))
+    ratio = largest / smallest
+    advice = "loss=weighted evens that out." if ratio >= 3 else "No weights are needed."
+    share = largest / max(1, totals.sum())
+    return (
+        f"The largest class has {ratio:.1f} times the pictures of the smallest. {advice} "
+        f"Always answering “{totals.index[0]}” would be right {share:.1%} of the time."
+    )
+
+
+def taxonomy(table: PictureTable) -> list[Section]:
+    """Pictures and classes by the upper ranks, where a taxonomy is there."""
+    if table.taxonomy is None:
+        return []
+    known = table.taxonomy.reset_index(drop=True).astype("object").fillna("(unknown)")
+    known["pictures"] = class_counts(table).sum(axis=1).to_numpy()
+    section = Section("Taxonomy", "Pictures by kingdom and by phylum, and how many classes each holds.")
+    upper = [rank for rank in RANKS[:2] if rank in known]
+    for rank in upper:
+        by = known.groupby(rank, dropna=False)["pictures"].sum().sort_values(ascending=False)
+        section.add(charts.bars(by.head(_MOST_RANK_BARS).to_frame(), title=f"Pictures by {rank}"))
+    if upper:
+        grouped = known.groupby(upper, dropna=False)["pictures"].agg(["size", "sum"]).reset_index()
+        section.add(page.table(grouped.rename(columns={"size": "classes", "sum": "pictures"})))
+    else:
+        ranks = pd.DataFrame(
+            {"rank": known.columns[:-1], "groups": [known[r].nunique() for r in known.columns[:-1]]}
+        )
+        section.add(page.table(ranks))
+    return [section]
+
+
+def trouble(found: Survey) -> Section:
+    """What cannot be read, and what is odd."""
+    facts = found.facts.assign(path=found.table.rows["path"].to_numpy()[found.facts["row"]])
+    broken, odd = facts[facts["problem"] != ""], facts[facts["odd"] != ""]
+    section = Section("Unreadable and odd files")
+    if broken.empty:
+        section.add(page.note("Every picture opened could be decoded to its end.", "good"))
+    else:
+        section.add(
+            page.note(
+                f"{len(broken):,} cannot be read; training stops at them unless data.on_unreadable=skip.",
+                "bad",
+            )
+        )
+        section.add(page.table(broken[["path", "problem"]]))
+    if len(odd):
+        kinds = odd["odd"].str.split(", ").explode().value_counts().to_frame("pictures")
+        section.add(charts.bars(kinds, title="Odd, but readable"))
+        section.add(page.details("Which files", page.table(odd[["path", "odd", "width", "height"]])))
+    left_out = pd.DataFrame(found.table.skipped.items(), columns=["path", "left out because it"])
+    return section.add(page.table(left_out)) if len(left_out) else section
+
+
+def same(found: Survey) -> Section:
+    """Copies, and those that are leaks."""
+    how = (
+        "Exact copies have the same bytes. Near copies have perceptual hashes (pHash, 64 bits) that differ in at "
+        f"most {found.distance} bits; hashes are compared where two of {found.distance + 2} bands agree."
+    )
+    section = Section("Copies and leaks", how)
+    leaks, alike = found.leaks, found.alike
+    if leaks.empty:
+        section.add(page.note("No picture is in two splits or under two labels.", "good"))
+    else:
+        say = f"{len(leaks):,} leaks: the same picture in two splits, or under two labels. Scores will not be true."
+        section.add(page.note(say, "bad"))
+        section.add(page.table(_leak_rows(leaks)))
+    kinds = alike.groupby("kind").agg(groups=("group", "nunique"), pictures=("row", "size")).reset_index()
+    paths = found.table.rows["path"].to_numpy()
+    listing = alike.assign(path=paths[alike["row"]])[["group", "kind", "path"]]
+    section.add(page.table(kinds))
+    return section.add(page.details("All groups", page.table(listing, most=400))) if len(alike) else section
+
+
+def _leak_rows(leaks: pd.DataFrame) -> pd.DataFrame:
+    shown = pd.DataFrame({"differ in": leaks["leak"], "how alike": leaks["kind"]})
+    for side, prefix in (("one", ""), ("other", "other_")):
+        shown[side] = (
+            leaks[f"{prefix}path"] + "  (" + leaks[f"{prefix}split"] + ", " + leaks[f"{prefix}label"] + ")"
+        )
+    return shown
+
+
+def shapes(found: Survey) -> Section:
+    """Sizes, shapes, formats."""
+    facts = found.facts[found.facts["problem"] == ""]
+    section = Section(
+        "Sizes and shapes", f"Training shows squares of {found.image_size} pixels (data.image_size)."
+    )
+    if facts.empty:
+        return section
+    width, height = facts["width"].to_numpy(float), facts["height"].to_numpy(float)
+    shorter = np.minimum(width, height)
+    small = float((shorter < found.image_size).mean())
+    section.add(page.note(f"{small:.0%} have a side shorter than that and are enlarged."))
+    section.add(page.side_by_side(
+        charts.histogram(width, title="Width", unit=" px"), charts.histogram(height, title="Height", unit=" px"),
+        charts.histogram(width / height, title="Width by height", log=True),
+        charts.histogram(facts["bytes"].to_numpy(float) / 1000, title="File size", unit=" kB", log=True),
+    ))  # fmt: skip
+    kinds = facts.groupby(["format", "mode"]).size().sort_values(ascending=False)
+    kinds.index = pd.Index([f"{kind}, {mode}" for kind, mode in kinds.index])
+    return section.add(charts.bars(kinds.to_frame("pictures"), title="Formats and colour modes"))
+
+
+def colours(found: Survey) -> Section:
+    """Mean and deviation of the channels, beside ImageNet's."""
+    measured = channel_statistics(found.facts).reset_index(names="channel")
+    measured["ImageNet mean"], measured["ImageNet std"] = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+    lead = (
+        f"Over all pixels at {found.image_size} pixels a side, values 0 to 1. Weights trained on ImageNet "
+        "want ImageNet's figures, whatever yours are; these matter when training from scratch."
+    )
+    return Section("Colours", lead).add(page.table(measured))
+
+
+def metadata(table: PictureTable) -> list[Section]:
+    """A map where there are coordinates; bars or a histogram of each further column."""
+    rows, parts = table.rows, list[Markup]()
+    if {"latitude", "longitude"} <= set(rows):
+        where = rows[["latitude", "longitude"]].apply(pd.to_numeric, errors="coerce").dropna()
+        parts.append(page.note(f"{len(where):,} of {len(rows):,} pictures say where they were taken."))
+        some = where.sample(min(len(where), _MOST_DOTS), random_state=0)
+        drawn = "" if len(some) == len(where) else f" ({len(some):,} of them, by chance)"
+        parts.append(charts.world(*some.to_numpy().T, title=f"Where pictures were taken{drawn}"))
+    for name in rows.columns.drop([column for column in _OWN_COLUMNS if column in rows]):
+        parts.append(_column(rows[name], str(name)))
+    shown = [part for part in parts if part]
+    return [Section("Metadata", "The table's further columns.", shown)] if shown else []
+
+
+def _column(values: pd.Series, name: str) -> Markup:
+    if pd.api.types.is_numeric_dtype(values) and values.nunique() > _MOST_RANK_BARS:
+        return charts.histogram(values.to_numpy(float), title=name)
+    texts = values.map(str, na_action="ignore")
+    counts = texts.value_counts(dropna=False)
+    if len(counts) > len(values) / 2 and len(counts) > _MOST_RANK_BARS:
+        return page.note(f"{name}: {len(counts):,} different values.")
+    title = (
+        name
+        if len(counts) <= _MOST_RANK_BARS
+        else f"{name}: the {_MOST_RANK_BARS} commonest of {len(counts):,}"
+    )
+    named = counts.head(_MOST_RANK_BARS).rename(index=lambda key: "(none)" if pd.isna(key) else str(key))
+    return charts.bars(named.to_frame("pictures"), title=title)
+
+
+def samples(found: Survey) -> Section:
+    """Thumbnails."""
+    jpegs, captions = [one for one, _ in found.thumbnails], [words for _, words in found.thumbnails]
+    lead = "Drawn by chance, from as many classes as there is room for, as training sees them before augmentation."
+    return Section("Sample pictures", lead).add(page.pictures(jpegs, captions))

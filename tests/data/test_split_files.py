@@ -1,0 +1,75 @@
+from pathlib import Path
+
+import pytest
+
+from pipeline.data.digest import data_digest
+from pipeline.data.sources import read_source
+from pipeline.data.split_files import read_split, write_split
+from pipeline.data.splits import split_table
+from pipeline.data.table import PictureTable
+from pipeline.errors import BadInput
+from tests.data.conftest import Write
+
+
+@pytest.fixture
+def odd(write: Write, tmp_path: Path) -> PictureTable:
+    """Pictures whose names hold spaces, commas, quotes and other letters."""
+    for number in range(8):
+        write(f'photos/{"Grauer Reiher" if number < 4 else "犬, 狗"}/no "{number}".jpg 2.jpg')
+    return read_source("folder", root=str(tmp_path / "photos"))
+
+
+@pytest.mark.parametrize("target", ["splits/mine.csv", "splits/lists"])
+def test_what_is_written_is_read_back(target: str, odd: PictureTable, tmp_path: Path) -> None:
+    split = split_table(odd, val=0.25, test=0.25, seed=3)
+    for _ in range(2):  # the same again does no harm
+        write_split(split, tmp_path / target)
+    assert data_digest(read_split(odd, tmp_path / target)) == data_digest(split)
+    with pytest.raises(BadInput, match="holds another split"):
+        write_split(split_table(odd, val=0.25, test=0.25, seed=4), tmp_path / target)
+    assert data_digest(read_split(odd, tmp_path / target)) == data_digest(split)
+
+
+def test_written_lists_are_a_data_set(odd: PictureTable, tmp_path: Path) -> None:
+    split = split_table(odd, val=0.25, test=0.25)
+    write_split(split, tmp_path / "lists")
+    table = read_source("lists", root=str(odd.root), lists=str(tmp_path / "lists"))
+    assert table.classes == split.classes
+    assert dict(zip(table.rows["path"], table.rows["split"], strict=True)) == dict(
+        zip(split.rows["path"], split.rows["split"], strict=True)
+    )
+
+
+def test_digits_too(tmp_path: Path) -> None:
+    digits = split_table(read_source("digits"), val=0.1, test=0.2)
+    write_split(digits, tmp_path / "lists")
+    assert data_digest(read_split(read_source("digits"), tmp_path / "lists")) == data_digest(digits)
+
+
+def test_nothing_is_written_among_the_pictures(odd: PictureTable) -> None:
+    assert odd.root is not None
+    before = sorted(odd.root.rglob("*"))
+    for target in (odd.root / "split.csv", odd.root / "new" / "lists", odd.root):
+        with pytest.raises(BadInput, match=r"is inside data\.root"):
+            write_split(split_table(odd, val=0.25, test=0), target)
+    assert sorted(odd.root.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("lines", "says"),
+    [
+        (None, "no file"),
+        ("file,split\ncat/00.jpg,train\n", "no column 'path'"),
+        ("path,split\ncat/00.jpg,trian\n", "no split 'trian'; did you mean train"),
+        ("path,split\ncat/00.jpg,train\n", r"no split to cat/01\.jpg, .*\.\.\. \(10 pictures\)"),
+        ("path,split\ncat/00.jpg,train\ncat/00.jpg,val\n", "more than once"),
+        ("path,split\nbird/00.jpg,train\n", r"photos has no bird/00\.jpg"),
+    ],
+)
+def test_files_that_will_not_do(lines: str | None, says: str, photos: PictureTable, tmp_path: Path) -> None:
+    file = tmp_path / "split.csv"
+    if lines:
+        file.write_text(lines)
+    with pytest.raises(BadInput, match=says) as told:
+        read_split(photos, file)
+    assert "\n" not in str(told.value)

@@ -1,0 +1,104 @@
+import numpy as np
+import pytest
+import torch
+
+from pipeline.data.preprocessing import Preprocessing
+from pipeline.models.classifier import Classifier, NetworkSpec
+from pipeline.training.feature_files import FeatureFiles
+from pipeline.training.features import FeatureBatches, Features, features_of
+from pipeline.training.hardware import make_fabric
+from pipeline.training.loop import Batch
+
+SIDE, ROWS = 32, np.array([3, 5, 8, 9, 12])
+LABELS = np.array([0, 1, 0, 1, 1])
+PICTURES = torch.randint(0, 256, (len(ROWS), 3, SIDE, SIDE), dtype=torch.uint8)
+
+
+class Pictures:
+    """Two batches, without the pictures `lost`, counting how often they are read."""
+
+    def __init__(self, lost=()):
+        self.kept = [place for place in range(len(ROWS)) if place not in lost]
+        self.passes = 0
+        self.n_pictures = len(ROWS)
+
+    def __len__(self):
+        return 2
+
+    def set_epoch(self, epoch):
+        pass
+
+    def __iter__(self):
+        self.passes += 1
+        for some in (self.kept[:3], self.kept[3:]):
+            yield Batch(PICTURES[some], torch.from_numpy(LABELS[some]), torch.from_numpy(ROWS[some]))
+
+
+@pytest.fixture(scope="module")
+def network():
+    torch.manual_seed(0)
+    return Classifier(NetworkSpec("torchvision/squeezenet1_0", 2, Preprocessing(image_size=SIDE))).eval()
+
+
+def read(network, pictures, folder):
+    return features_of(
+        "key", FeatureFiles(folder), network, lambda: pictures, rows=ROWS, labels=LABELS,
+        fabric=make_fabric("cpu", "fp32"), watch=lambda batches, _what: batches,
+    )  # fmt: skip
+
+
+def test_features_are_what_the_backbone_says_and_are_asked_for_once(network, tmp_path):
+    pictures = Pictures()
+    found = read(network, pictures, tmp_path)
+    again = read(network, pictures, tmp_path)
+    assert pictures.passes == 1
+    with torch.no_grad():
+        expected = network.features(PICTURES).numpy()
+    for features in (found, again):
+        np.testing.assert_allclose(features.values, expected, rtol=2e-3, atol=2e-3)
+        np.testing.assert_array_equal(features.rows, ROWS)
+        np.testing.assert_array_equal(features.labels, LABELS)
+
+
+def test_the_head_on_features_answers_as_the_whole_network(network, tmp_path):
+    found = read(network, Pictures(), tmp_path)
+    batch = next(iter(FeatureBatches([found], batch_size=9)))
+    with torch.no_grad():
+        torch.testing.assert_close(network.head(batch.inputs), network(PICTURES), rtol=5e-3, atol=5e-3)
+
+
+def test_pictures_that_could_not_be_read_are_left_out(network, tmp_path):
+    for _ in range(2):  # as computed, and as kept
+        found = read(network, Pictures(lost=(1, 4)), tmp_path)
+        np.testing.assert_array_equal(found.rows, ROWS[[0, 2, 3]])
+        np.testing.assert_array_equal(found.labels, LABELS[[0, 2, 3]])
+        assert np.isfinite(found.values).all()
+
+
+def numbered(start=0):
+    count = 7
+    return Features(np.arange(start, start + count)[:, None].astype(np.float16), np.zeros(count, int), np.arange(count))
+
+
+def orders(batches, epochs):
+    read = []
+    for epoch in epochs:
+        batches.set_epoch(epoch)
+        read.append(torch.cat([batch.inputs[:, 0] for batch in batches]).tolist())
+    return read
+
+
+def test_the_order_depends_on_seed_and_epoch_alone():
+    first = orders(FeatureBatches([numbered()], batch_size=3, shuffle=True, seed=1), (1, 2))
+    again = orders(FeatureBatches([numbered()], batch_size=3, shuffle=True, seed=1), (1, 2))
+    other = orders(FeatureBatches([numbered()], batch_size=3, shuffle=True, seed=2), (1, 2))
+    assert first == again
+    assert first != other
+    assert first[0] != first[1]
+    assert sorted(first[0]) == list(range(7))
+
+
+def test_each_epoch_reads_the_next_view():
+    views = FeatureBatches([numbered(0), numbered(100)], batch_size=3)
+    assert [order[0] for order in orders(views, (1, 2, 3))] == [0, 100, 0]
+    assert len(views) == 3
