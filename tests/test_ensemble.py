@@ -87,9 +87,7 @@ def test_three_runs_vote_are_kept_and_served(store, capsys):
     figures = run.data.metrics
     assert figures["best/val_accuracy"] == pytest.approx(chosen.val_accuracy)
     assert figures["test/accuracy"] == pytest.approx(chosen.test_accuracy)
-    assert (
-        figures["gain/test_accuracy_low"] < figures["gain/test_accuracy"] < figures["gain/test_accuracy_high"]
-    )
+    assert figures["gain/test_accuracy_low"] < figures["gain/test_accuracy"] < figures["gain/test_accuracy_high"]
     assert all(member.id in run.data.params["members"] for member in members)
     assert run.data.tags["data_digest"] == "d"
     for file in ("confusion_matrix.png", "class_report.csv", "ensemble/strategies.png"):
@@ -237,9 +235,7 @@ def test_a_member_that_is_gone_is_named_when_promoted(store, tmp_path):
     for file in (members[1].folder / "checkpoints").iterdir():
         file.unlink()
     (members[1].folder / "checkpoints").rmdir()
-    with pytest.raises(
-        BadInput, match=r"a member of the ensemble soft_vote of 2 is gone: run run 1 .*checkpoints"
-    ):
+    with pytest.raises(BadInput, match=r"a member of the ensemble soft_vote of 2 is gone: run run 1 .*checkpoints"):
         assemble(store, run, tmp_path / "b")
 
 

@@ -218,10 +218,7 @@ def test_a_prediction_set_is_given_only_when_asked_for(calibrated, model, pictur
     (plain,) = calibrated.predict(None, [picture])
     assert "prediction_set" not in plain
     assert "answered" not in plain
-    sets = [
-        calibrated.predict(None, [picture], {"coverage": share})[0]["prediction_set"]
-        for share in (0.5, 0.8, 0.9)
-    ]
+    sets = [calibrated.predict(None, [picture], {"coverage": share})[0]["prediction_set"] for share in (0.5, 0.8, 0.9)]
     assert sets[0] == [plain["label"]]  # never empty: it would hold nothing at this threshold
     assert set(sets[0]) <= set(sets[1]) <= set(sets[2]) == set(CLASSES)
     assert sets[2] == [one["label"] for one in plain["top_k"]]
