@@ -130,13 +130,14 @@ def show(vote: Vote) -> None:
     """The table in the terminal, and the verdict."""
     from rich.box import SIMPLE
     from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
     split = "test" if "test_accuracy" in vote.outcome.table else "val"
     scored = [part for part in ("val", "test") if f"{part}_accuracy" in vote.outcome.table]
-    table = Table(title=f"accuracy in %; gain on {split} over the best member, with its 95 % interval", box=SIMPLE)
-    table.add_column("best by val first", no_wrap=True, min_width=20)
+    console = Console()
+    table = Table(title=f"accuracy in %; gain on {split} over the best member, 95 % interval", box=SIMPLE)
+    table.add_column("best by val first", no_wrap=True)
     widths = {**dict.fromkeys(scored, 6), "gain": 6, "interval": 17, "p (Holm)": 8}
     for heading, width in widths.items():
         table.add_column(heading, no_wrap=True, justify="right", min_width=width)
@@ -146,8 +147,10 @@ def show(vote: Vote) -> None:
         if row["name"] != vote.outcome.best_member:
             ends = f"{100 * row['low']:+.2f} to {100 * row['high']:+.2f}"
             cells += [f"{100 * row['gain']:+.2f}", ends, f"{row['p_holm']:.3f}"]
-        table.add_row(escape(row["name"]), *cells, style=style)
-    Console().print(table)
+        name = Text(row["name"])
+        name.truncate(max(20, console.width - sum(widths.values()) - 3 * len(widths) - 4), overflow="ellipsis")
+        table.add_row(name, *cells, style=style)
+    console.print(table)
     for name, weight in weights(vote).items():
         log.info("%s counts %.2f", name, weight)
     log.info("%s", verdict(vote))
