@@ -128,25 +128,38 @@ def predictions(members: Mapping[str, Run], split: str) -> dict[str, Predictions
 
 def show(vote: Vote) -> None:
     """The table in the terminal, and the verdict."""
+    from rich.box import SIMPLE
     from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
     split = "test" if "test_accuracy" in vote.outcome.table else "val"
     scored = [part for part in ("val", "test") if f"{part}_accuracy" in vote.outcome.table]
-    table = Table(title=f"accuracy in %; gain on {split} over the best member, with its 95 % interval")
-    table.add_column("best by val first", max_width=36, no_wrap=True)
-    for heading in (*scored, "gain", "interval", "p (Holm)"):
-        table.add_column(heading, no_wrap=True, justify="right")
+    console = Console()
+    table = Table(title=f"accuracy in %; gain on {split} over the best member, 95 % interval", box=SIMPLE)
+    table.add_column("best by val first", no_wrap=True)
+    widths = {**dict.fromkeys(scored, 6), "gain": 6, "interval": 17, "p (Holm)": 8}
+    for heading, width in widths.items():
+        table.add_column(heading, no_wrap=True, justify="right", min_width=width)
     for row in vote.outcome.table.to_dict("records"):
         style = "bold" if row["name"] == vote.chosen else "dim" if row["kind"] == "member" else ""
         cells = [f"{100 * row[f'{part}_accuracy']:.2f}" for part in scored]
         if row["name"] != vote.outcome.best_member:
             ends = f"{100 * row['low']:+.2f} to {100 * row['high']:+.2f}"
             cells += [f"{100 * row['gain']:+.2f}", ends, f"{row['p_holm']:.3f}"]
-        table.add_row(escape(row["name"]), *cells, style=style)
-    Console().print(table)
+        name = Text(row["name"])
+        name.truncate(max(20, console.width - sum(widths.values()) - 3 * len(widths) - 4), overflow="ellipsis")
+        table.add_row(name, *cells, style=style)
+    console.print(table)
+    for name, weight in weights(vote).items():
+        log.info("%s counts %.2f", name, weight)
     log.info("%s", verdict(vote))
+
+
+def weights(vote: Vote) -> dict[str, float]:
+    """What each member counts in the chosen strategy, where they count differently; none for the idle."""
+    given = getattr(vote.outcome.rules.get(vote.chosen), "weights", None) or ()
+    return {name: weight for name, weight in zip(vote.members, given, strict=False) if weight}
 
 
 def verdict(vote: Vote) -> str:
@@ -167,7 +180,7 @@ def keep(client: MlflowClient, vote: Vote, config: schema.Ensemble) -> None:
 
     experiment = client.get_experiment(next(iter(vote.members.values())).info.experiment_id).name
     ids = [run.info.run_id for run in vote.members.values()]
-    name = config.tracking.run_name or f"{vote.chosen} of {len(ids)}"
+    name = config.tracking.run_name or f"{vote.chosen} of {len(weights(vote)) or len(ids)}"
     params = flatten(config.model_dump(mode="json")) | {"members": ids, "strategy": vote.chosen}
     with tracked_run(experiment, name=name, tags=run_tags(client, vote, config), params=params) as run:
         metrics = write(run, vote)

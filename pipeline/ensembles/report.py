@@ -70,6 +70,8 @@ def evaluate(
     for name in strategies:
         if name not in STRATEGIES:
             raise BadInput(f"no strategy {name}{did_you_mean(name, STRATEGIES)}")
+    for name in set(val) & {*STRATEGIES, *(ready or {})}:
+        raise BadInput(f"a member is called {name}, as a strategy is: rename that run")
     val, test = checked(val), checked(test) if test else {}
     if test and list(val) != list(test):
         raise ValueError("val and test must have the same members in the same order")

@@ -52,12 +52,8 @@ class Calibration:
 
 
 def calibrated_on(val: Predictions) -> Calibration:
-    """The calibration that val supports: no temperature where the best one lies at an end of those tried (val is
-    too small or too easy to tell), and only the coverages that so many pictures can promise.
-    """
-    temperature = fit_temperature(val)
-    if not TEMPERATURES[0] * 1.01 < temperature < TEMPERATURES[1] / 1.01:
-        temperature = 1.0
+    """The calibration that val supports: only the coverages that so many pictures can promise."""
+    temperature = believable_temperature(val)
     try:
         rule = calibrate(val, coverage=PERCENTS[0] / 100, temperature=temperature)
     except BadInput:
@@ -70,3 +66,14 @@ def calibrated_on(val: Predictions) -> Calibration:
         if place <= len(val) and np.isfinite(scores[place - 1])
     )
     return Calibration(temperature, rule, thresholds)
+
+
+def believable_temperature(val: Predictions) -> float:
+    """That of the least log loss on val; 1 where val is too small or too easy to tell.
+
+    Without a mistake in val the sharpest probabilities would always look best.
+    """
+    if val.correct.all():
+        return 1.0
+    found = fit_temperature(val)
+    return found if TEMPERATURES[0] * 1.01 < found < TEMPERATURES[1] / 1.01 else 1.0

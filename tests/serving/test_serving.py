@@ -1,8 +1,13 @@
 """The served model in this process: what it takes, what it answers, what it refuses."""
 
+import ast
 import base64
 import io
 import json
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
 
 import mlflow.exceptions
 import numpy as np
@@ -12,11 +17,15 @@ import torch
 from PIL import Image
 
 from pipeline.data.preprocessing import Preprocessing
+from pipeline.ensembles.rules import SoftVote
 from pipeline.errors import BadInput
+from pipeline.evaluation.conformal import SetRule
 from pipeline.models.classifier import Classifier, NetworkSpec
 from pipeline.serving.answers import answer
 from pipeline.serving.bundle import read_bundle, write_bundle
+from pipeline.serving.calibration import Calibration
 from pipeline.serving.pyfunc import ServedModel
+from pipeline.tracking import registry
 from pipeline.training.checkpoints import NetworkFacts, load_best, save_best
 
 CLASSES = ("cat", "dog", "owl")
@@ -39,7 +48,7 @@ def checkpoints(tmp_path_factory):
 @pytest.fixture(scope="module")
 def served(checkpoints, tmp_path_factory):
     folder = tmp_path_factory.mktemp("served")
-    write_bundle(folder, checkpoints[:1])
+    write_bundle(folder, {"one": checkpoints[0]})
     return folder
 
 
@@ -79,7 +88,7 @@ def test_an_answer_is_what_the_network_says(checkpoints, served, picture, tmp_pa
 def test_the_taxonomy_comes_with_the_answer_without_empty_ranks(served, picture):
     bundle = read_bundle(served)
     for number, name in enumerate(CLASSES):
-        bundle.members[0].network.head[-1].bias.data = 1000.0 * torch.eye(3)[number]
+        bundle.members[0].head[-1].bias.data = 1000.0 * torch.eye(3)[number]
         (said,) = answer(bundle, [picture])
         assert said["label"] == name
         assert said.get("taxonomy") == (None if name == "owl" else {"genus": TAXONOMY.genus[name]})
@@ -140,29 +149,118 @@ def test_the_place_of_the_bad_picture_is_told_beyond_a_batch(model, picture):
         model.predict(None, [picture] * 20 + [b"bad"])
 
 
-def test_several_networks_answer_with_their_weighted_mean(checkpoints, picture, tmp_path):
-    def probabilities(folders, weights=None):
-        folder = tmp_path / str(len(list(tmp_path.iterdir())))
-        write_bundle(folder, folders, weights)
-        (said,) = answer(read_bundle(folder), [picture], top_k=3)
-        return {one["label"]: one["probability"] for one in said["top_k"]}
+def said_of(picture, folder, checkpoints, *parts):
+    folder.mkdir()
+    write_bundle(folder, {str(number): one for number, one in enumerate(checkpoints)}, *parts)
+    (said,) = answer(read_bundle(folder), [picture], top_k=3)
+    return {one["label"]: one["probability"] for one in said["top_k"]}
 
-    first, second = probabilities(checkpoints[:1]), probabilities(checkpoints[1:2])
-    mixed = probabilities(checkpoints[:2], [0.25, 0.75])
+
+def test_several_networks_answer_by_their_rule(checkpoints, picture, tmp_path):
+    first = said_of(picture, tmp_path / "1", checkpoints[:1])
+    second = said_of(picture, tmp_path / "2", checkpoints[1:2])
+    mixed = said_of(picture, tmp_path / "3", checkpoints[:2], SoftVote((0.25, 0.75)))
     assert mixed == pytest.approx({name: 0.25 * first[name] + 0.75 * second[name] for name in CLASSES})
 
 
+def test_a_temperature_changes_probabilities_and_no_answer(checkpoints, picture, tmp_path):
+    raw = said_of(picture, tmp_path / "1", checkpoints[:1])
+    softer = said_of(picture, tmp_path / "2", checkpoints[:1], None, Calibration(2.0))
+    roots = {name: share**0.5 for name, share in raw.items()}
+    assert softer == pytest.approx({name: root / sum(roots.values()) for name, root in roots.items()})
+    rule = SoftVote((0.5, 0.5))
+    mixed = said_of(picture, tmp_path / "3", checkpoints[:2], rule)
+    cooled = said_of(picture, tmp_path / "4", checkpoints[:2], rule, Calibration(2.0))
+    assert list(cooled) == list(mixed)
+    assert cooled != pytest.approx(mixed)
+
+
 def test_networks_of_other_classes_are_not_mixed(checkpoints, tmp_path):
-    with pytest.raises(BadInput, match="knows other classes, or in another order"):
-        write_bundle(tmp_path, checkpoints)
+    members = dict(zip("abc", checkpoints, strict=True))
+    with pytest.raises(BadInput, match="c knows other classes, or in another order, than a"):
+        write_bundle(tmp_path, members, SoftVote())
+    with pytest.raises(BadInput, match="the weights of lost are gone"):
+        write_bundle(tmp_path, {"lost": tmp_path})
+
+
+def test_heads_on_one_backbone_ask_it_once(checkpoints, picture, tmp_path):
+    network, facts = load_best(checkpoints[0])
+    torch.nn.init.normal_(network.head[-1].weight)
+    save_best(tmp_path / "other", network, facts)
+    write_bundle(tmp_path / "served", {"a": checkpoints[0], "b": tmp_path / "other"}, SoftVote())
+    bundle = read_bundle(tmp_path / "served")
+    assert bundle.members[0].backbone is bundle.members[1].backbone
+    asked = []
+    bundle.members[0].backbone.register_forward_hook(lambda *_: asked.append(1))
+    answer(bundle, [picture])
+    assert len(asked) == 1
+    write_bundle(tmp_path / "two", {"a": checkpoints[0], "b": checkpoints[1]}, SoftVote())
+    one, other = read_bundle(tmp_path / "two").members
+    assert one.backbone is not other.backbone
+
+
+@pytest.fixture(scope="module")
+def calibrated(checkpoints, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("calibrated")
+    sets = SetRule("lac", 0.5, 0.0)
+    thresholds = ((50, 0.0), (80, 0.7), (90, 1.0))
+    write_bundle(folder, {"one": checkpoints[0]}, None, Calibration(1.0, sets, thresholds))
+
+    class Context:
+        artifacts = {"served": str(folder)}  # noqa: RUF012
+
+    made = ServedModel()
+    made.load_context(Context())
+    return made
+
+
+def test_a_prediction_set_is_given_only_when_asked_for(calibrated, model, picture):
+    (plain,) = calibrated.predict(None, [picture])
+    assert "prediction_set" not in plain
+    assert "answered" not in plain
+    sets = [calibrated.predict(None, [picture], {"coverage": share})[0]["prediction_set"] for share in (0.5, 0.8, 0.9)]
+    assert sets[0] == [plain["label"]]  # never empty: it would hold nothing at this threshold
+    assert set(sets[0]) <= set(sets[1]) <= set(sets[2]) == set(CLASSES)
+    assert sets[2] == [one["label"] for one in plain["top_k"]]
+    with pytest.raises(mlflow.exceptions.MlflowException, match=r"coverage=0\.95 cannot be promised"):
+        calibrated.predict(None, [picture], {"coverage": 0.95})
+    with pytest.raises(mlflow.exceptions.MlflowException, match="for want of val pictures"):
+        model.predict(None, [picture], {"coverage": 0.9})
+
+
+def test_a_label_below_the_least_probability_is_marked(model, picture):
+    (plain,) = model.predict(None, [picture])
+    for least, answered in ((0.01, True), (plain["probability"], True), (0.999, False)):
+        (said,) = model.predict(None, [picture], {"min_probability": least})
+        assert said == plain | {"answered": answered}
+    with pytest.raises(mlflow.exceptions.MlflowException, match=r"min_probability=7\.0"):
+        model.predict(None, [picture], {"min_probability": 7})
+
+
+def test_what_a_server_needs_is_what_it_is_told_to_install():
+    code = (
+        "import sys, pipeline.serving.pyfunc\n"
+        "print(*(m.__file__ for n, m in sys.modules.items() if n.startswith('pipeline.')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    packages = set()
+    for file in done.stdout.split():
+        for line in ast.parse(Path(file).read_text()).body:
+            if isinstance(line, ast.Import):
+                packages |= {name.name.partition(".")[0] for name in line.names}
+            elif isinstance(line, ast.ImportFrom):
+                packages.add(line.module.partition(".")[0])
+    owners = metadata.packages_distributions()
+    for package in packages - sys.stdlib_module_names - {"pipeline"}:
+        assert {owner.lower().replace("_", "-") for owner in owners[package]} & set(registry._NEEDS), package
 
 
 def test_a_model_of_another_version_or_a_damaged_one_is_refused(checkpoints, tmp_path):
-    write_bundle(tmp_path, checkpoints[:1])
+    write_bundle(tmp_path, {"one": checkpoints[0]})
     file = tmp_path / "model.json"
     plain = json.loads(file.read_text())
     file.write_text(json.dumps(plain | {"format_version": 7}))
-    with pytest.raises(BadInput, match="format_version 7; this version reads 1"):
+    with pytest.raises(BadInput, match="format_version 7; this version reads 2"):
         read_bundle(tmp_path)
     file.write_text(file.read_text()[:40])
     with pytest.raises(BadInput, match="missing or no JSON"):

@@ -1,0 +1,60 @@
+import json
+
+import numpy as np
+import pytest
+
+from pipeline.errors import BadInput
+from pipeline.evaluation.builder import PredictionsBuilder
+from pipeline.evaluation.calibration import expected_calibration_error
+from pipeline.evaluation.conformal import calibrate, set_summary
+from pipeline.serving.calibration import Calibration, calibrated_on
+
+
+def predictions(pictures, *, seed=0, sharpness=3.0, classes=6):
+    chance = np.random.default_rng(seed)
+    labels = chance.integers(0, classes, pictures)
+    logits = chance.normal(size=(pictures, classes))
+    logits[np.arange(pictures), labels] += 1.5
+    builder = PredictionsBuilder([f"species {code}" for code in range(classes)])
+    builder.add([f"{seed}/{row}.jpg" for row in range(pictures)], labels, sharpness * logits)
+    return builder.finish()
+
+
+def test_probabilities_mean_what_they_say_and_sets_keep_their_promise():
+    val, test = predictions(2_000, seed=1), predictions(2_000, seed=2)
+    made = calibrated_on(val)
+    assert made.temperature > 1.5
+    before, after = (expected_calibration_error(test.at_temperature(t)) for t in (1.0, made.temperature))
+    assert after < 0.04 < before
+    for coverage in (0.5, 0.8, 0.9, 0.99):
+        rule = made.set_rule(coverage)
+        assert rule == calibrate(val, coverage=coverage, temperature=made.temperature)
+        assert set_summary(rule.sets(test), test)["coverage"] == pytest.approx(coverage, abs=0.03)
+
+
+def test_what_is_between_two_percents_gets_the_larger():
+    made = calibrated_on(predictions(500))
+    assert made.set_rule(0.901).coverage == 0.91
+    assert made.set_rule(0.1).coverage == 0.5
+
+
+def test_what_val_cannot_promise_is_refused():
+    made = calibrated_on(predictions(10))
+    assert made.set_rule(0.9).coverage == 0.9
+    with pytest.raises(BadInput, match=r"coverage=0\.95 cannot be promised by this model: at most 0\.9"):
+        made.set_rule(0.95)
+    with pytest.raises(BadInput, match="for want of val pictures"):
+        Calibration().set_rule(0.9)
+    with pytest.raises(BadInput, match=r"coverage=1\.5: a share between 0 and 1"):
+        made.set_rule(1.5)
+
+
+def test_a_val_without_mistakes_moves_no_probability():
+    builder = PredictionsBuilder(["a", "b"])
+    builder.add(list("xyz"), np.array([0, 1, 0]), np.array([[2.0, 0], [0, 2], [2, 0]]))
+    assert calibrated_on(builder.finish()).temperature == 1.0
+
+
+@pytest.mark.parametrize("made", [Calibration(), Calibration(1.5), calibrated_on(predictions(300))])
+def test_it_is_the_same_after_json(made):
+    assert Calibration.from_dict(json.loads(json.dumps(made.to_dict()))) == made
