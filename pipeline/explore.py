@@ -56,9 +56,7 @@ def look(config: schema.Explore, table: PictureTable) -> Survey:
     alike = copies(table, facts, config.explore.near)
     readable = facts.loc[facts["problem"] == "", "row"].to_numpy()
     shown = thumbnails(table, readable, config.explore.samples, config.data.fit)
-    return Survey(
-        table, facts, alike, leaking(table, alike), shown, config.explore.near, config.data.image_size
-    )
+    return Survey(table, facts, alike, leaking(table, alike), shown, config.explore.near, config.data.image_size)
 
 
 def record(found: Survey, run: TrackedRun) -> None:
@@ -110,9 +108,7 @@ def conclude(found: Survey, file: str) -> None:
     broken = problems(found)
     if len(broken):
         first = broken.iloc[0]
-        log.warning(
-            "warning: %d pictures cannot be read: %s %s", len(broken), first["path"], first["problem"]
-        )
+        log.warning("warning: %d pictures cannot be read: %s %s", len(broken), first["path"], first["problem"])
     if len(found.leaks):
         first = found.leaks.iloc[0]
         log.warning(

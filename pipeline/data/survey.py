@@ -99,9 +99,7 @@ def measure(row: int, source: str | np.ndarray, how: Preprocessing) -> dict[str,
     """
     facts: dict[str, Any] = {"row": row, "problem": "", "odd": "", "hash": 0}
     try:
-        pixels = (
-            _from_file(facts, source, how) if isinstance(source, str) else _from_memory(facts, source, how)
-        )
+        pixels = _from_file(facts, source, how) if isinstance(source, str) else _from_memory(facts, source, how)
     except UnreadablePicture as error:
         return facts | {"problem": error.reason}
     levels = pixels.reshape(3, -1).double() / 255
@@ -158,9 +156,7 @@ def _oddities(facts: dict[str, Any], path: str) -> list[str]:
 _ODD_MODES = ("L", "LA", "1", "CMYK", "I", "I;16", "I;16B", "F", "P", "PA", "YCbCr", "LAB")
 
 
-def thumbnails(
-    table: PictureTable, rows: np.ndarray, most: int, fit: Fit, seed: int = 0
-) -> list[tuple[bytes, str]]:
+def thumbnails(table: PictureTable, rows: np.ndarray, most: int, fit: Fit, seed: int = 0) -> list[tuple[bytes, str]]:
     """Some of `rows` as small JPEGs, each with its label: one a class by chance, then another, up to `most`."""
     order = np.random.default_rng(seed).permutation(rows)
     labels = table.labels[order]

@@ -75,10 +75,7 @@ def world(latitude: np.ndarray, longitude: np.ndarray, *, title: str) -> Markup:
     """Where on the globe, degrees as they are (plate carrée), a grid of 30 degrees beneath."""
     width, height = _WIDTH, _WIDTH // 2
     x, y = (longitude + 180) * width / 360, (90 - latitude) * height / 180
-    grid = [
-        Markup('<path class="grid" d="M{0} 0V{1}"/>').format(place * width // 12, height)
-        for place in range(13)
-    ]
+    grid = [Markup('<path class="grid" d="M{0} 0V{1}"/>').format(place * width // 12, height) for place in range(13)]
     grid += [Markup('<path class="grid" d="M0 {0}H{1}"/>').format(p * height // 6, width) for p in range(7)]
     cells = np.unique(np.stack([x.round(), y.round()], axis=1), axis=0)
     dots = [Markup('<circle class="dot" cx="{:g}" cy="{:g}" r="2.5"/>').format(a, b) for a, b in cells]
@@ -105,9 +102,9 @@ def _rect(x: float, y: float, width: float, height: float, *, kind: str, hint: s
 
 
 def _text(x: float, y: float, words: str, anchor: str, *, hint: str = "", kind: str = "") -> Markup:
-    return Markup(
-        '<text class="{}" x="{:.1f}" y="{:.1f}" text-anchor="{}">{}<title>{}</title></text>'
-    ).format(kind, x, y, anchor, words, hint or words)
+    return Markup('<text class="{}" x="{:.1f}" y="{:.1f}" text-anchor="{}">{}<title>{}</title></text>').format(
+        kind, x, y, anchor, words, hint or words
+    )
 
 
 def _cut(name: str, width: float) -> str:

@@ -110,9 +110,7 @@ def taxonomy(table: PictureTable) -> list[Section]:
         grouped = known.groupby(upper, dropna=False)["pictures"].agg(["size", "sum"]).reset_index()
         section.add(page.table(grouped.rename(columns={"size": "classes", "sum": "pictures"})))
     else:
-        ranks = pd.DataFrame(
-            {"rank": known.columns[:-1], "groups": [known[r].nunique() for r in known.columns[:-1]]}
-        )
+        ranks = pd.DataFrame({"rank": known.columns[:-1], "groups": [known[r].nunique() for r in known.columns[:-1]]})
         section.add(page.table(ranks))
     return [section]
 
@@ -164,18 +162,14 @@ def same(found: Survey) -> Section:
 def _leak_rows(leaks: pd.DataFrame) -> pd.DataFrame:
     shown = pd.DataFrame({"differ in": leaks["leak"], "how alike": leaks["kind"]})
     for side, prefix in (("one", ""), ("other", "other_")):
-        shown[side] = (
-            leaks[f"{prefix}path"] + "  (" + leaks[f"{prefix}split"] + ", " + leaks[f"{prefix}label"] + ")"
-        )
+        shown[side] = leaks[f"{prefix}path"] + "  (" + leaks[f"{prefix}split"] + ", " + leaks[f"{prefix}label"] + ")"
     return shown
 
 
 def shapes(found: Survey) -> Section:
     """Sizes, shapes, formats."""
     facts = found.facts[found.facts["problem"] == ""]
-    section = Section(
-        "Sizes and shapes", f"Training shows squares of {found.image_size} pixels (data.image_size)."
-    )
+    section = Section("Sizes and shapes", f"Training shows squares of {found.image_size} pixels (data.image_size).")
     if facts.empty:
         return section
     width, height = facts["width"].to_numpy(float), facts["height"].to_numpy(float)
@@ -225,11 +219,7 @@ def _column(values: pd.Series, name: str) -> Markup:
     counts = texts.value_counts(dropna=False)
     if len(counts) > len(values) / 2 and len(counts) > _MOST_RANK_BARS:
         return page.note(f"{name}: {len(counts):,} different values.")
-    title = (
-        name
-        if len(counts) <= _MOST_RANK_BARS
-        else f"{name}: the {_MOST_RANK_BARS} commonest of {len(counts):,}"
-    )
+    title = name if len(counts) <= _MOST_RANK_BARS else f"{name}: the {_MOST_RANK_BARS} commonest of {len(counts):,}"
     named = counts.head(_MOST_RANK_BARS).rename(index=lambda key: "(none)" if pd.isna(key) else str(key))
     return charts.bars(named.to_frame("pictures"), title=title)
 

@@ -57,9 +57,7 @@ def test_processes_change_nothing(messy: PictureTable, monkeypatch: pytest.Monke
 
 def test_copies_and_leaks_are_found(messy: PictureTable) -> None:
     found = leaking(messy, copies(messy, facts_of(messy), 4))
-    assert {
-        (a, b, leak, kind) for a, b, leak, kind in found[["path", "other_path", "leak", "kind"]].to_numpy()
-    } == {
+    assert {(a, b, leak, kind) for a, b, leak, kind in found[["path", "other_path", "leak", "kind"]].to_numpy()} == {
         ("train/a/0.jpg", "train/b/label.jpg", "label", "exact"),
         ("train/a/2.jpg", "val/a/split.jpg", "split", "exact"),
         ("train/b/1.jpg", "val/b/near.jpg", "split", "near"),
