@@ -250,7 +250,8 @@ def _over_seeds(one: Row, other: Row, split: str) -> float:
         figures.append([found.figures["accuracy"] for found in scores if found])
     if min(map(len, figures)) < 2 or one.first.folds or not any(map(np.ptp, figures)):
         return float("nan")
-    return difference_over_seeds(*figures)[1]
+    first, second = figures
+    return difference_over_seeds(first, second)[1]
 
 
 def run_table(ranking: Ranking) -> tuple[pd.DataFrame, list[str]]:
