@@ -244,13 +244,15 @@ def _one_repeat(row: Row) -> list[Entrant]:
 
 
 def _over_seeds(one: Row, other: Row, split: str) -> float:
-    figures = []
-    for row in (one, other):
-        scores = [run.val if split == "val" else run.test for run in row.runs]
-        figures.append([found.figures["accuracy"] for found in scores if found])
-    if min(map(len, figures)) < 2 or one.first.folds or not any(map(np.ptp, figures)):
+    mine, theirs = (_accuracies(row, split) for row in (one, other))
+    if min(len(mine), len(theirs)) < 2 or one.first.folds or not (np.ptp(mine) or np.ptp(theirs)):
         return float("nan")
-    return difference_over_seeds(*figures)[1]
+    return difference_over_seeds(mine, theirs)[1]
+
+
+def _accuracies(row: Row, split: str) -> list[float]:
+    scores = [run.val if split == "val" else run.test for run in row.runs]
+    return [one.figures["accuracy"] for one in scores if one]
 
 
 def run_table(ranking: Ranking) -> tuple[pd.DataFrame, list[str]]:

@@ -105,7 +105,10 @@ class Group:
         for split, tests in self.tests.items():
             for _, test in tests.iterrows():
                 found.setdefault(frozenset((test["one"], test["other"])), {})[split] = test
-        named = [(*sorted(pair, key=order.__getitem__), tests) for pair, tests in found.items()]
+        named = []
+        for pair, tests in found.items():
+            ahead, behind = sorted(pair, key=order.__getitem__)
+            named.append((ahead, behind, tests))
         return sorted(named, key=lambda pair: (order[pair[0]], order[pair[1]]))
 
     def curves(self) -> Figure | None:
