@@ -1,6 +1,7 @@
 """Finished runs ranked by val: runs of one choice as one row, and only runs on the same pictures together."""
 
 import hashlib
+import warnings
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -57,7 +58,7 @@ class Entrant:
     @property
     def repeat(self) -> tuple[str, ...]:
         """Which repetition of its choice it is."""
-        return tuple(self.choices.get(key, "") for key in REPEATS)
+        return tuple(self.choices.get(key, "").zfill(9) for key in REPEATS)  # so that 2 stands before 10
 
     @property
     def folds(self) -> bool:
@@ -247,7 +248,9 @@ def _over_seeds(one: Row, other: Row, split: str) -> float:
     mine, theirs = (_accuracies(row, split) for row in (one, other))
     if min(len(mine), len(theirs)) < 2 or one.first.folds or not (np.ptp(mine) or np.ptp(theirs)):
         return float("nan")
-    return difference_over_seeds(mine, theirs)[1]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # seeds that came out equal
+        return difference_over_seeds(mine, theirs)[1]
 
 
 def _accuracies(row: Row, split: str) -> list[float]:

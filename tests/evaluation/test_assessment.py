@@ -16,8 +16,9 @@ def test_figures_calibration_and_sets_are_there_and_written(make_predictions, tm
     assert figures["coverage_80"] == pytest.approx(0.8, abs=0.1)
     assert 1 <= figures["set_size_80"] <= 4
     write_assessment(tmp_path, "test", test, found, taxonomy)
-    assert {"reliability.png", "answered.png", "rank_accuracy.csv", "taxonomy_errors.csv", "most_confused.csv",
-            "answered.csv", "class_report.csv", "confusion_matrix.png"} <= {file.name for file in tmp_path.iterdir()}  # fmt: skip
+    written = {file.name for file in tmp_path.iterdir()}
+    assert {"reliability.png", "answered.png", "answered.csv", "most_confused.csv"} <= written
+    assert {"rank_accuracy.csv", "taxonomy_errors.csv", "class_report.csv", "confusion_matrix.png"} <= written
 
 
 def test_without_val_nothing_is_promised_and_it_is_said(make_predictions):
