@@ -159,7 +159,7 @@ def _row(keys: Sequence[str], choice: Sequence[str], runs: list[Entrant]) -> Row
     pairs = zip(keys, choice, strict=True)
     answers = {short_key(key): short_value(key, value) for key, value in pairs}
     network = short_value("model.name", runs[0].choices.get("model.name", "the run"))
-    words = [value if key in _PLAIN_KEYS else f"{key}={value}" for key, value in answers.items()]
+    words = [value if key in _PLAIN_KEYS else f"{key.rpartition('.')[2]}={value}" for key, value in answers.items()]
     name = " ".join(words) or network
     return Row(name, answers, sorted(runs, key=lambda one: (one.repeat, one.id)))
 
