@@ -87,7 +87,7 @@ def test_seeds_and_folds_of_a_choice_are_one_row(store):
     ]  # fmt: skip
     [group] = comparable(entered(store, *folds))
     ranking = rank(group)
-    assert [row.name for row in ranking.rows] == ["optimizer.lr=0.1", "optimizer.lr=0.2"]
+    assert [row.name for row in ranking.rows] == ["lr=0.1", "lr=0.2"]
     assert list(ranking.table["n"]) == [3, 3]
     assert list(ranking.table["n_val"]) == [180, 180]
 
@@ -97,7 +97,7 @@ def test_a_run_made_twice_counts_once_and_parts_of_training_pictures_are_a_choic
     [group] = comparable(entered(store, *reversed(ids)))
     ranking = rank(group)
     assert ranking.older == [ids[0]]
-    assert sorted(row.name for row in ranking.rows) == ["data.fraction=0.5", "data.fraction=1.0"]
+    assert sorted(row.name for row in ranking.rows) == ["fraction=0.5", "fraction=1.0"]
 
 
 def test_a_run_whose_predictions_are_gone_is_left_out_of_an_experiment(store, monkeypatch, capsys):

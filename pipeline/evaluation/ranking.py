@@ -1,6 +1,7 @@
 """Finished runs ranked by val: runs of one choice as one row, and only runs on the same pictures together."""
 
 import hashlib
+import warnings
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -57,7 +58,7 @@ class Entrant:
     @property
     def repeat(self) -> tuple[str, ...]:
         """Which repetition of its choice it is."""
-        return tuple(self.choices.get(key, "") for key in REPEATS)
+        return tuple(self.choices.get(key, "").zfill(9) for key in REPEATS)  # so that 2 stands before 10
 
     @property
     def folds(self) -> bool:
@@ -158,7 +159,7 @@ def _row(keys: Sequence[str], choice: Sequence[str], runs: list[Entrant]) -> Row
     pairs = zip(keys, choice, strict=True)
     answers = {short_key(key): short_value(key, value) for key, value in pairs}
     network = short_value("model.name", runs[0].choices.get("model.name", "the run"))
-    words = [value if key in _PLAIN_KEYS else f"{key}={value}" for key, value in answers.items()]
+    words = [value if key in _PLAIN_KEYS else f"{key.rpartition('.')[2]}={value}" for key, value in answers.items()]
     name = " ".join(words) or network
     return Row(name, answers, sorted(runs, key=lambda one: (one.repeat, one.id)))
 
@@ -244,14 +245,22 @@ def _one_repeat(row: Row) -> list[Entrant]:
 
 
 def _over_seeds(one: Row, other: Row, split: str) -> float:
-    figures = []
-    for row in (one, other):
-        scores = [run.val if split == "val" else run.test for run in row.runs]
-        figures.append([found.figures["accuracy"] for found in scores if found])
-    if min(map(len, figures)) < 2 or one.first.folds or not any(map(np.ptp, figures)):
+    mine, theirs = (_accuracies(row, split) for row in (one, other))
+    if min(len(mine), len(theirs)) < 2 or one.first.folds or not (np.ptp(mine) or np.ptp(theirs)):
         return float("nan")
+<<<<<<< HEAD
     first, second = figures
     return difference_over_seeds(first, second)[1]
+=======
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # seeds that came out equal
+        return difference_over_seeds(mine, theirs)[1]
+
+
+def _accuracies(row: Row, split: str) -> list[float]:
+    scores = [run.val if split == "val" else run.test for run in row.runs]
+    return [one.figures["accuracy"] for one in scores if one]
+>>>>>>> compare
 
 
 def run_table(ranking: Ranking) -> tuple[pd.DataFrame, list[str]]:

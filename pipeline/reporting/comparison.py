@@ -14,7 +14,7 @@ from pipeline.reporting.figures import number, p_value, percent, signed, svg
 from pipeline.reporting.page import render, save
 
 CERTAIN = 0.05
-_SHORT = 48  # characters of a name in a figure
+_SHORT = 34  # characters of a name in a figure
 
 
 @dataclass(frozen=True)

@@ -86,6 +86,5 @@ def _note(outcome: Outcome) -> str:
     for job in outcome.jobs:
         figures = [job.data.metrics.get(name) for name in (CHOOSE_BY, "test/accuracy")]
         cells = ["" if figure is None else f"{figure:.4f}" for figure in figures]
-        job_name = job.data.tags.get("overrides") or job.info.run_name
-        lines.append(f"| {job_name} | {cells[0]} | {cells[1]} | {job.info.status} |")
+        lines.append(f"| {job.info.run_name} | {cells[0]} | {cells[1]} | {job.info.status} |")
     return "\n".join(lines)
