@@ -248,10 +248,6 @@ def _over_seeds(one: Row, other: Row, split: str) -> float:
     mine, theirs = (_accuracies(row, split) for row in (one, other))
     if min(len(mine), len(theirs)) < 2 or one.first.folds or not (np.ptp(mine) or np.ptp(theirs)):
         return float("nan")
-<<<<<<< HEAD
-    first, second = figures
-    return difference_over_seeds(first, second)[1]
-=======
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # seeds that came out equal
         return difference_over_seeds(mine, theirs)[1]
@@ -260,7 +256,6 @@ def _over_seeds(one: Row, other: Row, split: str) -> float:
 def _accuracies(row: Row, split: str) -> list[float]:
     scores = [run.val if split == "val" else run.test for run in row.runs]
     return [one.figures["accuracy"] for one in scores if one]
->>>>>>> compare
 
 
 def run_table(ranking: Ranking) -> tuple[pd.DataFrame, list[str]]:
