@@ -147,9 +147,9 @@ def show(vote: Vote) -> None:
         if row["name"] != vote.outcome.best_member:
             ends = f"{100 * row['low']:+.2f} to {100 * row['high']:+.2f}"
             cells += [f"{100 * row['gain']:+.2f}", ends, f"{row['p_holm']:.3f}"]
-        name = Text(row["name"])
-        name.truncate(max(20, console.width - sum(widths.values()) - 3 * len(widths) - 4), overflow="ellipsis")
-        table.add_row(name, *cells, style=style)
+        label = Text(row["name"])
+        label.truncate(max(20, console.width - sum(widths.values()) - 3 * len(widths) - 4), overflow="ellipsis")
+        table.add_row(label, *cells, style=style)
     console.print(table)
     for name, weight in weights(vote).items():
         log.info("%s counts %.2f", name, weight)
