@@ -69,11 +69,14 @@ def calibrated_on(val: Predictions) -> Calibration:
 
 
 def believable_temperature(val: Predictions) -> float:
-    """That of the least log loss on val; 1 where val is too small or too easy to tell.
+    """That of the least log loss on val; 1 where val cannot tell it from 1.
 
-    Without a mistake in val the sharpest probabilities would always look best.
+    So it is where the loss sinks by less than its standard error, and where val is too small or too easy: without
+    a mistake in it the sharpest probabilities would always look best.
     """
     if val.correct.all():
         return 1.0
     found = fit_temperature(val)
-    return found if TEMPERATURES[0] * 1.01 < found < TEMPERATURES[1] / 1.01 else 1.0
+    gains = val.at_temperature(found).true_log_probability - val.true_log_probability
+    tells = gains.mean() > gains.std() / np.sqrt(len(gains))
+    return found if tells and TEMPERATURES[0] * 1.01 < found < TEMPERATURES[1] / 1.01 else 1.0
