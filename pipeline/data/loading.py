@@ -31,7 +31,7 @@ class PictureBatches:
 
     `shuffle` marks training: a new order each epoch, and no last batch of a single picture, on which
     batch-norm fails (it joins the batch before). A picture that cannot be read raises `BadInput`, or with
-    `on_unreadable="skip"` is left out and noted in the table's `skipped`, with the reason. Either way it is remembered:
+    `on_unreadable="skip"` is left out and noted in `skipped`, here and in the table. Either way it is remembered:
     the next run stops at once, or does not open it again and in all else goes as this one did. `cache`
     keeps pictures as they are read, of the size that `canvas` gives.
     """
@@ -51,7 +51,8 @@ class PictureBatches:
         cache: PictureCache | None = None,
     ) -> None:
         self.n_pictures = len(rows)
-        self.skipped = table.skipped
+        self.skipped: dict[str, str] = {}
+        self._left_out = table.skipped
         self._known = remembered(table)
         if on_unreadable == "raise":
             for path, reason in self._known.items():
@@ -91,7 +92,7 @@ class PictureBatches:
                 remember(picture)
             if self._on_unreadable == "raise":
                 raise _told(picture) from picture
-            self.skipped[picture.path] = picture.reason
+            self.skipped[picture.path] = self._left_out[picture.path] = picture.reason
 
 
 class Request(NamedTuple):
