@@ -81,7 +81,7 @@ def timm(pictures: Path, network: str, batches: int, script: Path) -> float:
              "--channels-last", "--workers", "2", "--log-interval", "1", "--output", folder],
             capture_output=True, text=True, check=False,
         )  # fmt: skip
-    rates = re.findall(r"Train: 0 .*?\(\s*([\d.]+)/s\)", done.stderr + done.stdout)
+    rates = re.findall(r"Train: 0 .*?([\d.]+)/s\)", done.stderr + done.stdout)
     assert rates, done.stderr[-2000:]
     return float(rates[-1])
 

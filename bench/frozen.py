@@ -32,7 +32,7 @@ from pipeline.data.sources import read_source
 from pipeline.models.classifier import Classifier, NetworkSpec
 from pipeline.training.hardware import make_fabric
 table = read_source("folder", root=sys.argv[1])
-how = Preprocessing()
+how = Preprocessing(224)
 fabric = make_fabric()
 network = Classifier(NetworkSpec("torchvision/" + sys.argv[2], 2, how)).to(memory_format=torch.channels_last)
 module = fabric.setup_module(network.eval())
