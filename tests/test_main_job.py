@@ -220,13 +220,17 @@ def test_two_sweeps_at_once_in_a_fresh_folder_broken_off_leave_nothing_running(t
         )
         for _ in ways
     ]  # fmt: skip
-    for sweep, way in zip(started, ways, strict=True):
-        assert any(line.startswith("epoch   1 ") for line in sweep.stdout)
-        sweep.send_signal(way)
-    for sweep, way in zip(started, ways, strict=True):
-        said = sweep.communicate(timeout=120)[0]
-        assert sweep.returncode == 128 + way, said
-        assert "Traceback" not in said
+    try:
+        for sweep, way in zip(started, ways, strict=True):
+            assert any(line.startswith("epoch   1 ") for line in sweep.stdout)
+            sweep.send_signal(way)
+        for sweep, way in zip(started, ways, strict=True):
+            said = sweep.communicate(timeout=120)[0]
+            assert sweep.returncode == 128 + way, said
+            assert "Traceback" not in said
+    finally:
+        for sweep in started:
+            sweep.kill()
     assert [one.info.status for one in runs_of(client(tmp_path))] == ["FAILED"] * 4
 
 
