@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import BadInput
-from pipeline.evaluation.calibration import TEMPERATURES, fit_temperature
+from pipeline.evaluation.calibration import fit_temperature
 from pipeline.evaluation.conformal import SetRule, calibrate, true_scores
 from pipeline.evaluation.predictions import Predictions
 
@@ -53,7 +53,7 @@ class Calibration:
 
 def calibrated_on(val: Predictions) -> Calibration:
     """The calibration that val supports: only the coverages that so many pictures can promise."""
-    temperature = believable_temperature(val)
+    temperature = fit_temperature(val)
     try:
         rule = calibrate(val, coverage=PERCENTS[0] / 100, temperature=temperature)
     except BadInput:
@@ -67,16 +67,3 @@ def calibrated_on(val: Predictions) -> Calibration:
     )
     return Calibration(temperature, rule, thresholds)
 
-
-def believable_temperature(val: Predictions) -> float:
-    """That of the least log loss on val; 1 where val cannot tell it from 1.
-
-    So it is where the loss sinks by less than its standard error, and where val is too small or too easy: without
-    a mistake in it the sharpest probabilities would always look best.
-    """
-    if val.correct.all():
-        return 1.0
-    found = fit_temperature(val)
-    gains = val.at_temperature(found).true_log_probability - val.true_log_probability
-    tells = gains.mean() > gains.std() / np.sqrt(len(gains))
-    return found if tells and TEMPERATURES[0] * 1.01 < found < TEMPERATURES[1] / 1.01 else 1.0

@@ -4,13 +4,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.calibration import calibration_curve
 
+from pipeline.evaluation.builder import PredictionsBuilder
 from pipeline.evaluation.calibration import expected_calibration_error, fit_temperature, reliability
 
 
 def honest(pictures=4_000, classes=10, seed=0, **builder):
     """Answers whose probabilities are the truth: labels are drawn from them."""
-    from pipeline.evaluation.builder import PredictionsBuilder
-
     chance = np.random.default_rng(seed)
     logits = 2 * chance.normal(size=(pictures, classes))
     labels = (logits + chance.gumbel(size=logits.shape)).argmax(axis=1)
@@ -53,3 +52,22 @@ def test_a_sure_network_that_is_always_right_is_calibrated(make_predictions):
     predictions = make_predictions(signal=100)
     assert expected_calibration_error(predictions) == pytest.approx(0.0, abs=1e-6)
     assert np.isfinite(fit_temperature(predictions))
+
+
+def test_probabilities_that_are_right_already_stay_as_they_are():
+    assert fit_temperature(honest(1_000, 4)) == 1.0
+
+
+def test_a_timid_vote_that_is_always_right_gets_sure_but_not_certain():
+    """Every picture right with 70 %: val has no mistake, and still can say that 70 % is too little."""
+    builder = PredictionsBuilder(["a", "b"])
+    builder.add([str(row) for row in range(60)], np.arange(60) % 2, np.log([[0.7, 0.3], [0.3, 0.7]] * 30))
+    val = builder.finish()
+    sure = val.at_temperature(fit_temperature(val)).confidence
+    np.testing.assert_allclose(sure, 61 / 62, atol=1e-3)  # Platt's target
+
+
+def test_a_few_pictures_that_are_all_right_move_no_sure_network():
+    builder = PredictionsBuilder(["a", "b"])
+    builder.add(list("xyz"), np.array([0, 1, 0]), np.array([[5.0, 0], [0, 4.0], [9.0, 0]]))
+    assert fit_temperature(builder.finish()) == 1.0

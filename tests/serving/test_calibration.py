@@ -49,22 +49,6 @@ def test_what_val_cannot_promise_is_refused():
         made.set_rule(1.5)
 
 
-def test_a_val_without_mistakes_moves_no_probability():
-    builder = PredictionsBuilder(["a", "b"])
-    builder.add(list("xyz"), np.array([0, 1, 0]), np.array([[2.0, 0], [0, 2], [2, 0]]))
-    assert calibrated_on(builder.finish()).temperature == 1.0
-
-
-def test_probabilities_that_are_right_already_stay_as_they_are():
-    chance = np.random.default_rng(0)
-    logits = 2 * chance.normal(size=(1_000, 4))
-    shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    labels = (chance.random((1_000, 1)) > shares.cumsum(axis=1)).sum(axis=1).clip(max=3)
-    builder = PredictionsBuilder(list("abcd"))
-    builder.add([str(row) for row in range(1_000)], labels, logits)
-    assert calibrated_on(builder.finish()).temperature == 1.0
-
-
 @pytest.mark.parametrize("made", [Calibration(), Calibration(1.5), calibrated_on(predictions(300))])
 def test_it_is_the_same_after_json(made):
     assert Calibration.from_dict(json.loads(json.dumps(made.to_dict()))) == made
