@@ -142,6 +142,7 @@ class Regime(Section):
     weights: Literal["none", "pretrained"]
     trains: Literal["all", "head"]
     head_epochs: Annotated[int, Field(ge=0)]
+    head_lr: Rate
     backbone_lr: Annotated[float, Field(ge=0)]
     batchnorm: Literal["free", "frozen"]
     views: Annotated[int, Field(ge=0)]

@@ -38,8 +38,8 @@ def stages(config: schema.Train) -> list[Stage]:
     from pipeline.models.regimes import Phase
 
     regime = config.regime
-    main = Phase(regime.trains, regime.backbone_lr, regime.batchnorm)
-    first = [Stage(Phase("head"), regime.head_epochs)] if regime.head_epochs else []
+    main = Phase(regime.trains, backbone_lr=regime.backbone_lr, batchnorm=regime.batchnorm)
+    first = [Stage(Phase("head", regime.head_lr), regime.head_epochs)] if regime.head_epochs else []
     return [*first, Stage(main, config.trainer.epochs)]
 
 

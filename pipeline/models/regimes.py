@@ -15,11 +15,13 @@ _BATCHNORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 class Phase:
     """A stretch of training.
 
-    `backbone_lr` is the backbone's rate as a share of the head's. Batch-norm that is `frozen` keeps its
-    statistics as well as its weights: left to drift over small batches, they undo what pretraining gave.
+    `head_lr` is the head's learning rate as a multiple of the optimizer's, `backbone_lr` the backbone's as a
+    share of the head's. Batch-norm that is `frozen` keeps its statistics as well as its weights: left to drift
+    over small batches, they undo what pretraining gave.
     """
 
     trains: Literal["all", "head"] = "all"
+    head_lr: float = 1.0
     backbone_lr: float = 1.0
     batchnorm: Literal["free", "frozen"] = "free"
 
@@ -55,7 +57,8 @@ def parameter_groups(network: Classifier, phase: Phase, lr: float, weight_decay:
     Biases and norms (parameters of one dimension) are not decayed.
     """
     groups = []
-    for module, rate in ((network.head, lr), (network.backbone, lr * phase.backbone_lr)):
+    head_lr = lr * phase.head_lr
+    for module, rate in ((network.head, head_lr), (network.backbone, head_lr * phase.backbone_lr)):
         trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
         for decay, some in (
             (weight_decay, [parameter for parameter in trained if parameter.ndim > 1]),

@@ -56,6 +56,12 @@ def test_the_backbones_rate_is_a_share_of_the_heads_and_norms_do_not_decay(netwo
     assert sum(len(group["params"]) for group in groups) == len(list(network.parameters()))
 
 
+def test_a_head_that_trains_alone_may_learn_faster(network):
+    phase = Phase("head", head_lr=10)
+    enter(network, phase)
+    assert {group["lr"] for group in parameter_groups(network, phase, lr=0.5, weight_decay=0)} == {5.0}
+
+
 def test_a_spec_survives_json(network):
     import json
 
