@@ -66,4 +66,3 @@ def calibrated_on(val: Predictions) -> Calibration:
         if place <= len(val) and np.isfinite(scores[place - 1])
     )
     return Calibration(temperature, rule, thresholds)
-
