@@ -211,6 +211,7 @@ class Trainer(Section):
     accumulate: Count
     patience: Count | None
     limit_batches: Count | None
+    keep_epochs: list[Count]
     threads: Count | None
     feature_cache_gb: NotNegative
 

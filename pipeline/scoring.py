@@ -1,4 +1,4 @@
-"""Asking networks about pictures: a model's answers for rows of a table, in one or several views."""
+"""Asking networks about pictures: a training run's about a split, a finished model's about rows of any table."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline import assembly
 from pipeline.errors import BadInput
 from pipeline.progress import watch
+from pipeline.stages import learning, stages
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,10 +17,28 @@ if TYPE_CHECKING:
     import numpy as np
 
     from pipeline import schema
+    from pipeline.assembly import Prepared
     from pipeline.data.table import PictureTable
     from pipeline.data.views import Views
     from pipeline.evaluation.predictions import Predictions
     from pipeline.serving.bundle import Bundle
+
+
+def split_answers(config: schema.Train, prepared: Prepared, split: str) -> Predictions:
+    """What a run's network says of a split's pictures, or their features, as its last stage sees them."""
+    from itertools import islice
+
+    from pipeline.evaluation.builder import PredictionsBuilder
+    from pipeline.training.loop import predict
+
+    learner, batches = learning(config, prepared, stages(config)[-1].phase)
+    module = prepared.fabric.setup_module(learner)
+    paths = prepared.table.rows["path"].to_numpy()
+    builder = PredictionsBuilder(prepared.table.classes)
+    some = watch(islice(batches(split), config.trainer.limit_batches), f"score {split}")
+    for rows, labels, logits in predict(module, some, fabric=prepared.fabric):
+        builder.add(paths[rows.numpy()], labels.cpu().numpy(), logits.cpu().numpy())
+    return builder.finish()
 
 
 def matched(table: PictureTable, classes: Sequence[str]) -> PictureTable:

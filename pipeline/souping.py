@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from pipeline import assembly
 from pipeline.assembly import Prepared
 from pipeline.errors import BadInput
+from pipeline.scoring import split_answers
+from pipeline.stored_config import finished_config
 
 if TYPE_CHECKING:
     import torch
@@ -41,7 +43,7 @@ def cook(members: Mapping[str, Run]) -> tuple[Classifier, NetworkFacts, Answers]
             )
     network = Classifier(first.spec)
     network.load_state_dict(_mean_weights(members))
-    val, test = _answers(stored_config(members[first_name]), network.eval())
+    val, test = _answers(finished_config(members[first_name]), network.eval())
     return network, first, Answers(val, test if len(test) else None)
 
 
@@ -59,28 +61,11 @@ def _mean_weights(members: Mapping[str, Run]) -> dict[str, torch.Tensor]:
     return soup({name: load_file(file) for name, file in files.items()})
 
 
-def stored_config(run: Run) -> schema.Train:
-    """What a run was trained with. BadInput where it cannot be read, or has keys of another version."""
-    import yaml
-    from pydantic import ValidationError
-
-    from pipeline import schema
-    from pipeline.tracking.finished import label
-    from pipeline.tracking.runs import home
-
-    try:
-        return schema.Train.model_validate(yaml.safe_load((home(run) / "config.yaml").read_text()))
-    except (OSError, yaml.YAMLError, ValidationError) as error:
-        reason = str(error).splitlines()[0]
-        raise BadInput(f"soup: the config.yaml of {label(run)} cannot be used ({reason})") from None
-
-
 def _answers(config: schema.Train, network: Classifier) -> tuple[Predictions, Predictions]:
-    from pipeline.train import predicted
     from pipeline.training.hardware import make_fabric, resolved
 
     fabric = make_fabric(config.trainer.accelerator, config.trainer.precision)
     table = assembly.picture_table(config.data)
     prepared = Prepared(table, network, fabric, resolved(fabric))
     with assembly.memory_in_one_line(config.trainer.batch_size):
-        return predicted(config, prepared, "val"), predicted(config, prepared, "test")
+        return split_answers(config, prepared, "val"), split_answers(config, prepared, "test")

@@ -15,7 +15,9 @@ from pipeline.assembly import Prepared
 from pipeline.door import door
 from pipeline.errors import BadInput
 from pipeline.progress import watch
+from pipeline.scoring import split_answers
 from pipeline.stages import learning, stages
+from pipeline.stored_config import unfinished_config
 
 if TYPE_CHECKING:
     from pipeline import schema
@@ -34,7 +36,7 @@ def main(config: schema.Train) -> None:
     if config.resume or (config.model.weights_file or "").startswith(("runs:/", "models:/")):
         store.open()
     if config.resume:
-        config = stored_config(config.resume)
+        config = unfinished_config(config.resume)
     try:
         prepared = prepare(config)
     except BadInput as error:
@@ -42,23 +44,6 @@ def main(config: schema.Train) -> None:
         raise
     store.open()
     experiment(config, prepared)
-
-
-def stored_config(run_id: str) -> schema.Train:
-    """The config of a run that broke off, to go on with it. BadInput where it cannot."""
-    import yaml
-    from mlflow import MlflowClient
-
-    from pipeline import schema
-    from pipeline.tracking.runs import home
-    from pipeline.tracking.selection import find_run
-    from pipeline.training.checkpoints import LAST
-
-    run = find_run(MlflowClient(), run_id)
-    if not (home(run) / "checkpoints" / LAST).is_file():
-        raise BadInput(f"resume={run_id}: there is nothing to go on from ({run.info.status.lower()}); train it anew")
-    plain = yaml.safe_load((home(run) / "config.yaml").read_text())
-    return schema.Train.model_validate({**plain, "resume": run_id})
 
 
 def prepare(config: schema.Train) -> Prepared:
@@ -108,7 +93,7 @@ def experiment(config: schema.Train, prepared: Prepared) -> None:
 def train(config: schema.Train, prepared: Prepared, folder: Path, progress: Progress) -> Iterator[Epoch]:
     """The regime's stages one after the other. After each epoch the best weights so far are in `folder`."""
     from pipeline.models.regimes import enter, parameter_groups, set_training
-    from pipeline.training.checkpoints import NetworkFacts, Saver, save_best
+    from pipeline.training.checkpoints import NetworkFacts, Saver, save_best, save_epoch
     from pipeline.training.loop import fit
     from pipeline.training.optimization import Schedule, build_optimizer
 
@@ -142,6 +127,8 @@ def train(config: schema.Train, prepared: Prepared, folder: Path, progress: Prog
                     network.spec, tuple(table.classes), table.taxonomy, epoch.epoch, epoch.val_accuracy
                 )
                 save_best(folder, network, facts)
+            if epoch.epoch in trainer.keep_epochs:
+                save_epoch(folder, network, epoch.epoch)
             saver.save_if_due()
             yield epoch
 
@@ -149,11 +136,10 @@ def train(config: schema.Train, prepared: Prepared, folder: Path, progress: Prog
 def conclude(config: schema.Train, prepared: Prepared, run: TrackedRun, progress: Progress) -> None:
     """Score val and test once with the best epoch's weights; write what there is to look at."""
     from pipeline.evaluation.report import write_report
-    from pipeline.training.checkpoints import load_best
+    from pipeline.training.checkpoints import BEST_WEIGHTS, fill_network
 
-    best, _ = load_best(run.folder / "checkpoints")
-    prepared.network.load_state_dict(best.state_dict())
-    predictions = {split: predicted(config, prepared, split) for split in ("val", "test")}
+    fill_network(prepared.network, run.folder / "checkpoints" / BEST_WEIGHTS)
+    predictions = {split: split_answers(config, prepared, split) for split in ("val", "test")}
     metrics = write_report(run.folder, predictions, progress.history, prepared.table.taxonomy)
     named = {f"best/val_{name}": value for name, value in metrics["val"].items()}
     named |= {f"test/{name}": value for name, value in metrics["test"].items()}
@@ -174,23 +160,6 @@ def tell_skipped(prepared: Prepared, run: TrackedRun) -> None:
         lines = [f"{path}\t{reason}" for path, reason in skipped.items()]
         (run.folder / "skipped.tsv").write_text("\n".join(["path\treason", *lines]) + "\n")
         log.warning("%d pictures were left out, the first: %s (%s)", len(skipped), *next(iter(skipped.items())))
-
-
-def predicted(config: schema.Train, prepared: Prepared, split: str) -> Any:
-    """What the network says of a split's pictures."""
-    from itertools import islice
-
-    from pipeline.evaluation.builder import PredictionsBuilder
-    from pipeline.training.loop import predict
-
-    learner, batches = learning(config, prepared, stages(config)[-1].phase)
-    module = prepared.fabric.setup_module(learner)
-    paths = prepared.table.rows["path"].to_numpy()
-    builder = PredictionsBuilder(prepared.table.classes)
-    some = watch(islice(batches(split), config.trainer.limit_batches), f"score {split}")
-    for rows, labels, logits in predict(module, some, fabric=prepared.fabric):
-        builder.add(paths[rows.numpy()], labels.cpu().numpy(), logits.cpu().numpy())
-    return builder.finish()
 
 
 def log_inputs(config: schema.Train, prepared: Prepared, run: TrackedRun) -> None:

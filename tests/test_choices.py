@@ -13,7 +13,7 @@ from PIL import Image
 
 from pipeline import train
 from pipeline.door import CONF, check
-from pipeline.training.checkpoints import load_best
+from pipeline.training.checkpoints import load_best, load_network, read_facts
 from pipeline.training.loop import Progress
 
 # Two steps and two batches of val, on the least pictures that any network takes.
@@ -89,6 +89,15 @@ def test_a_regime_trains_from_a_file_of_weights(answer, tmp_path):
     kept = torch.equal(network.state_dict()["backbone.features.0.weight"], weights["features.0.weight"])
     if not regime.head_epochs:  # else the best epoch may be of either stage
         assert kept == (regime.trains == "head")
+
+
+def test_the_weights_of_chosen_epochs_are_kept(tmp_path):
+    trained(tmp_path, FAST, "trainer.epochs=3", "trainer.keep_epochs=[1,3]")
+    facts = read_facts(tmp_path)
+    kept = {file.stem: load_network(facts.spec, file).state_dict() for file in tmp_path.glob("*.safetensors")}
+    assert set(kept) == {"best", "epoch_1", "epoch_3"}
+    first, last = (kept[f"epoch_{number}"]["head.1.weight"] for number in (1, 3))
+    assert not torch.equal(first, last)
 
 
 @pytest.fixture

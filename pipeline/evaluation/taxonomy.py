@@ -1,6 +1,7 @@
 """Errors seen in the light of the taxonomy: a tern taken for a gull is not a tern taken for a mushroom.
 
-A taxonomy is a table with a row a class, indexed by class name, with some of the columns `RANKS`.
+A taxonomy is a table with a row a class, indexed by class name, with some of the columns of
+`pipeline.data.taxonomy.RANKS`.
 """
 
 from itertools import pairwise
@@ -8,10 +9,9 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
+from pipeline.data.taxonomy import RANKS
 from pipeline.errors import BadInput
 from pipeline.evaluation.predictions import Predictions
-
-RANKS = ("kingdom", "phylum", "class", "order", "family", "genus", "species")
 
 
 def ranks_of(taxonomy: pd.DataFrame) -> list[str]:

@@ -63,12 +63,21 @@ class NetworkFacts:
 
 def save_best(folder: Path, network: Classifier, facts: NetworkFacts) -> None:
     """Write a network's weights and facts; whoever reads meanwhile sees the old files or the new, never half."""
+    _save_weights(folder / BEST_WEIGHTS, network)
+    _replace(folder / BEST_FACTS, lambda path: path.write_text(json.dumps(facts.to_dict(), indent=1)))
+
+
+def save_epoch(folder: Path, network: Classifier, epoch: int) -> None:
+    """Keep an epoch's weights beside the best, whose facts hold for them too."""
+    _save_weights(folder / f"epoch_{epoch}.safetensors", network)
+
+
+def _save_weights(file: Path, network: Classifier) -> None:
     from safetensors.torch import save_file
 
-    folder.mkdir(parents=True, exist_ok=True)
+    file.parent.mkdir(parents=True, exist_ok=True)
     state = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
-    _replace(folder / BEST_WEIGHTS, lambda path: save_file(state, path))
-    _replace(folder / BEST_FACTS, lambda path: path.write_text(json.dumps(facts.to_dict(), indent=1)))
+    _replace(file, lambda path: save_file(state, path))
 
 
 def load_best(folder: Path) -> tuple[Classifier, NetworkFacts]:
@@ -89,19 +98,25 @@ def read_facts(folder: Path) -> NetworkFacts:
 
 
 def load_network(spec: NetworkSpec, weights: Path) -> Classifier:
-    """Build a network from its spec and fill it from a safetensors file, in evaluation mode.
+    """Build a network from its spec and fill it from a safetensors file, in evaluation mode. BadInput as below."""
+    network = Classifier(spec)
+    fill_network(network, weights)
+    return network.eval()
+
+
+def fill_network(network: Classifier, weights: Path) -> None:
+    """Give a network the weights of a safetensors file.
 
     Raises BadInput where the file is missing, cut short or belongs to another network.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    network = Classifier(spec)
     try:
         network.load_state_dict(load_file(weights))
     except (OSError, SafetensorError, RuntimeError) as error:
-        raise BadInput(f"{weights} does not hold the weights of {spec.name}: {str(error).splitlines()[0]}") from None
-    return network.eval()
+        reason = str(error).splitlines()[0]
+        raise BadInput(f"{weights} does not hold the weights of {network.spec.name}: {reason}") from None
 
 
 class Saver:

@@ -129,5 +129,5 @@ def test_predicting_changes_nothing_and_keeps_the_order(trial, points):
     )
     assert rows.tolist() == list(range(32))
     assert torch.equal(labels, points().labels)
-    assert torch.equal(logits, network.eval()(points().inputs))
+    torch.testing.assert_close(logits, network.eval()(points().inputs))  # batches of another size round differently
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())

@@ -1,0 +1,51 @@
+"""What a run was trained with, read back from the config.yaml it left."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pipeline.errors import BadInput
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mlflow.entities import Run
+
+    from pipeline import schema
+
+FILE = "config.yaml"
+
+
+def unfinished_config(run_id: str) -> schema.Train:
+    """The config of a run that broke off, to go on with it. BadInput where it cannot."""
+    from mlflow import MlflowClient
+
+    from pipeline.tracking.runs import home
+    from pipeline.tracking.selection import find_run
+    from pipeline.training.checkpoints import LAST
+
+    run = find_run(MlflowClient(), run_id)
+    if not (home(run) / "checkpoints" / LAST).is_file():
+        raise BadInput(f"resume={run_id}: there is nothing to go on from ({run.info.status.lower()}); train it anew")
+    return _checked(home(run), run, resume=run_id)
+
+
+def finished_config(run: Run) -> schema.Train:
+    """The config of a run that came to its end. BadInput where it is gone, or has keys of another version."""
+    from pipeline.tracking.finished import artifact_folder
+
+    return _checked(artifact_folder(run, ""), run)
+
+
+def _checked(folder: Path, run: Run, **changes: Any) -> schema.Train:
+    import yaml
+    from pydantic import ValidationError
+
+    from pipeline import schema
+    from pipeline.tracking.finished import label
+
+    try:
+        return schema.Train.model_validate({**yaml.safe_load((folder / FILE).read_text()), **changes})
+    except (OSError, TypeError, yaml.YAMLError, ValidationError) as error:
+        reason = str(error).splitlines()[0]
+        raise BadInput(f"the {FILE} of {label(run)} cannot be used ({reason})") from None
