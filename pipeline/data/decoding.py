@@ -8,13 +8,13 @@ import io
 import math
 import os
 import warnings
-from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torchvision.io import ImageReadMode, decode_jpeg
 
+from pipeline.data.files import not_a_file
 from pipeline.errors import BadInput
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
@@ -56,14 +56,26 @@ def decode(source: str | os.PathLike[str] | bytes, least_side: int) -> torch.Ten
     Raises `UnreadablePicture`.
     """
     try:
-        data = source if isinstance(source, bytes) else Path(source).read_bytes()
-        return _decode(data, least_side)
-    except MemoryError:
+        return _decode(source if isinstance(source, bytes) else read_file(source), least_side)
+    except (MemoryError, UnreadablePicture):
         raise
     except Exception as error:  # decoders raise anything at all on broken files
-        name = "the picture" if isinstance(source, bytes) else os.fspath(source)
-        from_system = isinstance(error, OSError) and error.errno is not None
-        raise UnreadablePicture(name, _reason(error), lasting=not from_system) from error
+        raise UnreadablePicture(
+            "the picture" if isinstance(source, bytes) else os.fspath(source), _reason(error)
+        ) from error
+
+
+def read_file(path: str | os.PathLike[str]) -> bytes:
+    """A picture's bytes. Raises `UnreadablePicture`; what is no file is not opened."""
+    name = os.fspath(path)
+    try:
+        wrong = not_a_file(os.stat(name).st_mode)  # noqa: PTH116  # a picture's path is text, to save time
+        if wrong:
+            raise UnreadablePicture(name, wrong)
+        with open(name, "rb", buffering=0) as file:  # noqa: PTH123
+            return file.read()
+    except OSError as error:
+        raise UnreadablePicture(name, _reason(error), lasting=False) from error
 
 
 def _decode(data: bytes, least_side: int) -> torch.Tensor:
@@ -124,8 +136,6 @@ def _reason(error: Exception) -> str:
             return str(error)
         case FileNotFoundError():
             return "is not there"
-        case IsADirectoryError():
-            return "is a folder, not a picture"
         case PermissionError():
             return "may not be read; give yourself the right to"
         case Image.DecompressionBombError():
