@@ -29,8 +29,12 @@ _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "is killed by signal
 
 @dataclass(frozen=True)
 class Prepared:
-    """All that a run needs, checked before it begins; `features` fills up where a backbone is frozen."""
+    """All that a run needs, checked before it begins; `features` fills up where a backbone is frozen.
 
+    `table` is what the run uses of `split`, which has every picture.
+    """
+
+    split: PictureTable
     table: PictureTable
     network: Classifier
     fabric: Fabric
@@ -48,14 +52,14 @@ def all_pictures(data: schema.Data) -> PictureTable:
     table = read_source(
         data.source, name=data.name, root=data.root, on_unreadable=data.on_unreadable, **_own_options(data)
     )
+    chosen = select_classes(table, data.classes)
     if data.split.file:
-        table = read_split(table, data.split.file)
-    return join_taxonomy(select_classes(table, data.classes), data.taxonomy)
+        chosen = read_split(chosen, data.split.file, among=table, drop=data.small_classes == "drop")
+    return join_taxonomy(chosen, data.taxonomy)
 
 
-def picture_table(data: schema.Data) -> PictureTable:
+def split_pictures(data: schema.Data) -> PictureTable:
     """The pictures that a config names, each in its split."""
-    from pipeline.data.selection import bootstrapped, fraction_of_training
     from pipeline.data.split_files import write_split
     from pipeline.data.splits import split_table
 
@@ -66,7 +70,15 @@ def picture_table(data: schema.Data) -> PictureTable:
     )  # fmt: skip
     if split.save:
         write_split(table, split.save)
-    table = bootstrapped(fraction_of_training(table, data.fraction, split.seed), data.bootstrap)
+    return table
+
+
+def picture_table(data: schema.Data, split: PictureTable | None = None) -> PictureTable:
+    """Of the pictures in their splits (`split`, where they are known already) those that a run uses."""
+    from pipeline.data.selection import bootstrapped, fraction_of_training
+
+    part = fraction_of_training(split or split_pictures(data), data.fraction, data.split.seed)
+    table = bootstrapped(part, data.bootstrap)
     for part, key in (("train", "data.split"), ("val", "data.split.val")):
         if not len(table.where(part)):
             raise BadInput(f"{key}: no picture is left for {part}")

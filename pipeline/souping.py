@@ -65,7 +65,7 @@ def _answers(config: schema.Train, network: Classifier) -> tuple[Predictions, Pr
     from pipeline.training.hardware import make_fabric, resolved
 
     fabric = make_fabric(config.trainer.accelerator, config.trainer.precision)
-    table = assembly.picture_table(config.data)
-    prepared = Prepared(table, network, fabric, resolved(fabric))
+    split = assembly.split_pictures(config.data)
+    prepared = Prepared(split, assembly.picture_table(config.data, split), network, fabric, resolved(fabric))
     with assembly.memory_in_one_line(config.trainer.batch_size):
         return split_answers(config, prepared, "val"), split_answers(config, prepared, "test")

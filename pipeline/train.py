@@ -55,13 +55,14 @@ def prepare(config: schema.Train) -> Prepared:
     if config.trainer.threads:
         torch.set_num_threads(config.trainer.threads)
     fabric = make_fabric(config.trainer.accelerator, config.trainer.precision)
-    table = assembly.picture_table(config.data)
+    split = assembly.split_pictures(config.data)
+    table = assembly.picture_table(config.data, split)
     network, loaded = assembly.network(config, len(table.classes))
     if loaded:
         log.info("%s", loaded)
     assembly.loss(config, table)
     assembly.batches(config, table, network.spec.preprocessing, "train", training=True)
-    return Prepared(table, network, fabric, resolved(fabric))
+    return Prepared(split, table, network, fabric, resolved(fabric))
 
 
 def experiment(config: schema.Train, prepared: Prepared) -> None:
@@ -163,13 +164,15 @@ def tell_skipped(prepared: Prepared, run: TrackedRun) -> None:
 
 
 def log_inputs(config: schema.Train, prepared: Prepared, run: TrackedRun) -> None:
-    """What went in: the composed config as a file, the pictures as MLflow's dataset."""
+    """What went in: the composed config and the split as files, the pictures as MLflow's dataset."""
     import yaml
 
+    from pipeline.data.split_files import keep_split
     from pipeline.tracking.runs import log_dataset
 
     plain = config.model_dump(mode="json")
     (run.folder / "config.yaml").write_text(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
+    keep_split(prepared.split, run.folder)
     log_dataset(prepared.table)
 
 

@@ -2,6 +2,14 @@ import mlflow
 import pytest
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_cache_of_the_users(tmp_path_factory):
+    """What tests let the program keep (features, pictures, what is unreadable) is theirs, one place for all."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PIPELINE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def _made_store(tmp_path_factory):
     """An empty store: making one takes MLflow some seconds, so tests take copies of it."""

@@ -3,7 +3,6 @@
 import logging
 import os
 import re
-import stat
 import unicodedata
 from collections.abc import Iterator, Sequence
 from itertools import chain
@@ -13,6 +12,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from pipeline.data.files import not_a_file
 from pipeline.data.table import SPLITS, PictureTable, chunks
 from pipeline.errors import BadInput, did_you_mean
 
@@ -121,9 +121,8 @@ def _size(path: str) -> tuple[int, str]:
         return 0, "may not be read"
     except (OSError, ValueError):  # too long a name, a NUL in it, a circle of links
         return 0, "cannot be followed (a circle of links, or a name that cannot be)"
-    if stat.S_ISREG(state.st_mode):
-        return state.st_size, ""
-    return 0, "is a folder, not a picture" if stat.S_ISDIR(state.st_mode) else "is no file"
+    wrong = not_a_file(state.st_mode)
+    return 0 if wrong else state.st_size, wrong
 
 
 def _stripped(labels: pd.Series) -> pd.Series:

@@ -7,14 +7,16 @@ decoding for those several times larger; Pillow reads all else.
 import io
 import math
 import os
+import struct
 import warnings
-from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torchvision.io import ImageReadMode, decode_jpeg
 
+from pipeline.data.files import not_a_file
 from pipeline.errors import BadInput
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
@@ -22,6 +24,11 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
 # levels of a full decode; at once the wanted side, within about 1. At 1.6 times, within 0.4, photographs of
 # 12 megapixels become 224 pixels by way of an eighth of their size, the fastest that libjpeg has.
 _MARGIN = 1.6
+
+# JPEG's markers (ITU T.81, table B.1): of frames, baseline, progressive and others; of what may stand before one.
+_SEGMENTS = frozenset({0xC4, 0xCC, *range(0xDB, 0xF0), 0xFE})
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_FRAME = struct.Struct(">HHB")  # height, width, components
 
 # Between 89 and 179 megapixels Pillow only warns; beyond, it refuses, and so do we.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -56,28 +63,72 @@ def decode(source: str | os.PathLike[str] | bytes, least_side: int) -> torch.Ten
     Raises `UnreadablePicture`.
     """
     try:
-        data = source if isinstance(source, bytes) else Path(source).read_bytes()
-        return _decode(data, least_side)
-    except MemoryError:
+        return _decode(source if isinstance(source, bytes) else read_file(source), least_side)
+    except (MemoryError, UnreadablePicture):
         raise
     except Exception as error:  # decoders raise anything at all on broken files
         name = "the picture" if isinstance(source, bytes) else os.fspath(source)
-        from_system = isinstance(error, OSError) and error.errno is not None
-        raise UnreadablePicture(name, _reason(error), lasting=not from_system) from error
+        raise UnreadablePicture(name, _reason(error)) from error
+
+
+def read_file(path: str | os.PathLike[str]) -> bytes:
+    """A picture's bytes. Raises `UnreadablePicture`; what is no file is not opened."""
+    name = os.fspath(path)
+    try:
+        wrong = not_a_file(os.stat(name).st_mode)  # noqa: PTH116  # a picture's path is text, to save time
+        if wrong:
+            raise UnreadablePicture(name, wrong)
+        with open(name, "rb", buffering=0) as file:  # noqa: PTH123
+            return file.read()
+    except OSError as error:
+        raise UnreadablePicture(name, _reason(error), lasting=False) from error
 
 
 def _decode(data: bytes, least_side: int) -> torch.Tensor:
     if not data:
         raise _RefusedError("is empty (0 bytes)")
+    frame = _jpeg_frame(data)
+    if frame and frame.components in (1, 3) and not frame.is_large(2 * _MARGIN * least_side):
+        try:
+            return _by_torchvision(data)
+        except RuntimeError:
+            pass  # Pillow reads some that this does not, and says why of the others
     with _opened(data) as image:
-        large = min(image.size) >= 2 * _MARGIN * least_side
-        # MPO: a JPEG with more pictures after it, as telephones write.
-        if image.format in ("JPEG", "MPO") and image.mode in ("RGB", "L") and not large:
-            try:
-                return _by_torchvision(data)
-            except RuntimeError:
-                pass  # Pillow reads some that this does not, and says why of the others
         return _by_pillow(image, math.ceil(_MARGIN * least_side))
+
+
+class _Frame(NamedTuple):
+    """What a JPEG's frame header says: pixels, and colour components (1 grey, 3 colour, 4 CMYK)."""
+
+    height: int
+    width: int
+    components: int
+
+    def is_large(self, side: float) -> bool:
+        """Whether both sides are at least so long, or the whole needs Pillow's word on what is too large."""
+        return min(self.width, self.height) >= side or self.width * self.height > (Image.MAX_IMAGE_PIXELS or 0)
+
+
+def _jpeg_frame(data: bytes) -> _Frame | None:
+    """The frame header of a JPEG; None for other bytes, and where it is not plain to see.
+
+    Read here, as to have Pillow open a small picture first takes a sixth of the time of decoding it. Segments are
+    passed over by their length, so that a thumbnail within one (EXIF) is not mistaken for the picture.
+    """
+    if data[:3] != b"\xff\xd8\xff":
+        return None
+    place = 2
+    while place + 9 < len(data) and data[place] == 0xFF:
+        marker = data[place + 1]
+        if marker in _FRAMES:
+            return _Frame(*_FRAME.unpack_from(data, place + 5))
+        if marker == 0xFF:  # any number of them may stand before a marker
+            place += 1
+        elif marker in _SEGMENTS:
+            place += 2 + int.from_bytes(data[place + 2 : place + 4])
+        else:
+            return None
+    return None
 
 
 def _opened(data: bytes) -> Image.Image:
@@ -124,8 +175,6 @@ def _reason(error: Exception) -> str:
             return str(error)
         case FileNotFoundError():
             return "is not there"
-        case IsADirectoryError():
-            return "is a folder, not a picture"
         case PermissionError():
             return "may not be read; give yourself the right to"
         case Image.DecompressionBombError():

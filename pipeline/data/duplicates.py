@@ -138,12 +138,14 @@ def _digests(table: PictureTable, rows: np.ndarray, *, end_only: bool = False) -
 
 def _digest(path: Path, end_only: bool) -> str:
     try:
-        with path.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - _END) if end_only else 0)
-            return f"{size} {file_digest(file.read())}"
+        if path.is_file():  # a pipe would be waited at
+            with path.open("rb") as file:
+                size = file.seek(0, os.SEEK_END)
+                file.seek(max(0, size - _END) if end_only else 0)
+                return f"{size} {file_digest(file.read())}"
     except OSError:
-        return str(path)  # like no other; reading it will say what is wrong
+        pass
+    return str(path)  # like no other; reading it will say what is wrong
 
 
 def _shared(values: list[str]) -> np.ndarray:

@@ -3,6 +3,7 @@
 import codecs
 import csv
 import io
+import stat
 from pathlib import Path
 
 import pandas as pd
@@ -29,7 +30,20 @@ def existing(path: str | Path | None, key: str, what: str, *, folder: bool = Fal
     if found.is_dir() != folder:
         kind = "a folder" if found.is_dir() else "a file"
         raise BadInput(f"{key}: {found} is {kind}; name the {what}")
+    wrong = not folder and not_a_file(found.stat().st_mode)
+    if wrong:
+        raise BadInput(f"{key}: {found} {wrong}; name the {what}")
     return found
+
+
+def not_a_file(mode: int) -> str:
+    """Why not to open what has this `st_mode`, "" for a file.
+
+    Opening a pipe waits until somebody writes to it, perhaps for ever; opening a device may do anything.
+    """
+    if stat.S_ISREG(mode):
+        return ""
+    return "is a folder, not a picture" if stat.S_ISDIR(mode) else "is not a file but a pipe, a socket or a device"
 
 
 def read_text(file: Path, key: str, encoding: str | None = None) -> str:

@@ -14,6 +14,7 @@ from pipeline.errors import BadInput
 
 TABLES = (".csv", ".tsv", ".parquet", ".pq")
 _SHOWN = 5
+_MOST_LINES = 100_000  # of a run's split as CSV, about 10 MB: every job of a sweep keeps its own
 
 
 def write_split(table: PictureTable, path: str | os.PathLike[str]) -> None:
@@ -31,24 +32,42 @@ def write_split(table: PictureTable, path: str | os.PathLike[str]) -> None:
         file.write_bytes(text.encode())
 
 
-def read_split(table: PictureTable, path: str | os.PathLike[str]) -> PictureTable:
+def keep_split(table: PictureTable, folder: Path) -> Path:
+    """Write the split that a run uses among its files, for `data.split.file`: CSV, of very many pictures Parquet."""
+    rows = table.rows[["path", "label", "split"]]
+    if len(rows) <= _MOST_LINES:
+        file = folder / "split.csv"
+        rows.to_csv(file, index=False, lineterminator="\n")
+    else:  # a tenth of the size
+        file = folder / "split.parquet"
+        rows.to_parquet(file, index=False, compression="zstd")
+    return file
+
+
+def read_split(
+    table: PictureTable, path: str | os.PathLike[str], *, among: PictureTable | None = None, drop: bool = False
+) -> PictureTable:
     """The table with the split of a CSV (columns `path` and `split`), or of lists in a folder.
 
-    Every picture of the table is to be in it once, and no other. Raises `BadInput`.
+    Every picture of the table is to be in it once, and no other than those of `among` (default: the table). With
+    `drop`, a class of which it names no picture was too small when the split was made, and is dropped again.
+    Raises `BadInput`.
     """
     target = Path(path).expanduser().absolute()
     key = "data.split.file"
     listed = _listed(table, target) if target.is_dir() else _from_table(existing(target, key, "split to read"))
+    everything, table = (among or table).rows["path"], _of_named_classes(table, listed) if drop else table
     paths = pd.Index(table.rows["path"])
     if listed["path"].duplicated().any():
         twice = listed["path"][listed["path"].duplicated()].iloc[0]
         raise BadInput(f"{key}: {target} names {twice} more than once; keep one line")
     places = paths.get_indexer(pd.Index(listed["path"]))
-    strangers = listed["path"][places < 0].tolist()
+    strangers = listed["path"][places < 0]
+    strangers = strangers[~strangers.isin(everything)].tolist()
     if strangers:
         raise BadInput(f"{key}: {table.name} has no {_first(strangers)}, which {target} names")
     codes = np.full(len(paths), -1, dtype=np.int8)
-    codes[places] = pd.Categorical(listed["split"], categories=list(SPLITS)).codes
+    codes[places[places >= 0]] = pd.Categorical(listed["split"], categories=list(SPLITS)).codes[places >= 0]
     lacking = table.rows["path"][codes < 0].tolist()
     if lacking:
         raise BadInput(f"{key}: {target} gives no split to {_first(lacking)}")
@@ -78,6 +97,13 @@ def _from_table(file: Path) -> pd.DataFrame:
     paths = column(table, "path", key, file).astype("str")
     splits = split_column(column(table, "split", key, file), len(table), f"{key}: {file}")
     return pd.DataFrame({"path": paths, "split": splits}).dropna()
+
+
+def _of_named_classes(table: PictureTable, listed: pd.DataFrame) -> PictureTable:
+    """Without the classes of which no picture is listed; two at the least are left."""
+    named = table.rows["label"][table.rows["path"].isin(listed["path"])].unique()
+    kept = [name for name in table.classes if name in set(named)]
+    return table.with_classes(kept) if 2 <= len(kept) < len(table.classes) else table
 
 
 def _listed(table: PictureTable, folder: Path) -> pd.DataFrame:

@@ -29,30 +29,30 @@ def channel_statistics(facts: pd.DataFrame) -> pd.DataFrame:
 
 
 def copies(table: PictureTable, facts: pd.DataFrame, distance: int) -> pd.DataFrame:
-    """Groups of pictures that are alike: a row a picture with `row`, `group`, `kind` (`exact` or `near`).
+    """Groups of pictures that are alike: a row a picture with `row`, `group`, `same` and `kind`.
 
-    A group is exact where all its files have the same bytes. Plain pictures of one colour say nothing and are
-    compared by their bytes only.
+    Pictures of a group share `same` where their bytes are the same; they are of the kind `exact`, the others of
+    the group `near`. Plain pictures of one colour say nothing and are compared by their bytes only, empty files
+    not at all.
     """
     hashes = facts["hash"].to_numpy(dtype=np.uint64)
     blind = (facts["problem"] != "") | facts["odd"].str.contains("one plain colour", regex=False)
-    exact = pd.factorize(facts["digest"].fillna(facts["row"].astype("str")))[0].astype(np.int64)
-    group = np.where(blind, -1 - exact, near_groups(hashes, distance))
-    alike = pd.DataFrame({"row": facts["row"], "group": group, "exact": exact})
+    digests = facts["digest"].where(facts["bytes"] > 0).fillna(facts["row"].astype("str"))
+    same = pd.factorize(digests)[0].astype(np.int64)
+    group = np.where(blind, -1 - same, near_groups(hashes, distance))
+    alike = pd.DataFrame({"row": facts["row"], "group": group, "same": same})
     alike = alike[alike["group"].duplicated(keep=False)].sort_values(["group", "row"])
-    alike["kind"] = np.where(alike.groupby("group")["exact"].transform("nunique") == 1, "exact", "near")
+    alike["kind"] = np.where(alike.duplicated(["group", "same"], keep=False), "exact", "near")
     alike["group"] = pd.factorize(alike["group"])[0]
-    return alike[["row", "group", "kind"]].reset_index(drop=True)
+    return alike.reset_index(drop=True)
 
 
 def leaking(table: PictureTable, alike: pd.DataFrame) -> pd.DataFrame:
     """Of `copies`, the pairs in two splits or under two labels; `leak` says which, `kind` how alike."""
-    found = [
-        crossing(table, some["row"].to_numpy(), some["group"].to_numpy()).assign(kind=kind)
-        for kind, some in alike.groupby("kind")
-    ]
-    if not found:
-        return pd.DataFrame(columns=["path", "other_path", "leak", "kind"])
-    pairs = pd.concat(found, ignore_index=True)
+    rows = alike["row"].to_numpy()
+    exact, near = (crossing(table, rows, alike[name].to_numpy()) for name in ("same", "group"))
+    same = dict(zip(table.rows["path"].iloc[rows], alike["same"], strict=True))
+    near = near[near["path"].map(same) != near["other_path"].map(same)]
+    pairs = pd.concat([exact.assign(kind="exact"), near.assign(kind="near")], ignore_index=True)
     splits, labels = (pairs[name] != pairs[f"other_{name}"] for name in ("split", "label"))
     return pairs.assign(leak=np.select([splits & labels, splits], ["split and label", "split"], "label"))

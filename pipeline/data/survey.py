@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 from PIL import Image, ImageOps
 
-from pipeline.data.decoding import FORMATS, UnreadablePicture
+from pipeline.data.decoding import FORMATS, UnreadablePicture, read_file
 from pipeline.data.duplicates import file_digest
 from pipeline.data.preprocessing import Fit, Preprocessing
 from pipeline.data.table import PictureTable
@@ -116,10 +116,7 @@ def _from_memory(facts: dict[str, Any], pixels: np.ndarray, how: Preprocessing) 
 
 
 def _from_file(facts: dict[str, Any], path: str, how: Preprocessing) -> torch.Tensor:
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise UnreadablePicture(path, f"cannot be opened ({error.strerror})") from None
+    data = read_file(path)
     facts |= {"bytes": len(data), "digest": file_digest(data)}
     pixels = how.read(data)
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:

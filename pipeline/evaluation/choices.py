@@ -3,7 +3,10 @@
 from collections.abc import Mapping, Sequence
 
 # What these say changes no figure, or is said elsewhere.
-IGNORED = ("resume", "data.root", "trainer.num_workers", "trainer.feature_cache_gb", "trainer.threads")
+IGNORED = (
+    "resume", "data.root", "data.split.save", "data.cache", "data.cache_gb", "trainer.num_workers",
+    "trainer.feature_cache_gb", "trainer.threads",
+)  # fmt: skip
 IGNORED_SECTIONS = ("tracking.",)
 _FIRST = ("model", "head", "regime", "augmentation", "optimizer", "scheduler", "loss", "data")
 

@@ -25,6 +25,8 @@ from pipeline.tracking.names import PARENT_VARIABLE
 
 _VERSIONS = ("torch", "torchvision", "timm", "lightning-fabric", "mlflow", "scikit-learn", "numpy", "pillow")
 _PARAMETER_LIMIT = 6000  # characters
+# Whatever stands under these keys (beginnings of keys), the figures are the same.
+_SAME_FIGURES = ("tracking.", "resume", "trainer.num_workers", "data.split.save", "data.cache")
 
 log = logging.getLogger(__name__)
 
@@ -183,10 +185,11 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def config_digest(config: Mapping[str, Any], resolved: Mapping[str, Any]) -> str:
     """Twelve hex digits that say which configs can be expected to give the same figures.
 
-    Where the story is kept and how many processes read pictures changes none; precision, threads and devices do.
+    Where the story and the split are kept, how many processes read pictures and whether these are cached change
+    none; precision, threads and devices do.
     """
-    kept = {key: value for key, value in config.items() if key not in ("tracking", "resume")}
-    kept["trainer"] = {key: value for key, value in kept["trainer"].items() if key != "num_workers"} | dict(resolved)
+    kept = {key: value for key, value in flatten(config).items() if not key.startswith(_SAME_FIGURES)}
+    kept |= {f"trainer.{name}": value for name, value in resolved.items()}
     return sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
 

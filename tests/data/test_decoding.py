@@ -1,9 +1,12 @@
 import io
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from pipeline.data.decoding import UnreadablePicture, decode
@@ -90,6 +93,86 @@ def _growth(channel: torch.Tensor) -> str:
     across, down = (channel[:, -1] - channel[:, 0]).mean(), (channel[-1] - channel[0]).mean()
     axis, by = ("x", across) if abs(across) > abs(down) else ("y", down)
     return f"{axis}{'+' if by > 0 else '-'}"
+
+
+def with_segment(data: bytes, marker: int, content: bytes) -> bytes:
+    """A JPEG with one more segment, its first."""
+    return data[:2] + bytes([0xFF, marker]) + (len(content) + 2).to_bytes(2) + content + data[2:]
+
+
+def counting(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The sizes of the pictures that Pillow is asked to open from now on."""
+    asked: list[int] = []
+    really = Image.open
+    monkeypatch.setattr(
+        Image, "open", lambda file, **more: (asked.append(len(file.getvalue())), really(file, **more))[1]
+    )
+    return asked
+
+
+PLAIN = encoded(ramp(), "JPEG", quality=95)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        PLAIN,
+        encoded(ramp(), "JPEG", quality=95, progressive=True),
+        encoded(ramp(), "JPEG", quality=95, subsampling=0, optimize=True, comment=b"a comment"),
+        encoded(ramp().convert("L"), "JPEG", quality=95),
+        with_segment(PLAIN, 0xE1, b"Exif\0\0" + encoded(Image.new("CMYK", (9, 9)), "JPEG")),
+        with_segment(PLAIN, 0xE1, b"\xff\xd8\xff\xc0\x00\x11\x08\xff\xff\xff\xff\x03"),
+        with_segment(with_segment(PLAIN, 0xFE, b"\xff" * 60_000), 0xE2, b"ICC_PROFILE\0" + bytes(60_000)),
+        PLAIN[:2] + b"\xff" * 7 + PLAIN[2:],
+    ],
+    ids=["plain", "progressive", "own tables", "grey", "a thumbnail", "another frame", "long segments", "fill bytes"],
+)
+def test_jpegs_near_the_wanted_size_need_no_pillow(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = Image.open(io.BytesIO(data)).convert("RGB")
+    asked = counting(monkeypatch)
+    assert difference(decode(data, 48), picture) < 1
+    assert not asked
+
+
+def frame_at(data: bytes) -> int:
+    """Where the frame header of a plain JPEG is."""
+    return data.index(b"\xff\xc0\x00\x11\x08")
+
+
+def said_to_be(width: int, height: int) -> bytes:
+    """A small JPEG whose frame header says another size."""
+    place = frame_at(PLAIN) + 5
+    return PLAIN[:place] + height.to_bytes(2) + width.to_bytes(2) + PLAIN[place + 4 :]
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (said_to_be(20_000, 20_000), "is too large, over 178 megapixels"),
+        (said_to_be(0, 48), "is not a picture|is damaged"),
+        (said_to_be(64, 0), "is not a picture|is damaged"),
+        *((PLAIN[:end], "is not a picture|is damaged") for end in (1, 2, 3, 4, 20, frame_at(PLAIN) + 6, 400, -100)),
+    ],
+)
+@pytest.mark.parametrize("least_side", [16, 48, 10_000])
+def test_jpegs_that_lie_or_end_are_named(data: bytes, says: str, least_side: int) -> None:
+    with pytest.raises(UnreadablePicture, match=says):
+        decode(data, least_side)
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=200), st.integers(2, 300))
+def test_whatever_the_bytes_it_is_a_picture_or_named(noise: bytes, place: int) -> None:
+    data = PLAIN[:place] + noise + PLAIN[place + len(noise) :]
+    with suppress(UnreadablePicture):
+        assert decode(data, 48).shape[0] == 3
+
+
+def test_a_jpeg_of_one_colour_is_small_and_yet_large() -> None:
+    """Few bytes say nothing of the pixels."""
+    data = encoded(Image.new("L", (8_000, 6_000), 90), "JPEG", optimize=True)
+    assert len(data) < 2**20
+    assert decode(data, 48).shape == (3, 750, 1000)
 
 
 def test_large_jpegs_come_scaled_but_never_too_small() -> None:

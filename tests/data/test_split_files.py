@@ -2,9 +2,10 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.data import split_files
 from pipeline.data.digest import data_digest
 from pipeline.data.sources import read_source
-from pipeline.data.split_files import read_split, write_split
+from pipeline.data.split_files import keep_split, read_split, write_split
 from pipeline.data.splits import split_table
 from pipeline.data.table import PictureTable
 from pipeline.errors import BadInput
@@ -44,6 +45,38 @@ def test_digits_too(tmp_path: Path) -> None:
     digits = split_table(read_source("digits"), val=0.1, test=0.2)
     write_split(digits, tmp_path / "lists")
     assert data_digest(read_split(read_source("digits"), tmp_path / "lists")) == data_digest(digits)
+
+
+@pytest.mark.parametrize(("most_lines", "name"), [(8, "split.csv"), (7, "split.parquet")])
+def test_what_a_run_keeps_is_read_back(
+    most_lines: int, name: str, odd: PictureTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(split_files, "_MOST_LINES", most_lines)
+    split = split_table(odd, val=0.25, test=0.25, seed=3)
+    file = keep_split(split, tmp_path)
+    assert file == tmp_path / name
+    assert data_digest(read_split(odd, file)) == data_digest(split)
+
+
+def test_a_split_of_some_classes_is_read_back(write: Write, tmp_path: Path) -> None:
+    """Those asked for, or those large enough: of the others it says nothing, and they come back as little."""
+    for label, count in (("ant", 6), ("bee", 1), ("cat", 6), ("dog", 6)):
+        for number in range(count):
+            write(f"photos/{label}/{number}.png")
+    table = read_source("folder", root=str(tmp_path / "photos"))
+    split = split_table(table, val=0.2, test=0.2, small_classes="drop", seed=1)
+    file = keep_split(split, tmp_path)
+    assert data_digest(read_split(table, file, drop=True)) == data_digest(split)
+    with pytest.raises(BadInput, match=r"gives no split to bee/0\.png"):
+        read_split(table, file)
+    some = table.with_classes(["cat", "dog"])
+    again = read_split(some, file, among=table)
+    assert again.rows["split"].tolist() == split.with_classes(["cat", "dog"]).rows["split"].tolist()
+    with pytest.raises(BadInput, match=r"photos has no ant/0\.png"):
+        read_split(some, file)
+    (tmp_path / "photos/cat/new.png").write_bytes((tmp_path / "photos/cat/0.png").read_bytes())
+    with pytest.raises(BadInput, match=r"gives no split to cat/new\.png"):
+        read_split(read_source("folder", root=str(tmp_path / "photos")), file, drop=True)
 
 
 def test_nothing_is_written_among_the_pictures(odd: PictureTable) -> None:

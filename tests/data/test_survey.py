@@ -64,6 +64,22 @@ def test_copies_and_leaks_are_found(messy: PictureTable) -> None:
     }
 
 
+def test_exact_copies_among_near_ones_are_exact(messy: PictureTable) -> None:
+    assert messy.root is not None
+    shutil.copy(messy.root / "train/b/1.jpg", messy.root / "val/b/same.jpg")
+    (messy.root / "val/a/none too.jpg").write_bytes(b"")
+    table = read_source("folder", root=str(messy.root))
+    alike = copies(table, facts_of(table), 4)
+    kinds = dict(zip(table.rows["path"].iloc[alike["row"]], alike["kind"], strict=True))
+    assert {path: kinds[path] for path in ("train/b/1.jpg", "val/b/same.jpg", "val/b/near.jpg")} == {
+        "train/b/1.jpg": "exact", "val/b/same.jpg": "exact", "val/b/near.jpg": "near",
+    }  # fmt: skip
+    assert not any("none" in path for path in kinds)  # empty files are all the same, and no picture's copy
+    found = leaking(table, alike)
+    pairs = found.loc[found["path"] == "train/b/1.jpg", ["other_path", "kind"]].to_numpy()
+    assert sorted(map(tuple, pairs)) == [("val/b/near.jpg", "near"), ("val/b/same.jpg", "exact")]
+
+
 def test_a_clean_set_has_no_copies(photos: PictureTable) -> None:
     table = photos.take(np.arange(3))
     alike = copies(table, facts_of(table), 0)

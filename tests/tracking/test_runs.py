@@ -11,6 +11,7 @@ CONFIG = {
     "optimizer": {"lr": 0.1},
     "trainer": {"epochs": 3, "precision": "auto", "num_workers": None},
     "tracking": {"experiment": "digits"},
+    "data": {"cache": "none", "split": {"seed": 0, "save": None}},
 }
 
 
@@ -42,6 +43,8 @@ def test_flattening_loses_no_value(config):
     [
         ({"tracking": {"experiment": "other"}}, True),
         ({"trainer": CONFIG["trainer"] | {"num_workers": 4}}, True),
+        ({"data": {"cache": "disk", "split": {"seed": 0, "save": "mine.csv"}}}, True),
+        ({"data": {"cache": "none", "split": {"seed": 1, "save": None}}}, False),
         ({"seed": 1}, False),
         ({"optimizer": {"lr": 0.2}}, False),
     ],

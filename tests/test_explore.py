@@ -1,0 +1,108 @@
+"""Looking at pictures before training, and what training itself says of leaks: the commands as typed."""
+
+import shutil
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+
+def type_in(monkeypatch, command, *arguments):
+    """Type a command; its exit code."""
+    monkeypatch.setattr(sys, "argv", [command, *arguments])
+    try:
+        import_module(f"pipeline.{command}").main()
+    except SystemExit as end:
+        return end.code
+    return 0
+
+
+def the_run(store, experiment, stage):
+    [run] = store.search_runs([store.get_experiment_by_name(experiment).experiment_id], f"tags.stage = '{stage}'")
+    return run
+
+
+def state(folder):
+    return {file: (file.stat().st_size, file.stat().st_mtime_ns) for file in folder.rglob("*")}
+
+
+@pytest.fixture
+def messy(tmp_path):
+    """Photographs with a table beside them: an exact copy and a near one across splits, and an empty file."""
+    root, rows = tmp_path / "my photos", []
+    for number in range(24):
+        label, split = ("auk", "bee eater")[number % 2], ("train", "train", "val", "test")[number // 2 % 4]
+        file = root / label / f"{number:02d}.jpg"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        coarse = np.random.default_rng(number).integers(0, 256, (5, 5, 3), dtype=np.uint8)
+        Image.fromarray(coarse).resize((120, 90), Image.Resampling.BICUBIC).save(file, quality=95)
+        rows.append((f"{label}/{number:02d}.jpg", label, split, 7 * number - 80, 15 * number - 175))
+    shutil.copy(root / "auk/00.jpg", root / "auk/again.jpg")
+    Image.open(root / "bee eater/01.jpg").resize((100, 75)).save(root / "bee eater/smaller.jpg", quality=70)
+    (root / "auk/empty.jpg").write_bytes(b"")
+    rows += [("auk/again.jpg", "auk", "test", 1.5, 2.5), ("bee eater/smaller.jpg", "bee eater", "val", None, None),
+             ("auk/empty.jpg", "auk", "train", None, None)]  # fmt: skip
+    columns = ["path", "label", "split", "latitude", "longitude"]
+    pd.DataFrame(rows, columns=columns).to_csv(root / "birds.csv", index=False)
+    return root
+
+
+def test_exploring_finds_what_is_wrong_and_changes_nothing(messy, store, monkeypatch, capsys, tmp_path):
+    before = state(messy)
+    arguments = ["data=table", f"data.file={messy}/birds.csv", "explore.num_workers=0", "explore.samples=6"]
+    assert type_in(monkeypatch, "explore", *arguments) == 0
+    assert state(messy) == before
+    run = the_run(store, "birds", "explore")
+    assert run.info.status == "FINISHED"
+    assert {file.path for file in store.list_artifacts(run.info.run_id)} == {
+        "classes.csv", "explore.html", "leaks.csv", "unreadable.csv",
+    }  # fmt: skip
+    folder = store.download_artifacts(run.info.run_id, "", str(tmp_path))
+    leaks = pd.read_csv(f"{folder}/leaks.csv")
+    assert set(leaks[["path", "other_path", "leak", "kind"]].itertuples(index=False, name=None)) == {
+        ("auk/00.jpg", "auk/again.jpg", "split", "exact"),
+        ("bee eater/01.jpg", "bee eater/smaller.jpg", "split", "near"),
+    }
+    [broken] = pd.read_csv(f"{folder}/unreadable.csv").to_dict("records")
+    assert broken == {"path": "auk/empty.jpg", "problem": "is empty (0 bytes)"}
+    counts = pd.read_csv(f"{folder}/classes.csv", index_col="label")
+    assert counts.sum().to_dict() == {"train": 13, "val": 7, "test": 7}
+    figures = {name: run.data.metrics[f"data/{name}"] for name in ("pictures", "unreadable", "leaks", "near_copies")}
+    assert figures == {"pictures": 27, "unreadable": 1, "leaks": 2, "near_copies": 2}
+    page = (Path(folder) / "explore.html").read_text(encoding="utf-8")
+    assert page.count("<figure>") == 6
+    assert "25 of 27 pictures say where they were taken" in page
+    for path in ("auk/again.jpg", "bee eater/smaller.jpg", "auk/empty.jpg"):
+        assert path in page
+    said = capsys.readouterr().out
+    assert "auk/empty.jpg is empty (0 bytes)" in said
+    assert "2 leaks: auk/00.jpg (train, auk) is auk/again.jpg (test, auk)" in said
+
+
+def test_exploring_what_is_not_there_leaves_no_run(store, monkeypatch, capsys):
+    assert type_in(monkeypatch, "explore", "data=folder", "data.root=/no/photos") == 2
+    told = capsys.readouterr().err
+    assert "/no/photos" in told
+    assert len(told.strip().splitlines()) == 1
+    assert [one.name for one in store.search_experiments()] == ["Default"]
+
+
+def test_training_warns_of_leaks_and_counts_them(messy, store, monkeypatch, capsys):
+    before = state(messy)
+    arguments = [
+        "data=table", f"data.file={messy}/birds.csv", "data.image_size=32", "data.on_unreadable=skip",
+        "model=squeezenet", "regime=scratch", "augmentation=none", "trainer.epochs=1", "trainer.batch_size=8",
+        "trainer.limit_batches=1", "trainer.num_workers=0", "trainer.accelerator=cpu",
+    ]  # fmt: skip
+    assert type_in(monkeypatch, "train", *arguments) == 0
+    run = the_run(store, "birds", "train")
+    assert run.data.metrics["data/leaks"] == 1
+    assert run.data.tags["data.leaks"] == "1"
+    said = capsys.readouterr().out
+    assert "warning: 1 pictures of one split are also in another" in said
+    assert "auk/00.jpg (train) is auk/again.jpg (test)" in said
+    assert state(messy) == before
