@@ -113,6 +113,8 @@ def find(client: MlflowClient, config: schema.Evaluate) -> Run:
 
     if config.run and config.model:
         raise BadInput("run and model both say what to score: give one of them")
+    if config.model and config.checkpoint != "best":
+        raise BadInput(f"checkpoint={config.checkpoint}: a registered model has its best weights only; give run=ID")
     if config.run:
         return find_run(client, config.run)
     if config.model:
@@ -173,12 +175,21 @@ def networks(client: MlflowClient, config: schema.Evaluate, run: Run) -> Bundle:
 
 
 def check_group(question: Question) -> None:
-    """Raise BadInput for a column that the pictures have not, before any network is asked."""
+    """Raise BadInput for a column that the pictures have not, or that is no specimen's, before any network is asked."""
     column = question.config.evaluation.group
-    if column and column not in question.table.rows:
-        known = [name for name in question.table.rows if name not in ("path", "label", "split")]
+    if not column:
+        return
+    rows, name = question.table.rows, question.table.name
+    if column not in rows:
+        known = [name for name in rows if name not in ("path", "label", "split")]
+        raise BadInput(f"evaluation.group={column}: {name} has no such column{did_you_mean(column, known)}")
+    pairs = rows[[column, "label"]].dropna().drop_duplicates()
+    strays = pairs[pairs.duplicated(column, keep=False)]
+    if len(strays):
+        one = strays[strays[column] == strays[column].iloc[0]]
         raise BadInput(
-            f"evaluation.group={column}: {question.table.name} has no such column{did_you_mean(column, known)}"
+            f"evaluation.group={column}: {one[column].iloc[0]} is labelled {' and '.join(one['label'][:2])} in {name}: "
+            "correct its label, or choose a column that names one specimen each"
         )
 
 
@@ -216,7 +227,7 @@ def evaluation_key(question: Question, split: str) -> str:
     pictures = content_digest(question.table, question.rows(split))
     truth = question.table.labels[question.rows(split)].tobytes().hex()
     asked = [
-        config.model or question.run.info.run_id,
+        question.run.info.run_id,  # also of a registered model, as an alias moves on
         config.checkpoint,
         config.evaluation.tta,
         split,
@@ -254,27 +265,30 @@ def pooled(question: Question, answered: Predictions) -> Predictions:
 
 def show(question: Question, answered: Predictions, found: Assessment, source: str) -> None:
     """The summary in the terminal."""
-    from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
+    from pipeline.terminal import console
     from pipeline.tracking.finished import label
 
-    console, figures = Console(), found.figures
+    screen = console()
     unit = f"{question.config.evaluation.group}s" if question.config.evaluation.group else "pictures"
-    table = Table(
-        title=f"{label(question.run)} on {question.split} of {question.name}: {len(answered):,} {unit}, from {source}",
-        title_justify="left", show_header=False,
+    screen.print(label(question.run), markup=False, highlight=False)
+    screen.print(
+        f"on {question.split} of {question.name}: {len(answered):,} {unit}, from {source}",
+        markup=False, highlight=False,
     )  # fmt: skip
-    for name, value in summary_lines(figures, found.temperature):
-        table.add_row(name, value)
-    console.print(table)
+    table = Table(show_header=False)
+    for name, value in summary_lines(found.figures, found.temperature):
+        table.add_row(name, escape(value))
+    screen.print(table)
     worst = found.tables["most_confused"].head(5)
     for row in worst.to_dict("records"):
-        console.print(
+        screen.print(
             f"  {row['true']} taken for {row['predicted']}: {row['pictures']} ({row['share']:.0%} of it)",
             highlight=False, markup=False,
         )  # fmt: skip
-    for line in found.unsaid:
+    for line in found.notes:
         log.info("%s", line)
 
 
@@ -294,13 +308,8 @@ def summary_lines(figures: dict[str, float], temperature: float | None) -> list[
     for name, value in figures.items():
         if name.startswith("coverage_"):
             percent = name.removeprefix("coverage_")
-            size = figures[f"set_size_{percent}"]
-            lines.append(
-                (
-                    f"prediction sets of {percent} %",
-                    f"hold {100 * value:.1f} %, {size:.2f} classes on average",
-                )
-            )
+            said = f"hold {100 * value:.1f} %, {figures[f'set_size_{percent}']:.2f} classes on average"
+            lines.append((f"prediction sets of {percent} %", said))
     return lines
 
 

@@ -23,7 +23,7 @@ def main(config: schema.Predict) -> None:
     """Ask the champion about a picture or a folder; a table in the terminal and a CSV."""
     pictures, output = find_pictures(config.images), check_output(config.output)
     bundle = load(config)
-    rows = [row for picture in pictures for row in ask(bundle, picture, config)]
+    rows = ask_all(bundle, pictures, config)
     write_csv(output, rows)
     show(rows, config)
 
@@ -62,27 +62,49 @@ def load(config: schema.Predict) -> Bundle:
     return read_bundle(fetch_model(uri) / "artifacts" / "served")
 
 
-def ask(bundle: Bundle, picture: Path, config: schema.Predict) -> list[dict[str, Any]]:
-    """The answer to one picture as a flat row; none where it cannot be read and on_unreadable=skip."""
+def ask_all(bundle: Bundle, pictures: list[Path], config: schema.Predict) -> list[dict[str, Any]]:
+    """A row an answer, in the pictures' order. BadInput where none of them can be read."""
+    from pipeline.progress import each
+
+    starts = range(0, len(pictures), config.batch_size)
+    batches = [pictures[start : start + config.batch_size] for start in starts]
+    rows = [row for batch in each(batches, "ask") for row in ask(bundle, batch, config)]
+    if not rows:
+        raise BadInput(f"images={config.images}: none of {len(pictures):,} pictures can be read")
+    return rows
+
+
+def ask(bundle: Bundle, batch: list[Path], config: schema.Predict) -> list[dict[str, Any]]:
+    """The answers to a batch as flat rows, without the pictures that cannot be read where on_unreadable=skip."""
+    from pipeline.data.decoding import UnreadablePicture
     from pipeline.serving.answers import answer
 
-    try:
-        (said,) = answer(
-            bundle, [picture], config.top_k, coverage=config.coverage, min_probability=config.min_probability
-        )
-    except BadInput as error:
-        if config.on_unreadable == "raise":
-            raise
-        log.warning("skipped: %s", error)
-        return []
-    row = {"picture": str(picture), "label": said["label"], "probability": said["probability"]}
+    left = list(batch)
+    while left:
+        try:
+            answers = answer(
+                bundle, left, config.top_k, coverage=config.coverage, min_probability=config.min_probability,
+                batch_size=config.batch_size,
+            )  # fmt: skip
+            return [row(picture, said) for picture, said in zip(left, answers, strict=True)]
+        except UnreadablePicture as error:  # met before any network is asked, so the others lose little
+            if config.on_unreadable == "raise":
+                raise
+            log.warning("skipped: %s", error)
+            left.remove(Path(error.path))
+    return []
+
+
+def row(picture: Path, said: dict[str, Any]) -> dict[str, Any]:
+    """An answer as a row of the CSV."""
+    flat = {"picture": str(picture), "label": said["label"], "probability": said["probability"]}
     for place, other in enumerate(said["top_k"][1:], start=2):
-        row |= {f"label_{place}": other["label"], f"probability_{place}": other["probability"]}
+        flat |= {f"label_{place}": other["label"], f"probability_{place}": other["probability"]}
     if "prediction_set" in said:
-        row["set"] = "; ".join(said["prediction_set"])
+        flat["set"] = "; ".join(said["prediction_set"])
     if "answered" in said:
-        row["answered"] = said["answered"]
-    return [row | said.get("taxonomy", {})]
+        flat["answered"] = said["answered"]
+    return flat | said.get("taxonomy", {})
 
 
 def check_output(output: str) -> Path:
@@ -101,16 +123,27 @@ def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def show(rows: list[dict[str, Any]], config: schema.Predict) -> None:
-    """The first answers as a table."""
+    """The first answers as a table, pictures by their place in the folder that was asked about."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
-    table = Table("picture", "label", "probability")
-    for row in rows[:_SHOWN]:
-        table.add_row(row["picture"], row["label"], f"{100 * row['probability']:.1f} %")
+    folder = Path(config.images).expanduser()
+    columns = [name for name in ("picture", "label", "probability", "set", "answered") if name in rows[0]]
+    table = Table()
+    for name in columns:
+        table.add_column(name, overflow="fold", no_wrap=name == "probability")
+    for one in rows[:_SHOWN]:
+        path = Path(one["picture"])
+        cells = one | {
+            "picture": str(path.relative_to(folder)) if folder.is_dir() else path.name,
+            "probability": f"{100 * one['probability']:.1f} %",
+            "answered": "yes" if one.get("answered") else "no",
+        }
+        table.add_row(*(escape(cells[name]) for name in columns))
     Console().print(table)
     more = f" (the first {_SHOWN} are shown)" if len(rows) > _SHOWN else ""
-    log.info("%d answers in %s%s", len(rows), config.output, more)
+    log.info("%s answers in %s%s", f"{len(rows):,}", config.output, more)
 
 
 if __name__ == "__main__":

@@ -3,26 +3,38 @@
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 import yaml
 from PIL import Image
+from safetensors.torch import save_file
 from stored import CLASSES, finished, predictions
 
+from pipeline.evaluation.pooling import pool
 from pipeline.evaluation.predictions import Predictions
+from pipeline.models.classifier import Classifier
 from pipeline.tracking.finished import TEST_LOOKS, artifact_folder
 from pipeline.tracking.selection import find_run
+from pipeline.training.checkpoints import load_network, read_facts
 
 
-def evaluate(monkeypatch, *arguments):
-    """Type the command; its exit code."""
-    from pipeline.evaluate import main
+def typed(monkeypatch, command, *arguments):
+    """Type a command; its exit code."""
+    from pipeline import ensemble, evaluate, promote
 
-    monkeypatch.setattr(sys, "argv", ["evaluate", *arguments])
+    commands = {"ensemble": ensemble, "evaluate": evaluate, "promote": promote}
+    monkeypatch.setattr(sys, "argv", [command, *arguments])
     try:
-        main()
+        commands[command].main()
     except SystemExit as end:
         return end.code
     return 0
+
+
+def evaluate(monkeypatch, *arguments):
+    """Type the command, in this process and without mixed precision; its exit code."""
+    return typed(monkeypatch, "evaluate", "trainer.num_workers=0", "trainer.precision=fp32", *arguments)
 
 
 def latest(store):
@@ -30,49 +42,91 @@ def latest(store):
     return store.search_runs([experiment.experiment_id], "tags.stage = 'evaluate'")[0]
 
 
+def kept(run, split):
+    """The predictions that an evaluation left for a split."""
+    return Predictions.read(artifact_folder(run, "predictions") / f"{split}.parquet")
+
+
+def network_of(store, run, weights="best"):
+    """A run's network with some of the weights that it kept."""
+    folder = artifact_folder(find_run(store, run), "checkpoints")
+    return load_network(read_facts(folder).spec, folder / f"{weights}.safetensors")
+
+
+def said_of(network, ids, photos, *, mirrored=False):
+    """A network's own probabilities of pictures, without the pipeline that asks it."""
+    pictures = torch.stack([network.spec.preprocessing.read(photos / one) for one in ids])
+    with torch.inference_mode():
+        return network(pictures.flip(-1) if mirrored else pictures).softmax(1).numpy()
+
+
+def keep_weights(store, run, name, seed):
+    """Put the weights of a fresh network into a run, answers far enough apart to be told from another's."""
+    folder = artifact_folder(find_run(store, run), "checkpoints")
+    torch.manual_seed(seed)
+    network = Classifier(read_facts(folder).spec)
+    with torch.no_grad():
+        network.head[-1].weight *= 20
+    save_file(network.state_dict(), folder / f"{name}.safetensors")
+
+
 @pytest.fixture
-def asked(store, tmp_path):
-    """A finished run with a network in it, and a folder of pictures of its classes."""
-    import torch
-    from safetensors.torch import save_file
-
-    from pipeline.models.classifier import Classifier
-    from pipeline.training.checkpoints import read_facts
-
+def make_asked(store, tmp_path):
+    """Finished runs with a network in them, and a folder of pictures of their classes, two of each specimen."""
     chance = np.random.default_rng(0)
+    rows = []
     for name in CLASSES:
         (tmp_path / "photos" / name).mkdir(parents=True)
         for number in range(8):
             pixels = chance.integers(0, 256, (40, 48, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{number}.png")
-    run = finished(model__name="torchvision/squeezenet1_1")
-    folder = artifact_folder(find_run(store, run), "checkpoints")
-    torch.manual_seed(0)
-    save_file(Classifier(read_facts(folder).spec).state_dict(), folder / "best.safetensors")
-    data = {"name": "photos", "source": "folder", "root": str(tmp_path / "photos"), "image_size": 32, "split": {}}
-    (folder.parent / "config.yaml").write_text(yaml.safe_dump({"data": data}))
-    return run
+            split = ("train", "train", "val", "test")[number // 2]
+            rows.append((f"{name}/{number}.png", name, split, f"{name} {number // 2}"))
+    table = pd.DataFrame(rows, columns=["path", "label", "split", "specimen"])
+    table.to_csv(tmp_path / "photos" / "table.csv", index=False)
+
+    def make(seed=0, **data):
+        run = finished(model__name="torchvision/squeezenet1_1", seed=seed)
+        keep_weights(store, run, "best", seed)
+        root = str(tmp_path / "photos")
+        plain = {"name": "photos", "source": "folder", "root": root, "image_size": 32, "split": {}} | data
+        folder = artifact_folder(find_run(store, run), "")
+        (folder / "config.yaml").write_text(yaml.safe_dump({"data": plain}))
+        return run
+
+    return make
+
+
+@pytest.fixture
+def asked(make_asked):
+    """Such a run, of a folder of pictures."""
+    return make_asked()
+
+
+def as_table(photos):
+    """The data section of a run that was trained on the pictures' table."""
+    listed = {"path_column": "path", "label_column": "label", "split_column": None, "encoding": None}
+    return {"source": "table", "file": str(photos / "table.csv"), **listed}
 
 
 def test_stored_predictions_answer_without_a_network(store, monkeypatch, capsys):
     run = finished(signal=2)  # it left no weights
     assert evaluate(monkeypatch, f"run={run}") == 0
     said = capsys.readouterr().out
-    assert "from the run's stored predictions" in said.replace("\n", " ").replace("  ", " ")
+    assert "on test of birds: 90 pictures, from the run's stored predictions" in said
     made, test = latest(store), predictions("test", pictures=90, signal=2)
     assert made.data.metrics["test/accuracy"] == pytest.approx(test.correct.mean())
     assert {"temperature", "test/ece_calibrated", "test/coverage_90", "test/set_size_90"} <= set(made.data.metrics)
     assert store.get_run(run).data.tags[TEST_LOOKS] == "1"
-    kept = {file.path for file in store.list_artifacts(made.info.run_id)}
-    assert {"reliability.png", "answered.png", "most_confused.csv", "class_report.csv", "predictions"} <= kept
+    files = {file.path for file in store.list_artifacts(made.info.run_id)}
+    assert {"reliability.png", "answered.png", "most_confused.csv", "class_report.csv", "predictions"} <= files
 
 
 def test_other_pictures_are_asked_once(asked, store, monkeypatch, tmp_path, capsys):
-    arguments = [f"run={asked}", "data=folder", f"data.root={tmp_path}/photos", "trainer.num_workers=0"]
+    arguments = [f"run={asked}", "data=folder", f"data.root={tmp_path}/photos"]
     assert evaluate(monkeypatch, *arguments) == 0
     first = latest(store)
-    found = Predictions.read(artifact_folder(first, "predictions") / "all.parquet")
-    assert len(found) == 24
+    assert len(kept(first, "all")) == 24
     assert first.data.tags["source"] == "the network"
     assert evaluate(monkeypatch, *arguments) == 0
     assert "the evaluation" in latest(store).data.tags["source"]
@@ -80,21 +134,112 @@ def test_other_pictures_are_asked_once(asked, store, monkeypatch, tmp_path, caps
     assert TEST_LOOKS not in store.get_run(asked).data.tags
 
 
+def test_an_alias_that_moved_on_is_asked_anew(make_asked, store, monkeypatch, tmp_path):
+    question = ("model=models:/birds@champion", "data=folder", f"data.root={tmp_path}/photos")
+    for run in (make_asked(0), make_asked(1)):
+        assert typed(monkeypatch, "promote", f"run={run}") == 0
+        assert evaluate(monkeypatch, *question) == 0
+        found = kept(latest(store), "all")
+        expected = said_of(network_of(store, run), found.ids, tmp_path / "photos")
+        np.testing.assert_allclose(found.probabilities(), expected, atol=1e-4)
+    assert evaluate(monkeypatch, *question, "checkpoint=epoch3") == 2
+
+
 @pytest.mark.parametrize("views", ["flips", "tencrop"])
-def test_views_of_the_runs_own_pictures(views, asked, store, monkeypatch):
-    arguments = [f"run={asked}", f"evaluation.tta={views}", "trainer.num_workers=0"]
+def test_views_of_the_runs_own_pictures(views, make_asked, store, monkeypatch, tmp_path):
+    run = make_asked(**as_table(tmp_path / "photos"))
+    assert evaluate(monkeypatch, f"run={run}", f"evaluation.tta={views}") == 0
+    made = latest(store)
+    assert made.data.tags["source"] == "the network"
+    assert made.data.tags["split"] == "test"
+    assert "temperature" in made.data.metrics  # from val, seen in the same views
+    found = kept(made, "test")
+    assert len(found) == 6
+    network = network_of(store, run)
+    once, mirrored = (said_of(network, found.ids, tmp_path / "photos", mirrored=flip) for flip in (False, True))
+    assert np.abs(found.probabilities() - once).max() > 1e-4
+    if views == "flips":
+        np.testing.assert_allclose(found.probabilities(), (once + mirrored) / 2, atol=1e-4)
+
+
+def test_another_checkpoint_is_asked_and_so_is_its_val(make_asked, store, monkeypatch, tmp_path):
+    run = make_asked(**as_table(tmp_path / "photos"))
+    keep_weights(store, run, "epoch3", seed=7)
+    assert evaluate(monkeypatch, f"run={run}", "checkpoint=epoch3") == 0
+    made = latest(store)
+    assert made.data.tags["source"] == "the network"
+    assert made.data.params["checkpoint"] == "epoch3"
+    found = kept(made, "test")
+    for weights, alike in (("epoch3", True), ("best", False)):
+        expected = said_of(network_of(store, run, weights), found.ids, tmp_path / "photos")
+        assert np.allclose(found.probabilities(), expected, atol=1e-4) == alike
+    assert "ece_calibrated" in str(made.data.metrics)
+
+
+def test_an_ensemble_is_scored_on_its_own_test_and_on_other_pictures(make_asked, store, monkeypatch, tmp_path):
+    members = [make_asked(seed) for seed in (0, 1)]
+    assert typed(monkeypatch, "ensemble", f"runs=[{members[0]},{members[1]}]", "choose=soft_vote") == 0
+    experiment = store.get_experiment_by_name("birds").experiment_id
+    (voted,) = store.search_runs([experiment], "tags.stage = 'ensemble'")
+
+    assert evaluate(monkeypatch, f"run={voted.info.run_id}") == 0
+    own = latest(store)
+    assert own.data.tags["source"] == "the run's stored predictions"
+    assert own.data.metrics["test/accuracy"] == pytest.approx(voted.data.metrics["test/accuracy"])
+    assert own.data.metrics["test/ece"] == pytest.approx(voted.data.metrics["test/ece"])
+
+    others = ("data=folder", f"data.root={tmp_path}/photos")
+    assert evaluate(monkeypatch, f"run={voted.info.run_id}", *others) == 0
+    found = kept(latest(store), "all")
+    said = [said_of(network_of(store, one), found.ids, tmp_path / "photos") for one in members]
+    np.testing.assert_allclose(found.probabilities(), np.mean(said, axis=0), atol=1e-4)
+    assert latest(store).data.metrics["all/accuracy"] == pytest.approx(found.correct.mean())
+
+    keep_weights(store, members[0], "epoch3", seed=7)
+    assert evaluate(monkeypatch, f"run={voted.info.run_id}", *others, "checkpoint=epoch3") == 2
+
+
+def test_pictures_of_one_specimen_are_answered_as_one(make_asked, store, monkeypatch, tmp_path, capsys):
+    run = make_asked(**as_table(tmp_path / "photos"))
+    # In both splits pictures are asked, so that calibration is that of specimens too.
+    arguments = [f"run={run}", "evaluation.tta=flips"]
+    assert evaluate(monkeypatch, *arguments, "evaluation.group=specimen") == 0
+    made = latest(store)
+    assert "on test of birds: 3 specimens" in capsys.readouterr().out
+    single, pooled = kept(made, "test"), kept(made, "test_pooled")
+    assert len(single) == 6
+    assert sorted(pooled.ids) == [f"{name} 3" for name in CLASSES]
+    expected = pool(single, [one.partition("/")[0] + " 3" for one in single.ids])
+    np.testing.assert_allclose(pooled.probabilities(), expected.probabilities(), atol=1e-6)
+    for number, specimen in enumerate(pooled.ids):
+        own = [one.startswith(specimen[:-2]) for one in single.ids]
+        np.testing.assert_allclose(pooled.probabilities()[number], single.probabilities()[own].mean(axis=0), atol=1e-5)
+    assert made.data.metrics["test/accuracy"] == pytest.approx(pooled.correct.mean())
+    report = pd.read_csv(artifact_folder(made, "") / "class_report.csv")
+    assert list(report.iloc[: len(CLASSES)]["pictures"]) == [1, 1, 1]
+    # What the network said of single pictures is not asked again.
     assert evaluate(monkeypatch, *arguments) == 0
-    assert latest(store).data.tags["source"] == "the network"
-    assert latest(store).data.tags["split"] == "test"
+    assert latest(store).data.tags["source"] == f"the evaluation {made.info.run_name}"
+    assert latest(store).data.metrics["test/accuracy"] == pytest.approx(single.correct.mean())
+
+
+def test_a_specimen_of_two_classes_is_named_before_any_network_is_asked(asked, store, monkeypatch, tmp_path, capsys):
+    table = pd.read_csv(tmp_path / "photos" / "table.csv")
+    table.loc[0, "specimen"] = "crane 0"
+    table.to_csv(tmp_path / "photos" / "table.csv", index=False)
+    arguments = ("data=table", f"data.file={tmp_path}/photos/table.csv", "split=all", "evaluation.group=specimen")
+    assert evaluate(monkeypatch, f"run={asked}", *arguments) == 2
+    told = capsys.readouterr().err
+    assert "evaluation.group=specimen: crane 0 is labelled auk and crane in table: correct its label" in told
 
 
 def test_labels_are_matched_by_name_and_unknown_ones_named(asked, store, monkeypatch, tmp_path, capsys):
     (tmp_path / "photos" / "auk").rename(tmp_path / "photos" / "zebra finch")
-    arguments = [f"run={asked}", "data=folder", f"data.root={tmp_path}/photos", "trainer.num_workers=0"]
+    arguments = [f"run={asked}", "data=folder", f"data.root={tmp_path}/photos"]
     assert evaluate(monkeypatch, *arguments) == 2
     assert "classes that the network does not know: zebra finch" in capsys.readouterr().err
     assert evaluate(monkeypatch, *arguments, "data.classes=[bee eater,crane]") == 0
-    found = Predictions.read(artifact_folder(latest(store), "predictions") / "all.parquet")
+    found = kept(latest(store), "all")
     assert found.classes == CLASSES
     assert set(found.labels) == {1, 2}
 
@@ -104,8 +249,9 @@ def test_labels_are_matched_by_name_and_unknown_ones_named(asked, store, monkeyp
     [
         (["run=nothing"], "run=nothing: MLflow has no run of that id"),
         (["run=RUN", "model=models:/birds@champion"], "run and model both say what to score"),
+        (["model=models:/birds@champion", "checkpoint=epoch3"], "a registered model has its best weights only"),
         (["model=models:/birds@champion"], "model=models:/birds@champion: MLflow has no such model"),
-        (["run=RUN", "checkpoint=last", "trainer.num_workers=0"], "checkpoint=last: the run kept no such weights; "),
+        (["run=RUN", "checkpoint=last"], "checkpoint=last: the run kept no such weights; "),
         (["run=RUN", "evaluation.group=specimen"], "evaluation.group=specimen: photos has no such column"),
         (["run=RUN", "evaluation.tta=flip"], "evaluation.tta=flip: should be 'none', 'flips' or 'tencrop'"),
         (["run=RUN", "split=dev"], "split=dev: should be 'train', 'val', 'test' or 'all'"),

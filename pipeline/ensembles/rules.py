@@ -16,7 +16,7 @@ from pipeline.errors import BadInput
 from pipeline.evaluation.builder import PredictionsBuilder
 from pipeline.evaluation.predictions import Predictions
 
-FORMAT_VERSION = 1
+_AHEAD = np.float32(1e-6)  # what a vote's winner has more than a class that is as likely
 TINY = float(np.finfo(np.float32).tiny)
 
 
@@ -24,6 +24,7 @@ class Rule(Protocol):
     """What every rule can do."""
 
     name: ClassVar[str]
+    version: ClassVar[int]  # of what is stored: a rule that comes to answer otherwise has another
 
     def __call__(self, members: Sequence[np.ndarray]) -> np.ndarray:
         """M arrays of (b, k) probabilities -> (b, k) probabilities."""
@@ -34,19 +35,26 @@ class Rule(Protocol):
 class HardVote:
     """Every member has one vote, for its likeliest class; ties are broken by the mean probability.
 
-    A class's share of the votes, where the mean probability counts as one vote more, shared out: so the
-    result is a probability, and ties are broken without ever turning a vote.
+    A share of votes is no honest probability: networks agree far more often than they are right. So the
+    probabilities are the members' mean, in which the winner of the vote changes places with the likeliest class.
     """
 
     name: ClassVar[str] = "hard_vote"
+    version: ClassVar[int] = 2  # in 1 probabilities were shares of votes
 
     def __call__(self, members: Sequence[np.ndarray]) -> np.ndarray:
         """See `Rule`."""
-        votes = sum(members[1:], start=members[0]) / np.float32(len(members))
-        rows = np.arange(len(votes))
+        mean = SoftVote()(members)
+        rows = np.arange(len(mean))
+        votes = np.zeros(mean.shape, dtype=np.int32)
         for member in members:
-            votes[rows, member.argmax(axis=1)] += 1.0
-        return votes / (len(members) + 1)
+            votes[rows, member.argmax(axis=1)] += 1
+        winner = np.where(votes == votes.max(axis=1, keepdims=True), mean, -1.0).argmax(axis=1)
+        likeliest = mean.argmax(axis=1)
+        mean[rows, winner], mean[rows, likeliest] = mean[rows, likeliest], mean[rows, winner]
+        mean *= 1.0 - _AHEAD
+        mean[rows, winner] += _AHEAD
+        return mean
 
 
 @dataclass(frozen=True)
@@ -54,6 +62,7 @@ class SoftVote:
     """The members' mean probability, weighted where `weights` (M, summing to one) are given."""
 
     name: ClassVar[str] = "soft_vote"
+    version: ClassVar[int] = 1
     weights: tuple[float, ...] | None = None
 
     def __call__(self, members: Sequence[np.ndarray]) -> np.ndarray:
@@ -73,6 +82,7 @@ class SharedStack:
 
     weights: tuple[float, ...]
     name: ClassVar[str] = "stacking"
+    version: ClassVar[int] = 1
 
     def __call__(self, members: Sequence[np.ndarray]) -> np.ndarray:
         """See `Rule`."""
@@ -90,6 +100,7 @@ class ClassStack:
     coefficients: tuple[tuple[float, ...], ...]
     intercepts: tuple[float, ...]
     name: ClassVar[str] = "class_stacking"
+    version: ClassVar[int] = 1
 
     def __call__(self, members: Sequence[np.ndarray]) -> np.ndarray:
         """See `Rule`."""
@@ -97,7 +108,7 @@ class ClassStack:
         return softmax(features @ np.asarray(self.coefficients).T + np.asarray(self.intercepts), axis=1)
 
 
-RULES: dict[str, type] = {rule.name: rule for rule in (HardVote, SoftVote, SharedStack, ClassStack)}
+RULES: dict[str, Any] = {rule.name: rule for rule in (HardVote, SoftVote, SharedStack, ClassStack)}
 
 
 def combine(members: Mapping[str, Predictions], rule: Rule) -> Predictions:
@@ -123,14 +134,14 @@ def combine_all(members: Mapping[str, Predictions], rules: Mapping[str, Rule]) -
 
 def to_dict(rule: Any) -> dict[str, Any]:
     """A rule as JSON-able data, with its `format_version`."""
-    return {"format_version": FORMAT_VERSION, "rule": rule.name, **asdict(rule)}
+    return {"format_version": rule.version, "rule": rule.name, **asdict(rule)}
 
 
 def from_dict(stored: Mapping[str, Any]) -> Rule:
     """The rule that `to_dict` stored; BadInput for one that this program does not know."""
     fields = dict(stored)
     version, name = fields.pop("format_version", None), fields.pop("rule", None)
-    if version != FORMAT_VERSION or name not in RULES:
+    if name not in RULES or version != RULES[name].version:
         raise BadInput(f"the ensemble's rule {name} (format_version {version}) is not known: make it again")
     return RULES[name](**{key: _tuples(value) for key, value in fields.items()})
 

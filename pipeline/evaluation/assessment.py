@@ -20,12 +20,12 @@ from pipeline.evaluation.taxonomy import error_summary, rank_accuracy
 
 @dataclass(frozen=True)
 class Assessment:
-    """Figures by name, tables by file name, and what could not be said and why."""
+    """Figures by name, tables by file name, and notes: what could not be said and why, what is easily misread."""
 
     figures: dict[str, float]
     tables: dict[str, pd.DataFrame]
     temperature: float | None = None
-    unsaid: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 def assess(
@@ -57,7 +57,19 @@ def assess(
     sets = set_summary(rule.sets(predictions), predictions)
     percent = f"{100 * coverage:g}"
     figures |= {f"coverage_{percent}": sets["coverage"], f"set_size_{percent}": sets["mean_size"]}
-    return Assessment(figures, tables, temperature)
+    figures[f"set_empty_{percent}"] = sets["empty"]
+    return Assessment(figures, tables, temperature, _of_empty_sets(sets["empty"], coverage, figures["accuracy"]))
+
+
+def _of_empty_sets(empty: float, coverage: float, accuracy: float) -> list[str]:
+    """Why sets hold nothing, where the promise is lower than what a label alone keeps."""
+    if not empty or accuracy <= coverage:
+        return []
+    return [
+        f"{empty:.1%} of the sets are empty, as one label alone is right in {accuracy:.1%}, more often than the "
+        f"{coverage:.0%} promised: evaluation.coverage above that gives fuller ones (a served model never gives an "
+        "empty one, but its label)"
+    ]
 
 
 def _thinned(curve: pd.DataFrame, most: int = 500) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from pipeline.data.decoding import UnreadablePicture
 from pipeline.errors import BadInput
 from pipeline.serving.bundle import Bundle
 
-_BATCH = 16  # pictures: larger ones gain nothing on a processor and cost memory
+BATCH = 16  # pictures: larger ones gain nothing on a processor and cost memory
 _TINY = float(np.finfo(np.float32).tiny)
 
 
@@ -23,13 +23,14 @@ def answer(
     *,
     coverage: float | None = None,
     min_probability: float = 0.0,
+    batch_size: int = BATCH,
 ) -> list[dict[str, Any]]:
     """`label`, `probability`, `top_k` (a list of label and probability) and, with a taxonomy, its ranks.
 
     Probabilities are calibrated. With a `coverage` there is also `prediction_set`, labels that hold the true
     one at least so often, the likeliest first; with a `min_probability`, `answered`: whether the label is
-    that likely. `pictures` are files or their bytes. Raises BadInput that names the first picture that cannot
-    be read, by its path or by its place.
+    that likely. `pictures` are files or their bytes, asked `batch_size` at a time. Raises UnreadablePicture that
+    names the first one that cannot be read, by its path or by its place.
     """
     if top_k < 1:
         raise BadInput(f"top_k={top_k}: at least 1")
@@ -37,8 +38,8 @@ def answer(
         raise BadInput(f"min_probability={min_probability}: a share between 0 and 1")
     sets = None if coverage is None else bundle.calibration.set_rule(coverage)
     answers: list[dict[str, Any]] = []
-    for start in range(0, len(pictures), _BATCH):
-        some = pictures[start : start + _BATCH]
+    for start in range(0, len(pictures), batch_size):
+        some = pictures[start : start + batch_size]
         scores = scores_of(bundle, some, start)
         found = [_one(bundle, row, top_k) for row in _softmax(scores / bundle.calibration.temperature)]
         if sets is not None:
@@ -83,7 +84,8 @@ def _read(how: Any, picture: Path | bytes, place: int) -> torch.Tensor:
     try:
         return how.read(picture)
     except UnreadablePicture as error:
-        raise BadInput(str(error) if isinstance(picture, Path) else f"picture {place}: {error.reason}") from None
+        name = error.path if isinstance(picture, Path) else f"picture {place}:"
+        raise UnreadablePicture(name, error.reason, error.lasting) from None
 
 
 def _one(bundle: Bundle, probabilities: np.ndarray, top_k: int) -> dict[str, Any]:

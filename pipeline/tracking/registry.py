@@ -130,7 +130,9 @@ def fetch_model(uri: str) -> Path:
 def run_of_model(uri: str) -> str:
     """The id of the run that a registered or logged model came from. BadInput where there is no such model."""
     try:
-        run_id = mlflow.models.get_model_info(uri).run_id
+        model = mlflow.models.get_model_info(uri)
+        # `promote` logs outside any run: then only the logged model, not its files, says where it came from.
+        run_id = model.run_id or (model.model_id and MlflowClient().get_logged_model(model.model_id).source_run_id)
     except (MlflowException, OSError) as error:
         raise BadInput(f"model={uri}: MLflow has no such model ({str(error).splitlines()[0]})") from None
     if not run_id:

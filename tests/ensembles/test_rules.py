@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from pipeline.ensembles import rules
 from pipeline.ensembles.rules import ClassStack, HardVote, SharedStack, SoftVote, combine
 from pipeline.errors import BadInput
+from pipeline.evaluation.calibration import expected_calibration_error
 
 SIZES = {"pictures": st.integers(1, 30), "classes": st.integers(2, 12), "seed": st.integers(0, 999)}
 
@@ -53,14 +54,43 @@ def test_a_tie_in_a_hard_vote_goes_to_the_larger_mean_probability():
     assert HardVote()(members).argmax() == 1
 
 
+@settings(max_examples=100, deadline=None)
+@given(
+    **SIZES,
+    count=st.integers(2, 7),
+    grain=st.sampled_from([2, 4, 1000]),
+)
+def test_a_hard_vote_answers_as_the_votes_do(pictures, classes, seed, count, grain):
+    """Coarse probabilities, so that votes and means often tie."""
+    whole = np.random.default_rng(seed).integers(0, grain, (count, pictures, classes)).astype(np.float32) + 0.1
+    members = list(whole / whole.sum(axis=2, keepdims=True))
+    probabilities = HardVote()(members)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1.0, atol=1e-5)
+    mean = SoftVote()(members)
+    for row, chosen in enumerate(probabilities.argmax(axis=1)):
+        votes = np.bincount([member[row].argmax() for member in members], minlength=classes)
+        leading = np.flatnonzero(votes == votes.max())
+        assert chosen == leading[mean[row, leading].argmax()]
+        # No probability is made up: they are the mean's own, two of them in each other's place.
+        np.testing.assert_allclose(np.sort(probabilities[row]), np.sort(mean[row]), atol=1e-5)
+        others = np.delete(np.arange(classes), [chosen, mean[row].argmax()])
+        np.testing.assert_allclose(probabilities[row, others], mean[row, others], atol=1e-5)
+
+
 @settings(max_examples=50, deadline=None)
-@given(**SIZES, count=st.integers(2, 7))
-def test_a_hard_vote_is_never_turned_by_probabilities(make_members, pictures, classes, seed, count):
+@given(**SIZES, count=st.integers(2, 7), temperature=st.floats(0.1, 10))
+def test_neither_storing_nor_a_temperature_turns_a_hard_vote(make_members, pictures, classes, seed, count, temperature):
     members = make_members([1.0] * count, pictures, classes, seed=seed)
     answers = np.stack([member.predicted for member in members.values()])
     votes = np.stack([(answers == code).sum(axis=0) for code in range(classes)], axis=1)
-    chosen = combine(members, HardVote()).predicted
-    np.testing.assert_array_equal(votes[np.arange(pictures), chosen], votes.max(axis=1))
+    found = combine(members, HardVote())
+    for chosen in (found.predicted, found.at_temperature(temperature).predicted):
+        np.testing.assert_array_equal(votes[np.arange(pictures), chosen], votes.max(axis=1))
+
+
+def test_a_hard_votes_probability_is_as_honest_as_the_mean(make_members):
+    votes, mean = (combine(make_members([1.5] * 5, 4_000), rule) for rule in (HardVote(), SoftVote()))
+    assert expected_calibration_error(votes) < expected_calibration_error(mean) + 0.01
 
 
 def test_voting_beats_its_members(make_members):
@@ -95,6 +125,8 @@ def test_a_rule_comes_back_from_json(number):
 def test_rules_that_are_not_known():
     with pytest.raises(BadInput, match=r"magic \(format_version 1\) is not known"):
         rules.from_dict({"format_version": 1, "rule": "magic"})
+    with pytest.raises(BadInput, match=r"hard_vote \(format_version 1\) is not known: make it again"):
+        rules.from_dict({"format_version": 1, "rule": "hard_vote"})
     with pytest.raises(BadInput, match="format_version 2"):
         rules.from_dict({"format_version": 2, "rule": "soft_vote"})
 

@@ -24,6 +24,16 @@ def test_figures_calibration_and_sets_are_there_and_written(make_predictions, tm
 def test_without_val_nothing_is_promised_and_it_is_said(make_predictions):
     found = assess(make_predictions(50, 4), None)
     assert found.temperature is None
-    assert found.unsaid == ["calibration and prediction sets need val predictions"]
+    assert found.notes == ["calibration and prediction sets need val predictions"]
     few = assess(make_predictions(50, 4), make_predictions(5, 4, seed=3))
-    assert "5 val pictures cannot promise 90%" in few.unsaid[0]
+    assert "5 val pictures cannot promise 90%" in few.notes[0]
+
+
+def test_empty_sets_are_explained(make_predictions):
+    val, test = make_predictions(300, 4, seed=1, signal=3), make_predictions(300, 4, seed=2, signal=3)
+    found = assess(test, val, coverage=0.8)
+    assert 0.8 < found.figures["accuracy"] < 0.99
+    assert found.figures["set_empty_80"] > 0.05
+    (note,) = found.notes
+    assert "of the sets are empty, as one label alone is right in" in note
+    assert assess(test, val, coverage=0.99).notes == []

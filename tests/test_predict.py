@@ -1,0 +1,118 @@
+"""Naming pictures: the command as typed, with a small model that was promoted for real."""
+
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from stored import CLASSES, finished, predictions
+
+from pipeline.models.classifier import Classifier
+from pipeline.serving.answers import answer
+from pipeline.serving.bundle import read_bundle
+from pipeline.tracking.finished import artifact_folder
+from pipeline.tracking.registry import fetch_model
+from pipeline.tracking.selection import find_run
+from pipeline.training.checkpoints import read_facts, save_best
+
+
+def typed(monkeypatch, command, *arguments):
+    """Type a command; its exit code."""
+    from pipeline import predict, promote
+
+    monkeypatch.setattr(sys, "argv", [command, *arguments])
+    try:
+        {"predict": predict, "promote": promote}[command].main()
+    except SystemExit as end:
+        return end.code
+    return 0
+
+
+@pytest.fixture
+def photos(store, monkeypatch, tmp_path):
+    """A folder of 11 pictures; the champion that is asked about them has a temperature and thresholds of its own."""
+    torch.manual_seed(0)
+    run = finished(
+        model__name="torchvision/squeezenet1_1", val=predictions(pictures=300), test=predictions("test", pictures=300)
+    )
+    folder = artifact_folder(find_run(store, run), "checkpoints")
+    facts = read_facts(folder)
+    save_best(folder, Classifier(facts.spec), facts)
+    assert typed(monkeypatch, "promote", f"run={run}") == 0
+    chance = np.random.default_rng(0)
+    (tmp_path / "photos").mkdir()
+    for number in range(11):
+        pixels = chance.integers(0, 20 + 23 * number, (40, 48, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "photos" / f"{number:02}.png")
+    return tmp_path / "photos"
+
+
+@contextmanager
+def batches_of(kind):
+    """The sizes of the batches that networks of a kind are shown, as they come."""
+    sizes = []
+
+    def note(module, shown):
+        if type(module).__name__ == kind:
+            sizes.append(len(shown[0]))
+
+    hook = torch.nn.modules.module.register_module_forward_pre_hook(note)
+    try:
+        yield sizes
+    finally:
+        hook.remove()
+
+
+@pytest.mark.parametrize(("size", "shown"), [(1, [1] * 11), (4, [4, 4, 3]), (50, [11])])
+def test_pictures_are_asked_in_batches_and_keep_their_order(size, shown, photos, store, monkeypatch, tmp_path):
+    with batches_of("SqueezeNet") as sizes:
+        assert typed(monkeypatch, "predict", f"images={photos}", f"batch_size={size}") == 0
+    assert sizes[1:] == shown  # the first was shown to learn how wide its features are
+    said = pd.read_csv(tmp_path / "predictions.csv")
+    assert list(said["picture"]) == [str(photos / f"{number:02}.png") for number in range(11)]
+    bundle = read_bundle(fetch_model("models:/birds@champion") / "artifacts" / "served")
+    for row in said.to_dict("records"):
+        (alone,) = answer(bundle, [Path(row["picture"])])
+        assert row["probability"] == pytest.approx(alone["probability"], rel=1e-4)
+
+
+def test_what_cannot_be_read_is_skipped_in_the_middle_of_a_batch(photos, monkeypatch, tmp_path, capsys):
+    for name in ("03.png", "07.png", "10.png"):
+        (photos / name).write_bytes(b"no picture")
+    assert typed(monkeypatch, "predict", f"images={photos}", "batch_size=5") == 0
+    told = capsys.readouterr().out.replace("\n", "")
+    assert all(f"skipped: {photos / name}" in told for name in ("03.png", "07.png", "10.png"))
+    left = [f"{number:02}.png" for number in (0, 1, 2, 4, 5, 6, 8, 9)]
+    assert [Path(one).name for one in pd.read_csv(tmp_path / "predictions.csv")["picture"]] == left
+    assert typed(monkeypatch, "predict", f"images={photos}", "on_unreadable=raise") == 2
+    assert str(photos / "03.png") in capsys.readouterr().err
+    assert typed(monkeypatch, "predict", f"images={photos / '03.png'}", "output=none.csv") == 2
+    assert "none of 1 pictures can be read" in capsys.readouterr().err
+    assert not (tmp_path / "none.csv").exists()
+
+
+def test_sets_and_the_answered_are_columns_when_asked_for(photos, monkeypatch, tmp_path, capsys):
+    def asked(*arguments):
+        assert typed(monkeypatch, "predict", f"images={photos}", *arguments) == 0
+        return pd.read_csv(tmp_path / "predictions.csv")
+
+    plain = asked()
+    assert not {"set", "answered"} & set(plain)
+    least = float(plain["probability"].median())
+    sizes = []
+    for coverage in (0.5, 0.9, 0.99):
+        said = asked(f"coverage={coverage}", f"min_probability={least}")
+        sets = said["set"].str.split("; ")
+        assert all(label in held and set(held) <= set(CLASSES) for label, held in zip(said["label"], sets, strict=True))
+        assert list(said["answered"]) == list(plain["probability"] >= least)
+        sizes.append(sets.str.len().to_numpy())
+    assert (sizes[0] <= sizes[1]).all()
+    assert (sizes[1] <= sizes[2]).all()
+    assert sizes[0].sum() < sizes[2].sum()
+    capsys.readouterr()
+    assert typed(monkeypatch, "predict", f"images={photos}", "coverage=0.9999") == 2
+    assert "coverage=0.9999 cannot be promised by this model: at most 0.99" in capsys.readouterr().err
