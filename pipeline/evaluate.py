@@ -8,8 +8,9 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from pipeline import assembly
-from pipeline.door import CONF, door
+from pipeline.door import door
 from pipeline.errors import BadInput, did_you_mean
+from pipeline.stored_config import pictures_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,7 +43,7 @@ class Question:
     def data(self) -> schema.Data:
         """Which pictures."""
         if self._data is None:
-            self._data = own_data(self.client, self.run) if self.own else self.config.data
+            self._data = pictures_of(self.client, self.run) if self.own else self.config.data
         assert self._data is not None
         return self._data
 
@@ -126,28 +127,6 @@ def find(client: MlflowClient, config: schema.Evaluate) -> Run:
     if not runs:
         raise BadInput(f"experiment {experiment.name} has no finished run: train first, or give run=ID")
     return runs[0]
-
-
-def own_data(client: MlflowClient, run: Run) -> schema.Data:
-    """The data section of a run's own config; an ensemble's is that of its members."""
-    import yaml
-    from pydantic import TypeAdapter, ValidationError
-
-    from pipeline import schema
-    from pipeline.ensembles.recipe import Recipe
-    from pipeline.tracking.finished import artifact_folder, label
-    from pipeline.tracking.selection import find_run
-
-    if run.data.tags.get("stage") == "ensemble":
-        member = run.data.tags.get("best_member") or Recipe.read(artifact_folder(run, "ensemble")).run_ids[0]
-        return own_data(client, find_run(client, member))
-    try:
-        stored = yaml.safe_load((artifact_folder(run, "") / "config.yaml").read_text())["data"]
-        today = yaml.safe_load((CONF / "data" / "base.yaml").read_text())  # for keys that are newer than the run
-        plain = {**today, **stored, "split": {**today["split"], **stored["split"], "save": None}}
-        return TypeAdapter(schema.Data).validate_python(plain)
-    except (OSError, KeyError, TypeError, ValidationError):
-        raise BadInput(f"run {label(run)} left no config of its pictures: name them with data=...") from None
 
 
 def networks(client: MlflowClient, config: schema.Evaluate, run: Run) -> Bundle:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pipeline.door import CONF
 from pipeline.errors import BadInput
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from mlflow import MlflowClient
     from mlflow.entities import Run
 
     from pipeline import schema
@@ -35,6 +37,28 @@ def finished_config(run: Run) -> schema.Train:
     from pipeline.tracking.finished import artifact_folder
 
     return _checked(artifact_folder(run, ""), run)
+
+
+def pictures_of(client: MlflowClient, run: Run) -> schema.Data:
+    """Which pictures a run was trained and tested on; an ensemble's are those of its members."""
+    import yaml
+    from pydantic import TypeAdapter, ValidationError
+
+    from pipeline import schema
+    from pipeline.ensembles.recipe import Recipe
+    from pipeline.tracking.finished import artifact_folder, label
+    from pipeline.tracking.selection import find_run
+
+    if run.data.tags.get("stage") == "ensemble":
+        member = run.data.tags.get("best_member") or Recipe.read(artifact_folder(run, "ensemble")).run_ids[0]
+        return pictures_of(client, find_run(client, member))
+    try:
+        stored = yaml.safe_load((artifact_folder(run, "") / FILE).read_text())["data"]
+        today = yaml.safe_load((CONF / "data" / "base.yaml").read_text())  # for keys that are newer than the run
+        plain = {**today, **stored, "split": {**today["split"], **stored["split"], "save": None}}
+        return TypeAdapter(schema.Data).validate_python(plain)
+    except (OSError, KeyError, TypeError, ValidationError):
+        raise BadInput(f"run {label(run)} left no config of its pictures: name them with data=...") from None
 
 
 def _checked(folder: Path, run: Run, **changes: Any) -> schema.Train:
