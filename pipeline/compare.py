@@ -13,6 +13,7 @@ from pipeline.errors import BadInput
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
+    from rich.console import Console
 
     from pipeline import schema
     from pipeline.evaluation.ranking import Entrant, Row
@@ -183,41 +184,37 @@ def rank_accuracies(rows: list[Row], runs: dict[str, Run]) -> dict[str, dict[str
 
 def show(comparison: Comparison) -> None:
     """The leaderboards in the terminal, and what is to be known about them."""
-    from rich.console import Console
+    from pipeline.terminal import console
 
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=160)
+    screen = console()
     if len(comparison.groups) > 1:
-        console.print(
+        screen.print(
             f"{len(comparison.groups)} groups of runs on different data or splits: they are not ranked together"
         )
     for number, one in enumerate(comparison.groups, start=1):
         if one.why_apart:
-            console.print(f"\ngroup {number}: {one.why_apart}", markup=False, highlight=False)
-        console.print(leaderboard_table(one))
-        if len(one.ranking.rows) > _SHOWN:
-            console.print(f"the first {_SHOWN} of {len(one.ranking.rows)} are shown; the page has all")
-        if one.ranking.older:
-            console.print(f"{len(one.ranking.older)} earlier runs of the same config and seed are not counted again")
-        for line in one.findings():
-            console.print(line, markup=False, highlight=False)
+            screen.print(f"\ngroup {number}: {one.why_apart}", markup=False, highlight=False)
+        for line in [*show_leaderboard(screen, one), *one.findings()]:
+            screen.print(line, markup=False, highlight=False)
 
 
-def leaderboard_table(one: Group) -> object:
-    """A leaderboard for the terminal."""
-    from rich.table import Table
-
+def show_leaderboard(screen: Console, group: Group) -> list[str]:
+    """Print a leaderboard; gives what is to be said of rows and columns that it does not show."""
     from pipeline.reporting.comparison import cells
+    from pipeline.terminal import show_table
 
-    heads, body = cells(one)
-    table = Table(*heads)
-    for number, column in enumerate(table.columns):
-        if number >= len(one.answers):
-            column.justify, column.no_wrap = "right", True
-    for row in [*body[:_SHOWN], body[-1]] if len(body) > _SHOWN + 1 else body:
-        table.add_row(*row)
-    return table
+    heads, body = cells(group)
+    rows = body[:-1]  # the last is the most frequent class, of which the findings tell
+    spare = ("parameters", "pictures/s", "time", "sd", "n")
+    left_out = show_table(screen, heads, rows[:_SHOWN], names=len(group.answers), spare=spare)
+    notes = []
+    if left_out:
+        notes.append(f"for want of room without {', '.join(left_out)}; the page has all")
+    if len(rows) > _SHOWN:
+        notes.append(f"the first {_SHOWN} of {len(rows)} are shown; the page has all")
+    if group.ranking.older:
+        notes.append(f"{len(group.ranking.older)} earlier runs of the same config and seed are not counted again")
+    return notes
 
 
 def keep(client: MlflowClient, config: schema.Compare, comparison: Comparison, page: Path, runs: list[Run]) -> None:

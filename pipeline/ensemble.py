@@ -129,15 +129,15 @@ def predictions(members: Mapping[str, Run], split: str) -> dict[str, Predictions
 def show(vote: Vote) -> None:
     """The table in the terminal, and the verdict."""
     from rich.box import SIMPLE
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    from pipeline.terminal import console
+
     split = "test" if "test_accuracy" in vote.outcome.table else "val"
     scored = [part for part in ("val", "test") if f"{part}_accuracy" in vote.outcome.table]
-    console = Console()
     table = Table(title=f"accuracy in %; gain on {split} over the best member, 95 % interval", box=SIMPLE)
-    table.add_column("best by val first", no_wrap=True)
+    table.add_column("best by val first", overflow="fold")
     widths = {**dict.fromkeys(scored, 6), "gain": 6, "interval": 17, "p (Holm)": 8}
     for heading, width in widths.items():
         table.add_column(heading, no_wrap=True, justify="right", min_width=width)
@@ -147,10 +147,8 @@ def show(vote: Vote) -> None:
         if row["name"] != vote.outcome.best_member:
             ends = f"{100 * row['low']:+.2f} to {100 * row['high']:+.2f}"
             cells += [f"{100 * row['gain']:+.2f}", ends, f"{row['p_holm']:.3f}"]
-        label = Text(row["name"])
-        label.truncate(max(20, console.width - sum(widths.values()) - 3 * len(widths) - 4), overflow="ellipsis")
-        table.add_row(label, *cells, style=style)
-    console.print(table)
+        table.add_row(Text(row["name"]), *cells, style=style)
+    console().print(table)
     for name, weight in weights(vote).items():
         log.info("%s counts %.2f", name, weight)
     log.info("%s", verdict(vote))

@@ -55,6 +55,20 @@ def test_a_sweep_is_ranked_by_val_and_the_page_goes_to_its_parent(store, monkeyp
     assert TEST_LOOKS not in store.get_run(outside).data.tags
 
 
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_narrow_terminal_cuts_nothing(width, store, monkeypatch, capsys):
+    for lr, signal in (("0.001", 1), ("0.0003", 2)):
+        finished(model__name="timm/vit_base_patch16_clip_quickgelu_224", optimizer__lr=lr, signal=signal)
+    finished(model__name="torchvision/resnet18")
+    monkeypatch.setenv("COLUMNS", str(width))
+    assert compare(monkeypatch) == 0
+    said = capsys.readouterr().out
+    assert "…" not in said
+    assert "for want of room without parameters" in said
+    for place in ("val (95 %)", "test (95 %)", "0.0003"):
+        assert place in said
+
+
 def test_a_whole_experiment_gets_a_run_of_its_own(store, monkeypatch, tmp_path):
     finished(model__name="torchvision/alexnet")
     finished(signal=3)

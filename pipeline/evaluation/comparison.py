@@ -5,11 +5,14 @@ and columns of figures (`best/val_accuracy`, `minutes`, ...).
 """
 
 from collections.abc import Sequence
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
 
 from pipeline.errors import BadInput, did_you_mean
+
+JOIN = " + "  # between choices, or answers, that count as one
 
 
 def varied(runs: pd.DataFrame, keys: Sequence[str]) -> list[str]:
@@ -23,17 +26,18 @@ def effects(runs: pd.DataFrame, keys: Sequence[str], measure: str) -> pd.DataFra
     One row an answer: `choice`, `answer`, `runs`, `effect` (by how much its runs differ from the mean run,
     once what the other choices explain is taken away: least squares on main effects, which in a full grid is
     the plain difference of means), and `range`, the distance between the choice's best and worst answer.
-    A choice that never varies has no row; choices that vary only together share their effect.
+    A choice that never varies has no row. Choices that these runs cannot tell apart are one, as in `inseparable`:
+    `model + head`, with the answers that occur, as `resnet50 + mlp`.
     """
     check_columns(runs, [*keys, measure])
     scored = runs[np.isfinite(runs[measure].astype(float))]
     chosen = varied(scored, keys)
     if not chosen:
         return pd.DataFrame(columns=["choice", "answer", "runs", "effect", "range"])
-    answers = [(key, answer) for key in chosen for answer in sorted(scored[key].astype(str).unique())]
-    marks = np.column_stack([(scored[key].astype(str) == answer).to_numpy(float) for key, answer in answers])
+    answered = {JOIN.join(group): _joined(scored, group) for group in inseparable(scored, chosen)}
+    answers = [(choice, answer) for choice, column in answered.items() for answer in sorted(column.unique())]
+    marks = np.hstack([_marks(column) for column in answered.values()])
     score = scored[measure].to_numpy(float)
-    # Of all solutions lstsq gives the shortest, which is what shares an effect between inseparable choices.
     worth, *_ = np.linalg.lstsq(marks - marks.mean(axis=0), score - score.mean(), rcond=None)
     table = pd.DataFrame(answers, columns=["choice", "answer"])
     table["runs"] = marks.sum(axis=0).astype(int)
@@ -45,6 +49,52 @@ def effects(runs: pd.DataFrame, keys: Sequence[str], measure: str) -> pd.DataFra
     return table.sort_values(
         ["range", "choice", "effect"], ascending=[False, True, False], kind="stable", ignore_index=True
     )
+
+
+def inseparable(runs: pd.DataFrame, keys: Sequence[str]) -> list[list[str]]:
+    """The choices `keys` in groups: what those of one group did cannot be told apart, of different groups it can.
+
+    Two choices are inseparable where they vary only together, or where some answers to one never met the others'
+    (each network with learning rates of its own). So are more, where there are too few runs for them all.
+    """
+    groups = [[key] for key in keys]
+    while True:
+        spans = [_span(runs, [group]) for group in groups]
+        meeting = [pair for pair in combinations(range(len(groups)), 2) if _tangled(runs, groups, spans, pair)]
+        if meeting:
+            tangled = list(meeting[0])
+        else:
+            whole = _span(runs, groups)
+            rest = [_span(runs, groups[:place] + groups[place + 1 :]) for place in range(len(groups))]
+            tangled = [place for place, span in enumerate(spans) if whole - rest[place] < span]
+        if not tangled:
+            return groups
+        together = sorted((key for place in tangled for key in groups[place]), key=list(keys).index)
+        groups = [group for place, group in enumerate(groups) if place not in tangled]
+        groups.insert(min(tangled), together)
+
+
+def _tangled(runs: pd.DataFrame, groups: list[list[str]], spans: list[int], pair: tuple[int, int]) -> bool:
+    one, other = pair
+    return _span(runs, [groups[one], groups[other]]) < spans[one] + spans[other]
+
+
+def _span(runs: pd.DataFrame, groups: Sequence[Sequence[str]]) -> int:
+    """How many independent differences between answers these runs show."""
+    if not groups:
+        return 0
+    marks = np.hstack([_marks(_joined(runs, group)) for group in groups])
+    return int(np.linalg.matrix_rank(marks - marks.mean(axis=0)))
+
+
+def _joined(runs: pd.DataFrame, group: Sequence[str]) -> pd.Series:
+    """Each run's answer to choices that count as one."""
+    return runs[list(group)].astype(str).agg(JOIN.join, axis=1)
+
+
+def _marks(answers: pd.Series) -> np.ndarray:
+    """(n, answers) 1.0 where a run has that answer, in their sorted order."""
+    return (answers.to_numpy()[:, None] == np.sort(answers.unique())[None]).astype(float)
 
 
 def pareto(runs: pd.DataFrame, cost: str, quality: str) -> pd.Series:

@@ -7,14 +7,15 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from pipeline.evaluation.comparison import effects, grid, varied
+from pipeline.evaluation.comparison import JOIN, effects, grid, varied
 from pipeline.evaluation.plots import cost_and_quality, curves_together
-from pipeline.evaluation.ranking import SEED, Ranking
-from pipeline.reporting.figures import number, p_value, percent, signed, svg
+from pipeline.evaluation.plots.style import shortened
+from pipeline.evaluation.ranking import REPEATS, Ranking
+from pipeline.reporting.figures import duration, number, p_value, percent, signed, svg
 from pipeline.reporting.page import render, save
 
 CERTAIN = 0.05
-_SHORT = 34  # characters of a name in a figure
+_SHORT = 70  # characters of a name in a figure
 
 
 @dataclass(frozen=True)
@@ -72,17 +73,26 @@ class Group:
         lines = [f"{said} (always {self.baseline['class']}: {percent(self.baseline['val_accuracy'], digits)})."]
         if len(table) > 1:
             lines.append(self._certainty(str(best["name"])))
-        found = self.effects()
-        found = found[found["choice"] != SEED]
-        if not found.empty:
-            first = found.iloc[0]
-            answers = found[found["choice"] == first["choice"]]
-            top = answers.loc[answers["effect"].idxmax()]
-            lines.append(
-                f"What mattered most: {first['choice']} ({100 * first['range']:.1f} points between its best and worst "
-                f"answer; {top['answer']} is best)."
-            )
-        return lines
+        return lines + self._what_mattered()
+
+    def _what_mattered(self) -> list[str]:
+        """The choice with the largest effect, beside what seeds alone do."""
+        effects = self.effects()
+        by_choice = effects.drop_duplicates("choice").set_index("choice")["range"]
+        chance = by_choice[by_choice.index.isin(REPEATS)]
+        choices = by_choice.drop(chance.index)
+        if choices.empty:
+            return []
+        first, found = choices.index[0], float(choices.iloc[0])
+        answers = effects[effects["choice"] == first]
+        top = answers.loc[answers["effect"].idxmax(), "answer"]
+        line = f"What mattered most: {first} ({100 * found:.1f} points between its best and worst answer; {top} is best"
+        if not chance.empty:
+            said = "no more than" if found <= chance.max() else "against"
+            line += f"; {said} the {100 * chance.max():.1f} of {chance.idxmax()}, which is chance"
+        if JOIN in first:
+            line += "; what each of these did cannot be told, as they vary only together"
+        return [f"{line})."]
 
     def _certainty(self, best: str) -> str:
         """Whether the leader is really ahead of the others."""
@@ -91,12 +101,12 @@ class Group:
         if rivals.empty:
             return "Its rivals were scored on other pictures: no paired test can be made."
         open_ = rivals[rivals["p_holm"] >= CERTAIN]
+        largest = p_value(float(rivals["p_holm"].max()))
         if open_.empty:
-            return f"On val it is ahead of all {len(rivals)} rivals by more than chance (McNemar, Holm, p < {CERTAIN})."
-        return (
-            f"On val {len(open_)} of its {len(rivals)} nearest rivals cannot be told from it "
-            f"(McNemar, Holm; largest p {p_value(float(open_['p_holm'].max()))})."
-        )
+            ahead = f"its {len(rivals)} nearest rivals" if len(rivals) > 1 else "its only rival"
+            return f"On val it is ahead of {ahead} by more than chance (McNemar, Holm; largest p {largest})."
+        how_many = f"{len(open_)} of its {len(rivals)} nearest rivals" if len(rivals) > 1 else "its only rival"
+        return f"On val {how_many} cannot be told from it (McNemar, Holm; largest p {largest})."
 
     def pairs(self) -> list[tuple[str, str, dict[str, Any]]]:
         """The tested pairs with their figures by split; the one ahead on val is named first."""
@@ -113,16 +123,24 @@ class Group:
 
     def curves(self) -> Figure | None:
         """Learning curves of the best three."""
-        known = {name[:_SHORT]: history for name, history in self.histories.items() if len(history)}
+        known = {}
+        for place, row in enumerate(self.ranking.rows, start=1):
+            if len(self.histories.get(row.name, ())):  # its place tells names apart that are cut alike
+                known[f"{place}  {shortened([row.name], _SHORT)[0]}"] = self.histories[row.name]
         return curves_together(known) if known else None
 
     def cost_figures(self) -> list[Figure]:
-        """Val accuracy against minutes and, where known, against parameters."""
-        table = self.ranking.table.assign(name=lambda rows: rows["name"].str.slice(0, _SHORT)).set_index("name")
+        """Val accuracy against time and, where it differs, against parameters."""
+        table = self.ranking.table.assign(place=range(1, len(self.ranking.rows) + 1)).set_index("name")
+        unit, factor = ("s", 60.0) if table["minutes"].max() < 2 else ("min", 1.0)
+        time = f"time ({unit})"
         renamed = table.rename(columns={"val_accuracy": "val accuracy"})
-        costs = ["minutes", *(["parameters"] if table["parameters"].nunique() > 1 else [])]
+        renamed[time] = factor * renamed["minutes"]
+        costs = [time, *(["parameters"] if table["parameters"].nunique() > 1 else [])]
         return [
-            cost_and_quality(renamed.dropna(subset=[cost]), cost, "val accuracy", low="val_low", high="val_high")
+            cost_and_quality(
+                renamed.dropna(subset=[cost]), cost, "val accuracy", low="val_low", high="val_high", place="place"
+            )
             for cost in costs
         ]
 
@@ -145,7 +163,7 @@ def cells(group: Group) -> tuple[list[str], list[list[str]]]:
     heads = [*group.answers]
     for split in splits:
         heads += [f"{split} (95 %)", *(["sd"] if several else [])]
-    heads += [*(["n"] if several else []), "minutes", "pictures/s", "parameters"]
+    heads += [*(["n"] if several else []), "time", "pictures/s", "parameters"]
     body = []
     for row, (_, figures) in zip(group.ranking.rows, table.iterrows(), strict=True):
         line = list(row.answers.values()) or [row.name]
@@ -153,7 +171,8 @@ def cells(group: Group) -> tuple[list[str], list[list[str]]]:
             line.append(with_interval(figures, split, digits))
             line += [percent(figures[f"{split}_sd"], digits)] if several else []
         line += [f"{figures['n']:.0f}"] if several else []
-        body.append(line + [number(figures[cost]) for cost in ("minutes", "images_per_second", "parameters")])
+        costs = [duration(figures["minutes"]), number(figures["images_per_second"]), number(figures["parameters"])]
+        body.append(line + costs)
     last = [f"always {group.baseline['class']}"] + [""] * (len(group.answers) - 1)
     for split in splits:
         last += [percent(group.baseline.get(f"{split}_accuracy"), digits), *([""] if several else [])]
@@ -180,14 +199,10 @@ def note(comparison: Comparison) -> str:
 
 def write_page(path: Path, comparison: Comparison) -> None:
     """Write the page as one HTML file."""
-    words = {"percent": percent, "signed": signed, "number": number, "p_value": p_value, "svg": svg}
-    save(
-        render(
-            "comparison.html.j2", title=f"Comparison: {comparison.title}", comparison=comparison,
-            with_interval=with_interval, shade=shade, **words,
-        ),
-        path,
-    )  # fmt: skip
+    words = (duration, number, p_value, percent, shade, signed, svg)
+    title = f"Comparison: {comparison.title}"
+    html = render("comparison.html.j2", title=title, comparison=comparison, **{word.__name__: word for word in words})
+    save(html, path)
 
 
 def shade(value: float, table: pd.DataFrame) -> float:

@@ -53,6 +53,15 @@ def number(value: float | None) -> str:
     return f"{value:,.0f}" if value >= 10 else f"{value:.1f}"
 
 
+def duration(minutes: float | None) -> str:
+    """A time in its own unit: `34 s`, `4.2 min`, `3.1 h`."""
+    if minutes is None or isnan(minutes):
+        return ""
+    if minutes < 1:
+        return f"{60 * minutes:.0f} s"
+    return f"{minutes:.1f} min" if minutes < 100 else f"{minutes / 60:,.1f} h"
+
+
 def p_value(p: float | None) -> str:
     """A probability as papers print it."""
     if p is None or isnan(p):

@@ -40,6 +40,50 @@ def test_what_another_choice_explains_is_taken_away():
     assert table["model", "b"] - table["model", "a"] == pytest.approx(0.2, abs=0.01)
 
 
+def test_choices_that_vary_only_together_are_one():
+    runs = full_grid().assign(head=lambda made: made["model"].map({"a": "linear", "b": "mlp"}))
+    table = comparison.effects(runs, ["model", "lr", "head", "seed"], "accuracy")
+    assert list(table["choice"].unique()) == ["model + head", "lr", "seed"]
+    assert list(table["answer"][:2]) == ["b + mlp", "a + linear"]
+    assert table["effect"].iloc[0] == pytest.approx(0.1)
+    assert list(table["runs"][:2]) == [6, 6]
+
+
+@pytest.mark.parametrize(
+    ("answers", "groups"),
+    [
+        ([(0, 0), (0, 1), (1, 0), (1, 1)], [["a"], ["b"]]),
+        ([(0, 0), (0, 1), (1, 0)], [["a"], ["b"]]),  # one cell of the grid is missing
+        ([(0, 0), (0, 1), (1, 2), (1, 3)], [["a", "b"]]),  # each a has answers to b of its own
+        ([(0, 0, 0), (1, 1, 1)], [["a", "b", "c"]]),
+        ([(0, 0, 0), (1, 1, 0), (1, 0, 1)], [["a", "b", "c"]]),  # any two could be told apart, not all three
+        ([(0, 0, 0), (0, 1, 1), (1, 0, 1), (1, 1, 0)], [["a"], ["b"], ["c"]]),
+        ([(0, 0, 0), (1, 0, 1), (0, 1, 0), (1, 1, 1)], [["a", "c"], ["b"]]),
+    ],
+)
+def test_which_choices_can_be_told_apart(answers, groups):
+    runs = pd.DataFrame(answers, columns=list("abc")[: len(answers[0])])
+    assert comparison.inseparable(runs, list(runs)) == groups
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    answers=st.lists(st.tuples(*[st.integers(0, 2)] * 3), min_size=2, max_size=12),
+    worth=st.lists(st.floats(-1, 1), min_size=9, max_size=9),
+)
+def test_what_can_be_told_apart_is_found_again(answers, worth):
+    """Runs made of main effects without noise: each choice that stands alone gets its own effect back."""
+    runs = pd.DataFrame(answers, columns=list("abc"))
+    worth = np.reshape(worth, (3, 3))
+    runs["accuracy"] = [sum(worth[key, answer] for key, answer in enumerate(one)) for one in answers]
+    table = comparison.effects(runs, list("abc"), "accuracy")
+    for key, name in enumerate("abc"):
+        found = table[table["choice"] == name].set_index("answer")["effect"]
+        expected = np.array([worth[key, int(answer)] for answer in found.index])
+        if len(found):  # the same but for what the mean run has
+            assert np.ptp(found.to_numpy(float) - expected) < 1e-6
+
+
 def test_failed_runs_and_lone_runs_have_no_effect():
     runs = full_grid()
     runs.loc[0, "accuracy"] = np.nan
