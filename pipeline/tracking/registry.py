@@ -2,7 +2,6 @@
 
 import io
 import json
-import warnings
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
@@ -50,18 +49,16 @@ def log_served_model(folder: Path, run: Run, metrics: dict[str, float]) -> str:
     model = mlflow.initialize_logged_model(
         "served", source_run_id=run_id, experiment_id=experiment_id, model_type="classifier"
     )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that predict() has no type hints, as MLflow would make a schema of them
-        mlflow.pyfunc.log_model(
-            name="served",
-            model_id=model.model_id,
-            python_model=str(_PACKAGE / "serving" / "pyfunc.py"),
-            artifacts={"served": str(folder)},
-            code_paths=[str(_PACKAGE)],
-            pip_requirements=[f"{package}=={version(package).partition('+')[0]}" for package in _NEEDS],
-            signature=signature(),
-            input_example=(example(), {"top_k": 2, "coverage": 0.0, "min_probability": 0.0}),
-        )
+    mlflow.pyfunc.log_model(
+        name="served",
+        model_id=model.model_id,
+        python_model=str(_PACKAGE / "serving" / "pyfunc.py"),
+        artifacts={"served": str(folder)},
+        code_paths=[str(_PACKAGE)],
+        pip_requirements=[f"{package}=={version(package).partition('+')[0]}" for package in _NEEDS],
+        signature=signature(),
+        input_example=(example(), {"top_k": 2, "coverage": 0.0, "min_probability": 0.0}),
+    )
     client = MlflowClient()
     for name, value in metrics.items():
         client.log_metric(run_id, name, value, model_id=model.model_id)
