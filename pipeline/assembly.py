@@ -77,8 +77,8 @@ def picture_table(data: schema.Data, split: PictureTable | None = None) -> Pictu
     """Of the pictures in their splits (`split`, where they are known already) those that a run uses."""
     from pipeline.data.selection import bootstrapped, fraction_of_training
 
-    table = split or split_pictures(data)
-    table = bootstrapped(fraction_of_training(table, data.fraction, data.split.seed), data.bootstrap)
+    table = fraction_of_training(split or split_pictures(data), data.fraction, data.split.seed)
+    table = bootstrapped(table, data.bootstrap)
     for part, key in (("train", "data.split"), ("val", "data.split.val")):
         if not len(table.where(part)):
             raise BadInput(f"{key}: no picture is left for {part}")

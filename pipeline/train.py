@@ -67,6 +67,7 @@ def prepare(config: schema.Train) -> Prepared:
 
 def experiment(config: schema.Train, prepared: Prepared) -> None:
     """One run, from its first parameter to its last artifact."""
+    from pipeline.data.remaining import check_what_is_left
     from pipeline.tracking.runs import flatten, tracked_run
     from pipeline.tracking.sweeps import note_best
     from pipeline.training.checkpoints import drop_last
@@ -82,10 +83,13 @@ def experiment(config: schema.Train, prepared: Prepared) -> None:
         run.log_metrics({"parameters": count_parameters(prepared)})
         announce(config, prepared, run)
         checkpoints, progress = run.folder / "checkpoints", Progress()
-        for epoch in train(config, prepared, checkpoints, progress):
+        for number, epoch in enumerate(train(config, prepared, checkpoints, progress)):
+            if not number:  # by now every picture of train and val was opened
+                check_what_is_left(prepared.table, "train", "val")
             run.log_metrics(epoch.metrics(), step=epoch.epoch)
             log.info("%s", describe(epoch))
         conclude(config, prepared, run, progress)
+        check_what_is_left(prepared.table, "test")
         tell_skipped(prepared, run)
         drop_last(checkpoints)
     note_best()
@@ -142,10 +146,11 @@ def conclude(config: schema.Train, prepared: Prepared, run: TrackedRun, progress
     fill_network(prepared.network, run.folder / "checkpoints" / BEST_WEIGHTS)
     predictions = {split: split_answers(config, prepared, split) for split in ("val", "test")}
     metrics = write_report(run.folder, predictions, progress.history, prepared.table.taxonomy)
+    scored = metrics.get("test", {})  # there may be no test, or none of it that can be read
     named = {f"best/val_{name}": value for name, value in metrics["val"].items()}
-    named |= {f"test/{name}": value for name, value in metrics["test"].items()}
+    named |= {f"test/{name}": value for name, value in scored.items()}
     run.log_metrics({**named, "best/epoch": progress.best_epoch})
-    test = metrics["test"].get("accuracy")
+    test = scored.get("accuracy")
     log.info(
         "best epoch %d: val accuracy %.2f %%%s", progress.best_epoch, 100 * metrics["val"]["accuracy"],
         "" if test is None else f", test accuracy {100 * test:.2f} %",

@@ -54,34 +54,48 @@ def near_groups(hashes: np.ndarray, distance: int) -> np.ndarray:
     """Groups of hashes (n,) uint64 that differ in at most `distance` bits, linked through others: (n,) int64.
 
     Not quadratic: cut into `distance + 2` bands, two hashes so near agree in at least two whole bands, so only
-    those that share a pair of bands are compared (sorted by it, side by side). Equal hashes count once.
+    those that share a pair of bands are compared (sorted by it, side by side), and of those only the ones not linked
+    yet: thousands of frames of one scene are soon one group. Equal hashes count once.
     """
+    values, place = np.unique(hashes, return_inverse=True)
+    groups = np.arange(len(values))
+    for key in _band_pairs(values, distance) if distance else ():
+        groups = _linked(values, key, distance, groups)
+    return groups[place]
+
+
+def _linked(values: np.ndarray, key: np.ndarray, distance: int, groups: np.ndarray) -> np.ndarray:
+    """The groups (n,) of values, those joined that have near values under one key."""
+    order = np.argsort(key, kind="stable")
+    starts = np.flatnonzero(np.r_[True, np.diff(key[order]) != 0])
+    under = np.repeat(np.arange(len(starts)), np.diff(np.r_[starts, len(order)]))
+    left, step = np.arange(len(order)), 1
+    pending: list[np.ndarray] = []
+    while True:
+        left = left[left + step < len(order)]
+        left = left[under[left] == under[left + step]]
+        one, other = order[left], order[left + step]
+        apart = groups[one] != groups[other]
+        one, other = one[apart], other[apart]
+        near = np.bitwise_count(values[one] ^ values[other]) <= distance
+        pending.append(np.stack([one[near], other[near]]))
+        # Now and then only, as joining goes over all values; with few links waiting, so that memory stays small.
+        if not left.size or step & (step - 1) == 0 or sum(map(np.size, pending)) > len(values):
+            groups, pending = _joined(groups, np.concatenate(pending, axis=1)), []
+            low, high = (reduce.reduceat(groups[order], starts) for reduce in (np.minimum, np.maximum))
+            left = left[(low != high)[under[left]]]  # under the other keys all are one group by now
+        if not left.size:
+            return groups
+        step += 1
+
+
+def _joined(groups: np.ndarray, links: np.ndarray) -> np.ndarray:
+    """The groups (n,) with those made one that links (2, m) between values connect."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    values, place = np.unique(hashes, return_inverse=True)
-    edges = [np.empty((2, 0), np.int64)]
-    for key in _band_pairs(values, distance) if distance else ():
-        edges += _near_neighbours(values, key, distance)
-    one, other = np.concatenate(edges, axis=1)
-    graph = coo_array((np.ones(len(one), bool), (one, other)), shape=(len(values), len(values)))
-    return connected_components(graph, directed=False)[1][place].astype(np.int64)
-
-
-def _near_neighbours(values: np.ndarray, key: np.ndarray, distance: int) -> list[np.ndarray]:
-    """Places (2, m) of values that share a key and are near."""
-    order = np.argsort(key, kind="stable")
-    key, sorted_values = key[order], values[order]
-    found: list[np.ndarray] = []
-    left, step = np.arange(len(key)), 1
-    while True:
-        left = left[left + step < len(key)]
-        left = left[key[left] == key[left + step]]
-        if not left.size:
-            return found
-        near = left[np.bitwise_count(sorted_values[left] ^ sorted_values[left + step]) <= distance]
-        found.append(np.stack([order[near], order[near + step]]))
-        step += 1
+    graph = coo_array((np.ones(links.shape[1], bool), tuple(groups[links])), shape=(len(groups), len(groups)))
+    return connected_components(graph, directed=False)[1][groups].astype(np.int64)
 
 
 def _band_pairs(values: np.ndarray, distance: int) -> list[np.ndarray]:

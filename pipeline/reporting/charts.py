@@ -1,6 +1,7 @@
 """Charts as inline SVG, drawn in the page's own colours: bars, histograms, a cloud of points."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -72,14 +73,39 @@ def histogram(values: np.ndarray, *, title: str, unit: str = "", bins: int = 30,
 
 
 def world(latitude: np.ndarray, longitude: np.ndarray, *, title: str) -> Markup:
-    """Where on the globe, degrees as they are (plate carrée), a grid of 30 degrees beneath."""
-    width, height = _WIDTH, _WIDTH // 2
-    x, y = (longitude + 180) * width / 360, (90 - latitude) * height / 180
-    grid = [Markup('<path class="grid" d="M{0} 0V{1}"/>').format(place * width // 12, height) for place in range(13)]
-    grid += [Markup('<path class="grid" d="M0 {0}H{1}"/>').format(p * height // 6, width) for p in range(7)]
-    cells = np.unique(np.stack([x.round(), y.round()], axis=1), axis=0)
-    dots = [Markup('<circle class="dot" cx="{:g}" cy="{:g}" r="2.5"/>').format(a, b) for a, b in cells]
-    return _chart(title, grid + dots, height)
+    """Where on the globe, degrees as they are (plate carrée), a grid of 30 degrees beneath, the equator stronger."""
+    margin = 48  # for the names of the parallels
+    scale = (_WIDTH - margin) / 360
+    height = 180 * scale
+
+    def across(degrees: Any) -> Any:
+        return margin + (degrees + 180) * scale
+
+    def down(degrees: Any) -> Any:
+        return (90 - degrees) * scale
+
+    parts = []
+    for degrees in range(-180, 181, 30):
+        x = across(degrees)
+        parts.append(_line(f"M{x:.1f} 0V{height:.1f}", strong=degrees == 0))
+        if degrees % 60 == 0 and abs(degrees) < 180:
+            parts.append(_text(x, height + 16, _degrees(degrees, "EW"), "middle", kind="n"))
+    for degrees in range(-90, 91, 30):
+        y = down(degrees)
+        parts.append(_line(f"M{margin} {y:.1f}H{_WIDTH}", strong=degrees == 0))
+        parts.append(_text(margin - 8, y + 4, _degrees(degrees, "NS"), "end", kind="n"))
+    cells = np.unique(np.stack([across(longitude), down(latitude)], axis=1).round(), axis=0)
+    parts += [Markup('<circle class="dot" cx="{:g}" cy="{:g}" r="2.5"/>').format(x, y) for x, y in cells]
+    return _chart(title, parts, height + 20)
+
+
+def _line(path: str, *, strong: bool = False) -> Markup:
+    return Markup('<path class="grid" d="{}" stroke-width="{}"/>').format(path, 2.5 if strong else 1)
+
+
+def _degrees(value: int, sides: str) -> str:
+    """`60° N`: positive on the first of the sides."""
+    return f"{abs(value)}° {sides[value < 0]}" if value else "0°"
 
 
 def _chart(

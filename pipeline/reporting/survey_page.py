@@ -202,6 +202,7 @@ def metadata(table: PictureTable) -> list[Section]:
     rows, parts = table.rows, list[Markup]()
     if {"latitude", "longitude"} <= set(rows):
         where = rows[["latitude", "longitude"]].apply(pd.to_numeric, errors="coerce").dropna()
+        where = where[(where["latitude"].abs() <= 90) & (where["longitude"].abs() <= 180)]
         parts.append(page.note(f"{len(where):,} of {len(rows):,} pictures say where they were taken."))
         some = where.sample(min(len(where), _MOST_DOTS), random_state=0)
         drawn = "" if len(some) == len(where) else f" ({len(some):,} of them, by chance)"

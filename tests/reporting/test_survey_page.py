@@ -9,7 +9,7 @@ from pipeline.data.splits import split_table
 from pipeline.data.statistics import copies, leaking, sample
 from pipeline.data.survey import Parts, collect, thumbnails
 from pipeline.data.table import PictureTable
-from pipeline.reporting.survey_page import Survey, survey_page
+from pipeline.reporting.survey_page import Survey, metadata, survey_page
 
 
 def made(n_classes: int, n: int) -> PictureTable:
@@ -42,3 +42,14 @@ def test_a_page_for_any_number_of_classes(n_classes: int) -> None:
     assert not re.search(r'(src|href)="(?!data:|#)', html)  # nothing is fetched
     assert ("a sample of 200 pictures was opened" in html) == (n_classes > 2)
     assert html.count("<figure>") == 8
+
+
+def test_places_off_the_globe_are_not_drawn() -> None:
+    table = made(2, 40)
+    rows = table.rows.assign(latitude=[91.0, -30.0] * 20, longitude=[10.0, 150.0] * 20)
+    [section] = metadata(table.with_rows(rows))
+    html = "".join(section.parts)
+    assert "20 of 40 pictures say where they were taken" in html
+    assert html.count('class="dot"') == 1
+    assert "120° E" in html
+    assert "60° S" in html
