@@ -89,30 +89,29 @@ def _experiment(task: DictConfig, overrides: list[str]) -> str:
 
 def show(outcome: Any) -> None:
     """The table of a sweep, best first, why jobs failed, and what to type next."""
-    from rich.console import Console
-    from rich.table import Table
-
+    from pipeline.terminal import console, show_table
     from pipeline.tracking.selection import CHOOSE_BY
 
+    screen = console()
     swept = swept_values(outcome.jobs)
     columns = sorted({key for values in swept for key in values})
-    table = Table(*(key for key in columns))
-    for title in ("val", "epoch", "test", "minutes"):
-        table.add_column(title, justify="right", no_wrap=True)
-    table.add_column("status", no_wrap=True)
+    heads = [*columns, "val", "epoch", "test", "minutes", "status"]
+    body = []
     for job, values in zip(outcome.jobs, swept, strict=True):
         metrics, info = job.data.metrics, job.info
-        table.add_row(
-            *(values.get(key, "") for key in columns),
-            _percent(metrics.get(CHOOSE_BY)),
-            f"{metrics['best/epoch']:.0f}" if "best/epoch" in metrics else "",
-            _percent(metrics.get("test/accuracy")),
-            f"{((info.end_time or info.start_time) - info.start_time) / 60_000:.1f}",
-            info.status.lower(),
+        body.append(
+            [
+                *(values.get(key, "") for key in columns),
+                _percent(metrics.get(CHOOSE_BY)),
+                f"{metrics['best/epoch']:.0f}" if "best/epoch" in metrics else "",
+                _percent(metrics.get("test/accuracy")),
+                f"{((info.end_time or info.start_time) - info.start_time) / 60_000:.1f}",
+                info.status.lower(),
+            ]
         )
-    Console().print(table)
+    show_table(screen, heads, body, names=len(columns), spare=("epoch", "minutes"))
     if (summed := over_repeats_table(outcome.jobs, swept)) is not None:
-        Console().print(summed)
+        screen.print(summed)
     for job in outcome.failed:
         print(f"failed: {job.info.run_name}: {job.data.tags.get('error', 'see its messages above')}")
     if any(CHOOSE_BY in job.data.metrics for job in outcome.jobs):
@@ -142,8 +141,11 @@ def over_repeats_table(jobs: list[Any], swept: list[dict[str, str]]) -> Any:
         return None
     summed = {name: over_repeats(runs, keys, name) for name in scored}
     table = Table(*keys, *(f"{name}: mean ± sd" for name in scored), "n", title=f"over {', '.join(repeated)}")
-    for column in table.columns[len(keys) :]:
-        column.justify, column.no_wrap = "right", True
+    for number, column in enumerate(table.columns):
+        if number < len(keys):
+            column.overflow = "fold"
+        else:
+            column.justify, column.no_wrap = "right", True
     for row in summed["val"].to_dict("records"):
         cells = []
         for name in scored:

@@ -33,6 +33,21 @@ def test_the_table_says_what_failed_and_what_to_type_next(capsys):
     assert "python -m pipeline.promote sweep=abc" in said
 
 
+def test_a_narrow_terminal_cuts_no_name(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    jobs = [
+        job("model=efficientnet_v2_s", "optimizer.lr=0.0003", f"loss={loss}", f"seed={seed}",
+            metrics={"best/val_accuracy": 0.875, "best/epoch": 3.0, "test/accuracy": 0.75})
+        for loss in ("cross_entropy", "focal") for seed in (0, 1)
+    ]  # fmt: skip
+    jobs.append(job("model=resnet18", "optimizer.lr=0.1", "loss=focal", "seed=0", status="FAILED"))
+    show(SimpleNamespace(parent="abc", jobs=jobs, failed=[]))
+    said = capsys.readouterr().out
+    assert "…" not in said
+    assert "87.50 %" in said
+    assert "failed" in said
+
+
 def test_a_sweep_without_a_figure_suggests_nothing(capsys):
     bad = job("seed=2", status="FAILED")
     show(SimpleNamespace(parent="abc", jobs=[bad], failed=[bad]))

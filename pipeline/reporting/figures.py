@@ -41,7 +41,10 @@ def percent(share: float | None, digits: int = 1) -> str:
 
 def signed(share: float) -> str:
     """A difference of shares in points, with its sign."""
-    return "" if isnan(share) else f"{100 * share:+.1f}".replace("-", "−")
+    if isnan(share):
+        return ""
+    points = round(100 * share, 1) + 0.0  # no minus before a nought
+    return f"{points:+.1f}".replace("-", "−")
 
 
 def number(value: float | None) -> str:
