@@ -38,6 +38,8 @@ class Store:
 
         mlflow.set_tracking_uri(self.uri)
         logging.getLogger("mlflow").setLevel(logging.WARNING)
+        # A database that is busy is told of in a line, and tried again, where it matters; MLflow adds its traceback.
+        logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
         logging.getLogger("alembic").setLevel(logging.WARNING)
         try:
             mlflow.MlflowClient().search_experiments(max_results=1)
