@@ -2,18 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 
-# What these say changes no figure, or is said elsewhere.
-IGNORED = (
-    "resume", "data.root", "data.split.save", "data.cache", "data.cache_gb", "trainer.num_workers",
-    "trainer.feature_cache_gb", "trainer.threads",
-)  # fmt: skip
-IGNORED_SECTIONS = ("tracking.",)
+# Beginnings of keys. Whatever stands under these, the figures are the same.
+SAME_FIGURES = ("tracking.", "resume", "trainer.num_workers", "trainer.keep_epochs", "data.split.save", "data.cache")
+_NO_CHOICE = (*SAME_FIGURES, "data.root", "trainer.feature_cache_gb", "trainer.threads")
 _FIRST = ("model", "head", "regime", "augmentation", "optimizer", "scheduler", "loss", "data")
 
 
 def counts(key: str) -> bool:
     """Whether a key is a choice about the network, its training or its pictures."""
-    return key not in IGNORED and not key.startswith(IGNORED_SECTIONS)
+    return not key.startswith(_NO_CHOICE)
 
 
 def telling_keys(runs: Sequence[Mapping[str, str]], typed: frozenset[str] = frozenset()) -> list[str]:

@@ -21,12 +21,11 @@ from mlflow.entities import Run
 from pipeline.data.digest import data_digest
 from pipeline.data.table import SPLITS, PictureTable
 from pipeline.errors import BadInput, Stopped
+from pipeline.evaluation.choices import SAME_FIGURES
 from pipeline.tracking.names import PARENT_VARIABLE
 
 _VERSIONS = ("torch", "torchvision", "timm", "lightning-fabric", "mlflow", "scikit-learn", "numpy", "pillow")
 _PARAMETER_LIMIT = 6000  # characters
-# Whatever stands under these keys (beginnings of keys), the figures are the same.
-_SAME_FIGURES = ("tracking.", "resume", "trainer.num_workers", "data.split.save", "data.cache")
 
 log = logging.getLogger(__name__)
 
@@ -188,7 +187,7 @@ def config_digest(config: Mapping[str, Any], resolved: Mapping[str, Any]) -> str
     Where the story and the split are kept, how many processes read pictures and whether these are cached change
     none; precision, threads and devices do.
     """
-    kept = {key: value for key, value in flatten(config).items() if not key.startswith(_SAME_FIGURES)}
+    kept = {key: value for key, value in flatten(config).items() if not key.startswith(SAME_FIGURES)}
     kept |= {f"trainer.{name}": value for name, value in resolved.items()}
     return sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
