@@ -8,6 +8,7 @@ from torch import nn
 
 from pipeline.data.preprocessing import Preprocessing
 from pipeline.models.backbone import Features, build_backbone, feature_count
+from pipeline.models.convolutions import speed_up
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ class Classifier(nn.Module):
         self.register_buffer("std", _per_channel(spec.preprocessing.std), persistent=False)
         n_features = feature_count(spec.name, spec.preprocessing.image_size, spec.head.reads)
         self.backbone = build_backbone(spec.name, spec.head.reads)
+        speed_up(self.backbone)
         self.head = build_head(spec.head, n_features, spec.n_classes)
 
     def features(self, pictures: torch.Tensor) -> torch.Tensor:
