@@ -23,6 +23,21 @@ def train(*arguments, cwd):
     )
 
 
+def test_a_command_ends_with_all_that_was_promised_for_its_end(tmp_path):
+    code = (
+        "import atexit, sys, threading, time; sys.argv = ['train']\n"
+        "from pipeline.door import door\n"
+        "atexit.register(print, 'promised')\n"
+        "def late(): time.sleep(0.3); print('other thread')\n"
+        "@door('train')\n"
+        "def recipe(config): print('recipe'); threading.Thread(target=late).start()\n"
+        "recipe()\n"
+        "print('not reached')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["recipe", "other thread", "promised"]
+
+
 @pytest.mark.parametrize(
     ("argument", "said"),
     [
@@ -48,10 +63,10 @@ def test_bad_input_is_one_line_exit_code_2_and_leaves_nothing(argument, said, tm
 
 def test_a_config_is_composed_and_shown_without_the_slow_imports(tmp_path):
     code = (
-        "import sys; sys.argv = ['train', '--cfg', 'job']\n"
+        "import atexit, sys; sys.argv = ['train', '--cfg', 'job']\n"
+        "atexit.register(lambda: print(sorted({'torch', 'mlflow', 'pandas', 'numpy'} & set(sys.modules))))\n"
         "import runpy\n"
         "runpy.run_module('pipeline.train', run_name='__main__')\n"
-        "print(sorted({'torch', 'mlflow', 'pandas', 'numpy'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert "torchvision/resnet18" in done.stdout

@@ -12,11 +12,12 @@ from contextlib import contextmanager, suppress
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
+from time import time
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import mlflow
-from mlflow.entities import Run
+from mlflow.entities import Metric, Run
 
 from pipeline.data.digest import data_digest
 from pipeline.data.table import SPLITS, PictureTable
@@ -26,6 +27,7 @@ from pipeline.tracking.names import PARENT_VARIABLE
 
 _VERSIONS = ("torch", "torchvision", "timm", "lightning-fabric", "mlflow", "scikit-learn", "numpy", "pillow")
 _PARAMETER_LIMIT = 6000  # characters
+_METRICS_AT_ONCE = 1000  # MLflow takes no more
 
 log = logging.getLogger(__name__)
 
@@ -40,21 +42,23 @@ class TrackedRun:
         self._upload = local_folder(run.info.artifact_uri or "") is None
         self.folder = home(run)
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._waiting: list[tuple[dict[str, float], int | None]] = []
+        self._waiting: list[Metric] = []
         self._told = False
+        self._client = mlflow.MlflowClient()
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Log metrics; what could not be logged is kept and tried again with the next ones."""
-        self._waiting.append((dict(metrics), step))
+        now = int(1000 * time())  # milliseconds
+        self._waiting += [Metric(name, float(value), now, step or 0) for name, value in metrics.items()]
         self.send_waiting()
 
     def send_waiting(self) -> None:
         """Log what waits, oldest first, as far as it is taken."""
         try:
             while self._waiting:
-                values, at = self._waiting[0]
-                mlflow.log_metrics(values, step=at, run_id=self.id)
-                self._waiting.pop(0)
+                some = self._waiting[:_METRICS_AT_ONCE]
+                self._client.log_batch(self.id, metrics=some)  # mlflow.log_metrics asks for the whole run each time
+                del self._waiting[: len(some)]
         except Exception as error:
             if not self._told:
                 log.warning("warning: MLflow takes no metrics now (%s); they are kept and tried again", _brief(error))

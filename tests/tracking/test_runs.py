@@ -76,14 +76,14 @@ def test_whatever_ends_a_run_leaves_it_failed(error, store):
 
 
 def test_metrics_that_are_not_taken_are_told_of_once_and_made_up_for(store, monkeypatch, caplog):
-    really, down = mlflow.log_metrics, True
+    really, down = mlflow.MlflowClient.log_batch, True
 
-    def log_metrics(*arguments, **options):
-        if down:
+    def log_batch(*arguments, **options):
+        if down and options.get("metrics"):
             raise ConnectionError("the server is away")
         really(*arguments, **options)
 
-    monkeypatch.setattr(mlflow, "log_metrics", log_metrics)
+    monkeypatch.setattr(mlflow.MlflowClient, "log_batch", log_batch)
     with tracked() as run:
         for step in (1, 2):
             run.log_metrics({"val/accuracy": step / 10}, step=step)
@@ -95,15 +95,16 @@ def test_metrics_that_are_not_taken_are_told_of_once_and_made_up_for(store, monk
 
 
 def test_metrics_are_made_up_for_at_the_end_at_the_latest(store, monkeypatch):
-    really, calls = mlflow.log_metrics, []
+    really, calls = mlflow.MlflowClient.log_batch, []
 
-    def log_metrics(*arguments, **options):
-        calls.append(1)
-        if len(calls) == 1:
-            raise ConnectionError("away")
+    def log_batch(*arguments, **options):
+        if options.get("metrics"):
+            calls.append(1)
+            if len(calls) == 1:
+                raise ConnectionError("away")
         really(*arguments, **options)
 
-    monkeypatch.setattr(mlflow, "log_metrics", log_metrics)
+    monkeypatch.setattr(mlflow.MlflowClient, "log_batch", log_batch)
     with tracked() as run:
         run.log_metrics({"lr": 0.1}, step=1)
     assert store.get_run(run.id).data.metrics == {"lr": 0.1}
