@@ -76,10 +76,13 @@ def feature_batches(config: schema.Train, prepared: Prepared, split: str, *, tra
 
 
 def features(config: schema.Train, prepared: Prepared, split: str, view: int | None) -> Features:
-    """The features of a split's pictures: plain, or of one augmented view; kept in a file for other runs."""
+    """The features of a split's pictures: plain, or of one augmented view; kept in files for other runs.
+
+    Plain ones serve every table that these pictures are in: other splits, folds, samples, sets that have grown.
+    """
     import numpy as np
 
-    from pipeline.data.digest import content_digest
+    from pipeline.data.digest import content_digest, picture_digests
     from pipeline.training.feature_files import FeatureFiles, feature_key, weights_digest
     from pipeline.training.features import features_of
 
@@ -88,17 +91,20 @@ def features(config: schema.Train, prepared: Prepared, split: str, view: int | N
     network, table = prepared.network, prepared.table
     rows = _rows(config, prepared, split)
     how = network.spec.preprocessing
-    augmented = None if view is None else (config.augmentation.model_dump(), config.seed, view)
-    key = feature_key(
-        content_digest(table, rows), weights_digest(network.backbone.state_dict()), network.spec.name,
-        network.spec.head.reads, how.to_dict(), prepared.resolved, augmented,
-    )  # fmt: skip
+    augmented: Any = None
+    pictures = picture_digests(table, rows)
+    if view is not None:  # chance depends on a picture's row, so these serve this table alone
+        augmented = (config.augmentation.model_dump(), config.seed, view, content_digest(table, rows))
+        pictures = rows.astype(pictures.dtype)
     found = features_of(
-        key,
+        feature_key(
+            weights_digest(network.backbone.state_dict()), network.spec.name, network.spec.head.reads, how.to_dict(),
+            prepared.resolved, augmented,
+        ),
         FeatureFiles(cache_folder() / "features", config.trainer.feature_cache_gb),
         network,
-        lambda: assembly.batches(config, table, how, split, rows=rows, view=view),
-        rows=rows, labels=table.labels[rows], fabric=prepared.fabric, watch=watch,
+        lambda some: assembly.batches(config, table, how, split, rows=some, view=view),
+        pictures=pictures, rows=rows, labels=table.labels[rows], fabric=prepared.fabric, watch=watch,
     )  # fmt: skip
     for row in np.setdiff1d(rows, found.rows):
         table.skipped.setdefault(str(table.rows["path"].iloc[row]), "could not be read")

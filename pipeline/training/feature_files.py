@@ -1,10 +1,16 @@
-"""The files that features are kept in: one a key, written whole or not at all, within a bound, safe to delete."""
+"""Features in files: each picture's are kept once, whatever table, split or fold it is met in next.
+
+A folder for each way of making them (weights, preprocessing, arithmetic); in it pairs of files, one pair for the
+pictures that were made together: `NAME.features.npy` (n, features) float16 and `NAME.pictures.npy` (n,) uint64, which
+says whose they are. Written whole or not at all, within a bound, safe to delete.
+"""
 
 import logging
 import os
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 
@@ -13,70 +19,169 @@ import torch
 
 # Part of every key: raise it when features would come out otherwise though nothing else in the key changed.
 _VERSION = 2
+_FEATURES = ".features.npy"
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
+class FeatureRows:
+    """Features of n pictures wherever they lie: picture i's are row `place[i]` of `parts[part[i]]`.
+
+    A part is (m, features) float16, memory-mapped where it comes from a file.
+    """
+
+    parts: tuple[np.ndarray, ...]
+    part: np.ndarray
+    place: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.part)
+
+    def choose(self, chosen: np.ndarray) -> "FeatureRows":
+        """Those of some of the pictures: their numbers (k,) or a mask (n,)."""
+        return FeatureRows(self.parts, self.part[chosen], self.place[chosen])
+
+    def read(self) -> np.ndarray:
+        """(n, features) float16, out of the files."""
+        made: np.ndarray | None = None
+        for number in np.unique(self.part):
+            here = self.part == number
+            found = self.parts[number][self.place[here]]
+            made = np.empty((len(self), found.shape[1]), found.dtype) if made is None else made
+            made[here] = found
+        return np.empty((0, 0), np.float16) if made is None else made
+
+    def readable(self) -> np.ndarray:
+        """(n,) bool: False for a picture that could not be read, whose features are NaN."""
+        known = np.zeros(len(self), bool)
+        for number, values in enumerate(self.parts):
+            here = self.part == number
+            known[here] = ~np.isnan(values[self.place[here], 0])
+        return known
+
+
+@dataclass(frozen=True)
 class FeatureFiles:
-    """A folder of `.npy` files of at most `most_gb` together (10^9 bytes; 0 keeps none); the least used go first."""
+    """A folder of features of at most `most_gb` together (10^9 bytes; 0 keeps none); the least used go first."""
 
     folder: Path
     most_gb: float = 20.0
 
-    def get_or_make(self, key: str, make: Callable[[], np.ndarray]) -> np.ndarray:
-        """The array of a key, memory-mapped; made and kept where it is missing or damaged.
+    def get_or_make(self, how: str, pictures: np.ndarray, make: Callable[[np.ndarray], np.ndarray]) -> FeatureRows:
+        """The features of pictures (n,) uint64, made in the way that `how` names.
 
-        Processes that need the same wait for the one that makes it. Where it cannot be kept (a full disk, say),
-        a warning says so and the array is given from memory.
+        `make` gets the numbers (k,), ascending, of those that are not kept, each picture once, and gives (k, features).
+        Processes that need the same way wait for the one that makes it. Where features cannot be kept (a full disk,
+        say), a warning says so and they are given from memory.
         """
         if not self.most_gb:
-            return make()
-        file = self.folder / f"{key}.npy"
+            return _completed(_none_of(pictures), pictures, make)
+        folder = self.folder / how
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
             from filelock import FileLock
 
-            with FileLock(self.folder / f".{key}.lock"):
-                found = self._open(file)
-                return self._keep(file, make()) if found is None else found
+            with FileLock(folder / ".lock"):
+                return _completed(self._find(folder, pictures), pictures, make, partial(self._keep, folder))
         except OSError as error:
-            log.warning("warning: features are not kept in %s (%s)", self.folder, error.strerror or error)
-            return make()
+            self._warn(error)
+            return _completed(_none_of(pictures), pictures, make)
 
-    def _open(self, file: Path) -> np.ndarray | None:
-        if not file.exists():
-            return None
+    def _find(self, folder: Path, pictures: np.ndarray) -> FeatureRows:
+        found = _none_of(pictures)
+        parts: list[np.ndarray] = []
+        for file in sorted(folder.glob(f"*{_FEATURES}")):
+            opened = self._open(file)
+            if opened is None:
+                continue
+            values, whose = opened
+            order = np.argsort(whose)
+            place = order[np.searchsorted(whose, pictures, sorter=order).clip(max=len(whose) - 1)]
+            here = (whose[place] == pictures) & (found.part < 0)
+            if here.any():
+                os.utime(file)  # used just now
+                found.part[here], found.place[here] = len(parts), place[here]
+                parts.append(values)
+        return FeatureRows(tuple(parts), found.part, found.place)
+
+    def _open(self, file: Path) -> tuple[np.ndarray, np.ndarray] | None:
         try:
             values = np.load(file, mmap_mode="r", allow_pickle=False)
-            os.utime(file)  # used just now
-        except (ValueError, EOFError) as error:
-            log.info("features in %s are damaged (%s): made anew", file, error)
+            whose = np.load(_pictures_beside(file), allow_pickle=False)
+            damage = "" if 0 < len(values) == len(whose) else "its two files do not belong together"
+        except (ValueError, EOFError, FileNotFoundError) as error:
+            damage = str(error)
+        if damage:
+            log.info("features in %s are damaged (%s): made anew", file, damage)
+            _remove(file)
             return None
-        return values
+        return values, whose
 
-    def _keep(self, file: Path, values: np.ndarray) -> np.ndarray:
-        handle, name = tempfile.mkstemp(dir=self.folder, prefix=".making-")
-        fresh = Path(name)
+    def _keep(self, folder: Path, pictures: np.ndarray, values: np.ndarray) -> None:
+        file = folder / f"{blake2b(pictures.tobytes(), digest_size=8).hexdigest()}{_FEATURES}"
         try:
-            with os.fdopen(handle, "wb") as stream:
-                np.save(stream, values, allow_pickle=False)
-            fresh.replace(file)
+            _write(_pictures_beside(file), pictures)
+            _write(file, values)
         except OSError as error:
-            fresh.unlink(missing_ok=True)
-            log.warning("warning: features are not kept in %s (%s)", self.folder, error.strerror or error)
-            return values
+            self._warn(error)
+            return
         self._make_room(file)
-        return values
 
     def _make_room(self, kept: Path) -> None:
-        files = sorted(self.folder.glob("*.npy"), key=lambda file: file.stat().st_mtime)
+        files = sorted(self.folder.rglob(f"*{_FEATURES}"), key=lambda file: file.stat().st_mtime)
         total = sum(file.stat().st_size for file in files)
         for file in files:
             if total <= self.most_gb * 1e9 or file == kept:
                 return
             total -= file.stat().st_size
-            file.unlink(missing_ok=True)  # who has it mapped keeps it until it is done
+            _remove(file)  # who has it mapped keeps it until it is done
+
+    def _warn(self, error: OSError) -> None:
+        log.warning("warning: features are not kept in %s (%s)", self.folder, error.strerror or error)
+
+
+def _completed(
+    found: FeatureRows,
+    pictures: np.ndarray,
+    make: Callable[[np.ndarray], np.ndarray],
+    keep: Callable[[np.ndarray, np.ndarray], None] | None = None,
+) -> FeatureRows:
+    missing = np.flatnonzero(found.part < 0)
+    if not len(missing):
+        return found
+    _, first, which = np.unique(pictures[missing], return_index=True, return_inverse=True)
+    asked = np.sort(first)
+    made = make(missing[asked])
+    if keep:
+        keep(pictures[missing[asked]], made)
+    found.part[missing] = len(found.parts)
+    found.place[missing] = np.searchsorted(asked, first[which])
+    return FeatureRows((*found.parts, made), found.part, found.place)
+
+
+def _none_of(pictures: np.ndarray) -> FeatureRows:
+    return FeatureRows((), np.full(len(pictures), -1), np.zeros(len(pictures), np.int64))
+
+
+def _pictures_beside(file: Path) -> Path:
+    return file.with_name(file.name.removesuffix(_FEATURES) + ".pictures.npy")
+
+
+def _remove(file: Path) -> None:
+    file.unlink(missing_ok=True)
+    _pictures_beside(file).unlink(missing_ok=True)
+
+
+def _write(file: Path, values: np.ndarray) -> None:
+    handle, name = tempfile.mkstemp(dir=file.parent, prefix=".making-")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            np.save(stream, values, allow_pickle=False)
+        Path(name).replace(file)
+    except OSError:
+        Path(name).unlink(missing_ok=True)
+        raise
 
 
 def weights_digest(state: Mapping[str, torch.Tensor]) -> str:
@@ -89,6 +194,6 @@ def weights_digest(state: Mapping[str, torch.Tensor]) -> str:
 
 
 def feature_key(*parts: object) -> str:
-    """A file's name out of all that its features depend on: pictures, weights, preprocessing, arithmetic, code."""
+    """A folder's name out of all that features depend on but the pictures: weights, preprocessing, arithmetic, code."""
     text = "\n".join(str(part) for part in (_VERSION, torch.__version__, *parts))
     return blake2b(text.encode(), digest_size=16).hexdigest()

@@ -1,7 +1,7 @@
-"""Features of a frozen backbone: computed once, kept in a file that every run needing the same shares.
+"""Features of a frozen backbone: computed once, kept in files that every run needing the same shares.
 
-A file holds one split's features as an `.npy` of float16 (what bf16 arithmetic gives fits in it, at half of
-float32's size), a row a picture, NaN where the picture could not be read. It is memory-mapped, never read whole.
+They are float16 (what bf16 arithmetic gives fits in it, at half of float32's size), a row a picture, NaN where the
+picture could not be read; memory-mapped, never read whole.
 """
 
 import math
@@ -15,46 +15,54 @@ from torch import nn
 
 from pipeline.data.loading import Batch
 from pipeline.models.classifier import Classifier
-from pipeline.training.feature_files import FeatureFiles
+from pipeline.training.feature_files import FeatureFiles, FeatureRows
 from pipeline.training.loop import Batches, Watch, to_device
 
 
 @dataclass(frozen=True)
 class Features:
-    """`values` (n, features) float16, `labels` (n,) int64 and `rows` (n,) int64 of the table of pictures."""
+    """`values` of n pictures, their `labels` (n,) int64 and `rows` (n,) int64 of the table of pictures."""
 
-    values: np.ndarray
+    values: FeatureRows
     labels: np.ndarray
     rows: np.ndarray
 
 
 def features_of(
-    key: str,
+    how: str,
     files: FeatureFiles,
     network: Classifier,
-    batches: Callable[[], Batches],
+    batches: Callable[[np.ndarray], Batches],
     *,
+    pictures: np.ndarray,
     rows: np.ndarray,
     labels: np.ndarray,
     fabric: Fabric,
     watch: Watch,
 ) -> Features:
-    """The features of the pictures `rows`, out of the file of that key, or computed and kept there.
+    """The features of `pictures` (n,) uint64, kept under `how`, or computed now and kept there.
 
-    `labels` (n,) belong to `rows` (n,). Pictures that could not be read are left out.
+    They stand in the `rows` (n,) of the table and have these `labels` (n,); `batches` reads some rows. Pictures that
+    could not be read are left out.
     """
-    values = files.get_or_make(key, lambda: compute_features(network, batches(), rows=rows, fabric=fabric, watch=watch))
-    read = ~np.isnan(values[:, 0]) if len(values) else np.ones(0, bool)
-    if read.all():
-        return Features(values, labels, rows)
-    return Features(values[read], labels[read], rows[read])
+
+    def make(missing: np.ndarray) -> np.ndarray:
+        some = rows[missing]
+        return compute_features(network, batches(some), rows=some, fabric=fabric, watch=watch)
+
+    values = files.get_or_make(how, pictures, make)
+    read = values.readable()
+    return Features(values.choose(read), labels[read], rows[read])
 
 
 @torch.inference_mode()
 def compute_features(
     network: Classifier, batches: Batches, *, rows: np.ndarray, fabric: Fabric, watch: Watch
 ) -> np.ndarray:
-    """One pass of the backbone, in evaluation mode: (n, features) float16 in the order of `rows` (n, ascending)."""
+    """One pass of the backbone, in evaluation mode: (n, features) float16 in the order of `rows` (n, ascending).
+
+    NaN where a picture could not be read; a single column of it where none could.
+    """
     backbone = fabric.setup_module(_Backbone(network).eval())
     values: np.ndarray | None = None
     for batch in watch(batches, "features"):
@@ -63,7 +71,7 @@ def compute_features(
         if values is None:
             values = np.full((len(rows), found.shape[1]), np.nan, np.float16)
         values[np.searchsorted(rows, batch.rows.numpy())] = found
-    return np.empty((0, 0), np.float16) if values is None else values
+    return np.full((len(rows), 1), np.nan, np.float16) if values is None else values
 
 
 class _Backbone(nn.Module):
@@ -108,7 +116,7 @@ class FeatureBatches:
         for start in range(0, self.n_pictures, self._size):
             chosen = order[start : start + self._size]
             yield Batch(
-                torch.from_numpy(view.values[chosen].astype(np.float32)),
+                torch.from_numpy(view.values.choose(chosen).read().astype(np.float32)),
                 torch.from_numpy(view.labels[chosen]),
                 torch.from_numpy(view.rows[chosen]),
             )

@@ -1,47 +1,105 @@
 import errno
+import os
+import tempfile
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipeline.training.feature_files import FeatureFiles, feature_key, weights_digest
 
-VALUES = np.arange(12, dtype=np.float16).reshape(4, 3)
+PICTURES = np.array([70, 10, 40, 2**64 - 1], dtype=np.uint64)
 
 
 class Maker:
-    """Counts how often features had to be made."""
+    """Makes features of `pictures` that say whose they are, and notes which were asked for."""
 
-    def __init__(self, values=VALUES):
-        self.made, self.values = 0, values
+    def __init__(self, pictures=PICTURES):
+        self.asked, self.pictures = [], pictures
 
-    def __call__(self):
-        self.made += 1
-        return self.values
+    def __call__(self, missing):
+        self.asked.append(missing.tolist())
+        return expected(self.pictures[missing])
+
+
+def expected(pictures):
+    return np.stack([pictures % 97, pictures % 89, pictures % 83], axis=1).astype(np.float16)
+
+
+def get(folder, make, **options):
+    return FeatureFiles(folder, **options).get_or_make("how", make.pictures, make).read()
+
+
+def files(folder, what="features"):
+    return sorted(folder.rglob(f"*.{what}.npy"))
 
 
 def test_made_once_and_mapped_from_then_on(tmp_path):
     make = Maker()
-    first = FeatureFiles(tmp_path).get_or_make("a", make)
-    again = FeatureFiles(tmp_path).get_or_make("a", make)
-    assert make.made == 1
-    assert isinstance(again, np.memmap)
-    np.testing.assert_array_equal(first, VALUES)
-    np.testing.assert_array_equal(again, VALUES)
+    for _ in range(2):
+        rows = FeatureFiles(tmp_path).get_or_make("how", PICTURES, make)
+        np.testing.assert_array_equal(rows.read(), expected(PICTURES))
+    assert make.asked == [[0, 1, 2, 3]]
+    assert all(isinstance(part, np.memmap) for part in rows.parts)
 
 
-@pytest.mark.parametrize("damage", [lambda raw: raw[:-5], lambda raw: b"nonsense", lambda raw: b""])
-def test_a_damaged_file_is_made_anew_and_said_so(tmp_path, damage, caplog):
+def test_another_way_of_making_them_is_kept_apart(tmp_path):
     make = Maker()
-    FeatureFiles(tmp_path).get_or_make("a", make)
-    file = tmp_path / "a.npy"
-    file.write_bytes(damage(file.read_bytes()))
+    for how in ("one", "other", "one"):
+        FeatureFiles(tmp_path).get_or_make(how, PICTURES, make)
+    assert len(make.asked) == 2
+
+
+@given(st.lists(st.lists(st.integers(0, 12), max_size=9), max_size=5))
+def test_whatever_is_asked_for_each_picture_is_made_once(tables):
+    with tempfile.TemporaryDirectory() as folder:
+        made = []
+        for table in tables:
+            pictures = np.array(table, dtype=np.uint64) * np.uint64(2**60)
+            make = Maker(pictures)
+            rows = FeatureFiles(Path(folder)).get_or_make("how", pictures, make)
+            assert len(rows) == len(table)
+            if table:
+                np.testing.assert_array_equal(rows.read(), expected(pictures))
+                some = np.arange(0, len(table), 2)
+                np.testing.assert_array_equal(rows.choose(some).read(), expected(pictures)[some])
+            for missing in make.asked:
+                assert missing == sorted(missing)
+                made += pictures[missing].tolist()
+        assert sorted(made) == sorted({picture * 2**60 for table in tables for picture in table})
+
+
+def test_pictures_that_could_not_be_read_are_remembered(tmp_path):
+    def make(missing):
+        values = expected(PICTURES[missing])
+        values[1:3] = np.nan
+        return values
+
+    for _ in range(2):
+        rows = FeatureFiles(tmp_path).get_or_make("how", PICTURES, make)
+        assert rows.readable().tolist() == [True, False, False, True]
+
+
+@pytest.mark.parametrize("what", ["features", "pictures"])
+@pytest.mark.parametrize("damage", [lambda raw: raw[:-5], lambda raw: b"nonsense", lambda raw: b"", None])
+def test_a_damaged_file_is_made_anew_and_said_so(tmp_path, what, damage, caplog):
+    make = Maker()
+    get(tmp_path, make)
+    (file,) = files(tmp_path, what)
+    if damage:
+        file.write_bytes(damage(file.read_bytes()))
+    else:
+        np.save(file, np.load(file)[:-1])
     with caplog.at_level("INFO"):
-        np.testing.assert_array_equal(FeatureFiles(tmp_path).get_or_make("a", make), VALUES)
-    assert make.made == 2
+        np.testing.assert_array_equal(get(tmp_path, make), expected(PICTURES))
+    assert len(make.asked) == 2
     assert "made anew" in caplog.text
-    np.testing.assert_array_equal(np.load(file), VALUES)
+    np.testing.assert_array_equal(get(tmp_path, make), expected(PICTURES))
+    assert len(make.asked) == 2
 
 
 def test_a_full_disk_warns_and_goes_on(tmp_path, monkeypatch, caplog):
@@ -50,36 +108,37 @@ def test_a_full_disk_warns_and_goes_on(tmp_path, monkeypatch, caplog):
 
     monkeypatch.setattr(np, "save", full)
     make = Maker()
-    np.testing.assert_array_equal(FeatureFiles(tmp_path).get_or_make("a", make), VALUES)
-    assert make.made == 1
+    np.testing.assert_array_equal(get(tmp_path, make), expected(PICTURES))
+    assert len(make.asked) == 1
     assert "No space left on device" in caplog.text
-    assert not list(tmp_path.glob("*.npy")) + list(tmp_path.glob(".making-*"))
+    assert not list(tmp_path.rglob("*.npy")) + list(tmp_path.rglob(".making-*"))
 
 
 def test_the_least_used_go_first_when_the_bound_is_reached(tmp_path):
-    import os
-
-    size = len((FeatureFiles(tmp_path).get_or_make("a", Maker()), (tmp_path / "a.npy").read_bytes())[1])
-    files = FeatureFiles(tmp_path, most_gb=2.5 * size / 1e9)
-    files.get_or_make("b", Maker())
-    os.utime(tmp_path / "a.npy", (1, 1))
-    files.get_or_make("c", Maker())
-    assert {file.stem for file in tmp_path.glob("*.npy")} == {"b", "c"}
+    get(tmp_path, Maker())
+    (first,) = files(tmp_path)
+    bound = 2.5 * first.stat().st_size / 1e9
+    get(tmp_path, Maker(PICTURES // np.uint64(2)), most_gb=bound)
+    os.utime(first, (1, 1))
+    get(tmp_path, Maker(PICTURES // np.uint64(3)), most_gb=bound)
+    assert len(files(tmp_path)) == len(files(tmp_path, "pictures")) == 2
+    assert not first.exists()
 
 
 def test_no_room_asked_for_keeps_nothing(tmp_path):
-    FeatureFiles(tmp_path / "none", most_gb=0).get_or_make("a", Maker())
+    make = Maker()
+    np.testing.assert_array_equal(get(tmp_path / "none", make, most_gb=0), expected(PICTURES))
     assert not (tmp_path / "none").exists()
 
 
 def test_those_who_need_the_same_at_once_wait_for_the_one_that_makes_it(tmp_path):
     make = Maker()
-    threads = [threading.Thread(target=FeatureFiles(tmp_path).get_or_make, args=("a", make)) for _ in range(4)]
+    threads = [threading.Thread(target=get, args=(tmp_path, make)) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert make.made == 1
+    assert len(make.asked) == 1
 
 
 def test_keys_follow_all_they_depend_on():

@@ -4,7 +4,7 @@ import torch
 
 from pipeline.data.preprocessing import Preprocessing
 from pipeline.models.classifier import Classifier, NetworkSpec
-from pipeline.training.feature_files import FeatureFiles
+from pipeline.training.feature_files import FeatureFiles, FeatureRows
 from pipeline.training.features import FeatureBatches, Features, features_of
 from pipeline.training.hardware import make_fabric
 from pipeline.training.loop import Batch
@@ -15,12 +15,15 @@ PICTURES = torch.randint(0, 256, (len(ROWS), 3, SIDE, SIDE), dtype=torch.uint8)
 
 
 class Pictures:
-    """Two batches, without the pictures `lost`, counting how often they are read."""
+    """Batches of some rows, without the pictures `lost`; notes which rows were read."""
 
     def __init__(self, lost=()):
-        self.kept = [place for place in range(len(ROWS)) if place not in lost]
-        self.passes = 0
-        self.n_pictures = len(ROWS)
+        self.lost, self.asked = lost, []
+
+    def __call__(self, rows):
+        self.asked.append(rows.tolist())
+        self.kept = [place for place in range(len(ROWS)) if ROWS[place] in rows and place not in self.lost]
+        return self
 
     def __len__(self):
         return 2
@@ -29,8 +32,7 @@ class Pictures:
         pass
 
     def __iter__(self):
-        self.passes += 1
-        for some in (self.kept[:3], self.kept[3:]):
+        for some in filter(None, (self.kept[:3], self.kept[3:])):
             yield Batch(PICTURES[some], torch.from_numpy(LABELS[some]), torch.from_numpy(ROWS[some]))
 
 
@@ -40,10 +42,10 @@ def network():
     return Classifier(NetworkSpec("torchvision/squeezenet1_0", 2, Preprocessing(image_size=SIDE))).eval()
 
 
-def read(network, pictures, folder):
+def read(network, pictures, folder, chosen=slice(None)):
     return features_of(
-        "key", FeatureFiles(folder), network, lambda: pictures, rows=ROWS, labels=LABELS,
-        fabric=make_fabric("cpu", "fp32"), watch=lambda batches, _what: batches,
+        "how", FeatureFiles(folder), network, pictures, pictures=ROWS[chosen].astype("<u8"), rows=ROWS[chosen],
+        labels=LABELS[chosen], fabric=make_fabric("cpu", "fp32"), watch=lambda batches, _what: batches,
     )  # fmt: skip
 
 
@@ -51,11 +53,11 @@ def test_features_are_what_the_backbone_says_and_are_asked_for_once(network, tmp
     pictures = Pictures()
     found = read(network, pictures, tmp_path)
     again = read(network, pictures, tmp_path)
-    assert pictures.passes == 1
+    assert pictures.asked == [ROWS.tolist()]
     with torch.no_grad():
         expected = network.features(PICTURES).numpy()
     for features in (found, again):
-        np.testing.assert_allclose(features.values, expected, rtol=2e-3, atol=2e-3)
+        np.testing.assert_allclose(features.values.read(), expected, rtol=2e-3, atol=2e-3)
         np.testing.assert_array_equal(features.rows, ROWS)
         np.testing.assert_array_equal(features.labels, LABELS)
 
@@ -72,12 +74,29 @@ def test_pictures_that_could_not_be_read_are_left_out(network, tmp_path):
         found = read(network, Pictures(lost=(1, 4)), tmp_path)
         np.testing.assert_array_equal(found.rows, ROWS[[0, 2, 3]])
         np.testing.assert_array_equal(found.labels, LABELS[[0, 2, 3]])
-        assert np.isfinite(found.values).all()
+        assert np.isfinite(found.values.read()).all()
+
+
+def test_a_split_of_other_pictures_asks_for_the_new_ones_alone(network, tmp_path):
+    pictures = Pictures()
+    read(network, pictures, tmp_path, slice(1, 3))
+    found = read(network, pictures, tmp_path)
+    assert pictures.asked == [ROWS[1:3].tolist(), ROWS[[0, 3, 4]].tolist()]
+    with torch.no_grad():
+        np.testing.assert_allclose(found.values.read(), network.features(PICTURES).numpy(), rtol=2e-3, atol=2e-3)
+
+
+def test_where_no_picture_can_be_read_none_is_left(network, tmp_path):
+    for _ in range(2):
+        found = read(network, Pictures(lost=range(len(ROWS))), tmp_path)
+        assert len(found.values) == len(found.labels) == len(found.rows) == 0
 
 
 def numbered(start=0):
     count = 7
-    return Features(np.arange(start, start + count)[:, None].astype(np.float16), np.zeros(count, int), np.arange(count))
+    values = np.arange(start, start + count)[:, None].astype(np.float16)
+    rows = FeatureRows((values,), np.zeros(count, int), np.arange(count))
+    return Features(rows, np.zeros(count, int), np.arange(count))
 
 
 def orders(batches, epochs):
