@@ -10,7 +10,7 @@ from pipeline.evaluation.builder import PredictionsBuilder
 from pipeline.evaluation.metrics import summary
 from pipeline.models.classifier import NetworkSpec
 from pipeline.tracking.runs import flatten, tracked_run
-from pipeline.training.checkpoints import BEST_FACTS, NetworkFacts
+from pipeline.training.checkpoints import BEST_FACTS, BEST_WEIGHTS, NetworkFacts, load_network, read_facts
 
 CLASSES = ["auk", "bee eater", "crane"]
 
@@ -24,6 +24,12 @@ def predictions(split="val", *, pictures=60, classes=CLASSES, signal=1.5, seed=0
     builder = PredictionsBuilder(classes)
     builder.add([f"{split}/{number}.jpg" for number in range(start, start + pictures)], labels, logits)
     return builder.finish()
+
+
+def load_best(folder):
+    """The network that a run's checkpoints hold, and its facts."""
+    facts = read_facts(folder)
+    return load_network(facts.spec, folder / BEST_WEIGHTS), facts
 
 
 def config(**changes):

@@ -10,10 +10,11 @@ import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from PIL import Image
+from stored import load_best
 
 from pipeline import train
 from pipeline.door import CONF, check
-from pipeline.training.checkpoints import load_best, load_network, read_facts
+from pipeline.training.checkpoints import load_network, read_facts
 from pipeline.training.loop import Progress
 
 # Two steps and two batches of val, on the least pictures that any network takes.

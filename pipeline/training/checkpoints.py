@@ -80,12 +80,6 @@ def _save_weights(file: Path, network: Classifier) -> None:
     _replace(file, lambda path: save_file(state, path))
 
 
-def load_best(folder: Path) -> tuple[Classifier, NetworkFacts]:
-    """The network that `save_best` wrote, in evaluation mode, and its facts."""
-    facts = read_facts(folder)
-    return load_network(facts.spec, folder / BEST_WEIGHTS), facts
-
-
 def read_facts(folder: Path) -> NetworkFacts:
     """The facts beside a run's weights. Raises BadInput where they are missing or unreadable."""
     file = folder / BEST_FACTS

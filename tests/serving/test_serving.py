@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from stored import load_best
 
 from pipeline.data.preprocessing import Preprocessing
 from pipeline.ensembles.rules import SoftVote
@@ -26,7 +27,7 @@ from pipeline.serving.bundle import read_bundle, write_bundle
 from pipeline.serving.calibration import Calibration
 from pipeline.serving.pyfunc import ServedModel
 from pipeline.tracking import registry
-from pipeline.training.checkpoints import NetworkFacts, load_best, save_best
+from pipeline.training.checkpoints import NetworkFacts, save_best
 
 CLASSES = ("cat", "dog", "owl")
 TAXONOMY = pd.DataFrame({"genus": ["Felis", "Canis", None]}, index=list(CLASSES))

@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from stored import load_best
 
 from pipeline.data.preprocessing import Preprocessing
 from pipeline.errors import BadInput
@@ -16,7 +17,6 @@ from pipeline.training.checkpoints import (
     NetworkFacts,
     Saver,
     drop_last,
-    load_best,
     read_facts,
     read_last,
     save_best,
