@@ -4,6 +4,7 @@ Nothing slow is imported here, so that `--help`, `--cfg job` and a mistake in th
 """
 
 import atexit
+import gc
 import logging
 import os
 import re
@@ -45,6 +46,10 @@ PATH_KEYS = (
 # Here `model` chooses a network; elsewhere it is the address of a model that is there.
 NETWORK_COMMANDS = ("train",)
 
+# Importing PyTorch and MLflow makes a million objects and hardly a cycle: with Python's 700, looking for those after
+# each so many new objects takes an eighth of it.
+_COLLECT_SELDOM = (100_000, 50, 50)
+
 log = logging.getLogger(__name__)
 
 
@@ -71,6 +76,7 @@ def door(command_name: str) -> Callable[[Callable[[Any], None]], Callable[[], No
         def command() -> None:
             os.environ["HYDRA_FULL_ERROR"] = "1"  # hand us the errors; `tell` words them
             _end_in_order()
+            gc.set_threshold(*_COLLECT_SELDOM)
             multirun = bool({"-m", "--multirun"} & set(sys.argv))
             failures.clear()
             arguments = [quote_path(argument, multirun=multirun) for argument in sys.argv[1:]]
