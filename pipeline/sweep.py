@@ -109,7 +109,8 @@ def show(outcome: Any) -> None:
                 info.status.lower(),
             ]
         )
-    show_table(screen, heads, body, names=len(columns), spare=("epoch", "minutes"))
+    if left_out := show_table(screen, heads, body, names=len(columns), spare=("epoch", "minutes")):
+        print(f"for want of room without {' and '.join(left_out)}; mlflow ui has all")
     if (summed := over_repeats_table(outcome.jobs, swept)) is not None:
         screen.print(summed)
     for job in outcome.failed:
