@@ -92,10 +92,11 @@ def features(config: schema.Train, prepared: Prepared, split: str, view: int | N
     rows = _rows(config, prepared, split)
     how = network.spec.preprocessing
     augmented: Any = None
-    pictures = picture_digests(table, rows)
-    if view is not None:  # chance depends on a picture's row, so these serve this table alone
+    if view is None:
+        pictures = picture_digests(table, rows)
+    else:  # chance depends on a picture's row, so these serve this table alone
         augmented = (config.augmentation.model_dump(), config.seed, view, content_digest(table, rows))
-        pictures = rows.astype(pictures.dtype)
+        pictures = rows.astype(np.uint64)
     found = features_of(
         feature_key(
             weights_digest(network.backbone.state_dict()), network.spec.name, network.spec.head.reads, how.to_dict(),

@@ -21,6 +21,7 @@ import torch
 from pipeline.data.digest import content_digest
 from pipeline.data.preprocessing import Preprocessing
 from pipeline.data.table import PictureTable
+from pipeline.data.whole_file import write_whole
 
 # Part of every key: raise it when decoding changes what pictures look like.
 _VERSION = 1
@@ -147,10 +148,7 @@ def _in(place: Path, key: str, side: int, rows: int, most_gb: float) -> PictureC
 
 def _make(file: Path, size: int) -> None:
     """An empty file of that size, all at once under its name; who has an older one mapped keeps it."""
-    handle, name = tempfile.mkstemp(dir=file.parent, prefix=".making-")
-    with os.fdopen(handle, "wb") as fresh:
-        fresh.truncate(size)
-    Path(name).replace(file)
+    write_whole(file, lambda fresh: os.truncate(fresh, size))
 
 
 def _make_room(place: Path, most_gb: float) -> None:

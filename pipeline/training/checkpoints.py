@@ -1,9 +1,7 @@
 """The best network of a run on disk (safetensors, a JSON beside it), and what an unfinished run goes on from."""
 
 import json
-import os
 import pickle
-import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,6 +12,7 @@ import pandas as pd
 import torch
 from torch.optim import Optimizer
 
+from pipeline.data.whole_file import write_whole
 from pipeline.errors import BadInput
 from pipeline.models.classifier import Classifier, NetworkSpec
 from pipeline.training.loop import Progress
@@ -64,7 +63,7 @@ class NetworkFacts:
 def save_best(folder: Path, network: Classifier, facts: NetworkFacts) -> None:
     """Write a network's weights and facts; whoever reads meanwhile sees the old files or the new, never half."""
     _save_weights(folder / BEST_WEIGHTS, network)
-    _replace(folder / BEST_FACTS, lambda path: path.write_text(json.dumps(facts.to_dict(), indent=1)))
+    _write(folder / BEST_FACTS, lambda path: path.write_text(json.dumps(facts.to_dict(), indent=1)))
 
 
 def save_epoch(folder: Path, network: Classifier, epoch: int) -> None:
@@ -77,7 +76,7 @@ def _save_weights(file: Path, network: Classifier) -> None:
 
     file.parent.mkdir(parents=True, exist_ok=True)
     state = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
-    _replace(file, lambda path: save_file(state, path))
+    _write(file, lambda path: save_file(state, path))
 
 
 def read_facts(folder: Path) -> NetworkFacts:
@@ -153,7 +152,7 @@ class Saver:
             "random": torch.get_rng_state(),
         }
         self._file.parent.mkdir(parents=True, exist_ok=True)
-        _replace(self._file, lambda path: torch.save(state, path))
+        _write(self._file, lambda path: torch.save(state, path))
         self._saved_at = monotonic()
 
 
@@ -174,13 +173,11 @@ def drop_last(folder: Path) -> None:
     (folder / LAST).unlink(missing_ok=True)
 
 
-def _replace(path: Path, write: Callable[[Path], object]) -> None:
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    fresh = Path(name)
-    try:
+def _write(file: Path, write: Callable[[Path], object]) -> None:
+    """Whole or not at all, and readable by others, as whoever serves a run may be."""
+
+    def readable(fresh: Path) -> None:
         write(fresh)
         fresh.chmod(0o644)
-        fresh.replace(path)
-    finally:
-        fresh.unlink(missing_ok=True)
+
+    write_whole(file, readable)

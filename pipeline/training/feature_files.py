@@ -7,7 +7,6 @@ says whose they are. Written whole or not at all, within a bound, safe to delete
 
 import logging
 import os
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +15,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+
+from pipeline.data.whole_file import write_whole
 
 # Part of every key: raise it when features would come out otherwise though nothing else in the key changed.
 _VERSION = 2
@@ -174,14 +175,11 @@ def _remove(file: Path) -> None:
 
 
 def _write(file: Path, values: np.ndarray) -> None:
-    handle, name = tempfile.mkstemp(dir=file.parent, prefix=".making-")
-    try:
-        with os.fdopen(handle, "wb") as stream:
+    def save(fresh: Path) -> None:
+        with fresh.open("wb") as stream:  # by its name, numpy would add .npy to it
             np.save(stream, values, allow_pickle=False)
-        Path(name).replace(file)
-    except OSError:
-        Path(name).unlink(missing_ok=True)
-        raise
+
+    write_whole(file, save)
 
 
 def weights_digest(state: Mapping[str, torch.Tensor]) -> str:
