@@ -124,9 +124,10 @@ def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
 
 def show(rows: list[dict[str, Any]], config: schema.Predict) -> None:
     """The first answers as a table, pictures by their place in the folder that was asked about."""
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
+
+    from pipeline.terminal import console
 
     folder = Path(config.images).expanduser()
     columns = [name for name in ("picture", "label", "probability", "set", "answered") if name in rows[0]]
@@ -141,7 +142,7 @@ def show(rows: list[dict[str, Any]], config: schema.Predict) -> None:
             "answered": "yes" if one.get("answered") else "no",
         }
         table.add_row(*(escape(cells[name]) for name in columns))
-    Console().print(table)
+    console().print(table)
     more = f" (the first {_SHOWN} are shown)" if len(rows) > _SHOWN else ""
     log.info("%s answers in %s%s", f"{len(rows):,}", config.output, more)
 

@@ -2,12 +2,15 @@
 
 import logging
 import platform
+from functools import cache
+from time import perf_counter
 from typing import Any, Literal
 
 import torch
 from lightning_fabric import Fabric
 
 from pipeline.errors import BadInput
+from pipeline.training.allocator import keep_freed_memory
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 _FABRIC_NAMES: dict[str, Any] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
@@ -16,6 +19,8 @@ _FABRIC_NAMES: dict[str, Any] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16"
 def make_fabric(accelerator: str = "auto", precision: Precision = "auto") -> Fabric:
     """One process on one device; BadInput where the accelerator is not there."""
     device = _device_type(accelerator)
+    if device == "cpu":
+        keep_freed_memory()
     chosen = choose_precision(device) if precision == "auto" else precision
     if chosen == "fp16" and device == "cpu":
         raise BadInput("trainer.precision=fp16 needs a GPU; use auto, bf16 or fp32")
@@ -35,16 +40,31 @@ def _device_type(accelerator: str) -> str:
 
 
 def choose_precision(device: str) -> str:
-    """`bf16` where the hardware multiplies it natively, `fp16` on older GPUs, else `fp32`.
-
-    A processor that only emulates bf16 is slower with it than without.
-    """
+    """`bf16` where the hardware multiplies it faster than float32, `fp16` on older GPUs, else `fp32`."""
     if device in ("cuda", "gpu"):
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
     if device == "cpu":
         can = torch.cpu.get_capabilities()
-        return "bf16" if any(can.get(unit) for unit in ("amx_bf16", "avx512_bf16", "bf16")) else "fp32"
+        has_bf16 = any(can.get(unit) for unit in ("amx_bf16", "avx512_bf16", "bf16"))
+        return "bf16" if has_bf16 and _bf16_multiplies_faster() else "fp32"
     return "fp32"
+
+
+@cache
+def _bf16_multiplies_faster(side: int = 768, tries: int = 5) -> bool:
+    """Tried on this processor, in a tenth of a second: its flags do not tell.
+
+    With AMX bf16 is several times as fast; without it (or where a virtual machine hides it) some that have
+    avx512_bf16 multiply half as fast as in float32.
+    """
+    factors = {kind: torch.ones(side, side, dtype=kind) for kind in (torch.float32, torch.bfloat16)}
+    seconds: dict[torch.dtype, list[float]] = {kind: [] for kind in factors}
+    for _ in range(tries):  # in turns, so that a busy moment slows both
+        for kind, factor in factors.items():
+            began = perf_counter()
+            factor @ factor
+            seconds[kind].append(perf_counter() - began)
+    return min(seconds[torch.bfloat16]) < min(seconds[torch.float32])
 
 
 def resolved(fabric: Fabric) -> dict[str, Any]:
