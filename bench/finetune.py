@@ -70,7 +70,14 @@ def pipeline(pictures: Path, network: str, batches: int, batchnorm: str) -> floa
 
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder) / "weights.pth"
-        torch.save(models.get_model(network).state_dict(), weights)
+        torch.manual_seed(0)
+        untrained = models.get_model(network).train()
+        for layer in untrained.modules():
+            if isinstance(layer, torch.nn.BatchNorm2d):
+                layer.momentum = 1.0
+        with torch.no_grad():
+            untrained(torch.randn(BATCH, 3, 224, 224))  # statistics that fit: frozen ones that do not end in NaN
+        torch.save(untrained.state_dict(), weights)
         done = subprocess.run(
             [sys.executable, "-m", "pipeline.train", "data=folder", f"data.root={pictures}", "regime=finetune",
              f"model.name=torchvision/{network}", f"model.weights_file={weights}", f"regime.batchnorm={batchnorm}",

@@ -277,8 +277,12 @@ def describe(epoch: Epoch) -> str:
     return (
         f"epoch {epoch.epoch:3d}  train loss {epoch.train_loss:.4f} accuracy {100 * epoch.train_accuracy:6.2f} %  "
         f"val loss {epoch.val_loss:.4f} accuracy {100 * epoch.val_accuracy:6.2f} %  "
-        f"{epoch.images_per_second:,.0f} pictures/s{'  *' if epoch.improved else ''}"
+        f"{_rate(epoch.images_per_second)} pictures/s{'  *' if epoch.improved else ''}"
     )
+
+
+def _rate(a_second: float) -> str:
+    return f"{a_second:,.0f}" if a_second >= 100 else f"{a_second:.1f}"
 
 
 if __name__ == "__main__":

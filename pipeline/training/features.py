@@ -1,7 +1,7 @@
 """Features of a frozen backbone: computed once, kept in files that every run needing the same shares.
 
-They are float16 (what bf16 arithmetic gives fits in it, at half of float32's size), a row a picture, NaN where the
-picture could not be read; memory-mapped, never read whole.
+They are float16 (more digits than bf16 has, at half of float32's size), a row a picture, NaN where the picture could
+not be read; memory-mapped, never read whole.
 """
 
 import math

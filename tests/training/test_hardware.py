@@ -1,0 +1,61 @@
+from itertools import count
+
+import pytest
+import torch
+
+from pipeline.errors import BadInput
+from pipeline.training import hardware
+from pipeline.training.hardware import choose_precision, make_fabric, resolved
+
+
+@pytest.fixture
+def tried_anew():
+    hardware._bf16_multiplies_faster.cache_clear()
+    yield
+    hardware._bf16_multiplies_faster.cache_clear()
+
+
+def clock(*durations):
+    """Time passes by these durations in turn, each between two looks at the clock."""
+    now, looks = 0.0, count()
+
+    def look():
+        nonlocal now
+        number = next(looks)
+        if number % 2:
+            now += durations[number // 2 % len(durations)]
+        return now
+
+    return look
+
+
+@pytest.mark.parametrize(("fp32", "bf16", "chosen"), [(1.0, 2.0, "fp32"), (2.0, 1.0, "bf16")])
+def test_a_processor_that_has_bf16_gets_it_where_it_multiplies_faster(monkeypatch, tried_anew, fp32, bf16, chosen):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    monkeypatch.setattr(hardware, "perf_counter", clock(fp32, bf16))
+    assert choose_precision("cpu") == chosen
+
+
+def test_one_busy_moment_does_not_decide(monkeypatch, tried_anew):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True})
+    monkeypatch.setattr(hardware, "perf_counter", clock(4.0, 9.0, 4.0, 1.0))
+    assert choose_precision("cpu") == "bf16"
+
+
+def test_a_processor_without_bf16_computes_in_float32(monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
+    assert choose_precision("cpu") == "fp32"
+
+
+@pytest.mark.parametrize("asked", ["fp32", "bf16"])
+def test_a_precision_that_was_asked_for_is_what_one_gets(asked):
+    fabric = make_fabric("cpu", asked)
+    assert resolved(fabric)["precision"] == asked
+    module = fabric.setup_module(torch.nn.Linear(2, 2))
+    with fabric.autocast():
+        assert module.module(torch.ones(1, 2)).dtype == {"fp32": torch.float32, "bf16": torch.bfloat16}[asked]
+
+
+def test_half_precision_on_a_processor_is_refused():
+    with pytest.raises(BadInput, match="fp16 needs a GPU"):
+        make_fabric("cpu", "fp16")
