@@ -21,6 +21,7 @@ def make_fabric(accelerator: str = "auto", precision: Precision = "auto") -> Fab
     device = _device_type(accelerator)
     if device == "cpu":
         keep_freed_memory()
+        torch.set_flush_denormal(True)  # numbers below 1e-38 are zero: reckoning with them can take six times as long
     chosen = choose_precision(device) if precision == "auto" else precision
     if chosen == "fp16" and device == "cpu":
         raise BadInput("trainer.precision=fp16 needs a GPU; use auto, bf16 or fp32")

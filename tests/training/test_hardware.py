@@ -59,3 +59,8 @@ def test_a_precision_that_was_asked_for_is_what_one_gets(asked):
 def test_half_precision_on_a_processor_is_refused():
     with pytest.raises(BadInput, match="fp16 needs a GPU"):
         make_fabric("cpu", "fp16")
+
+
+def test_numbers_too_small_to_matter_cost_no_time_as_they_are_zero():
+    make_fabric("cpu")
+    assert not (torch.full((4,), 1e-30) * 1e-10).any()
