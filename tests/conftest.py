@@ -1,5 +1,15 @@
+import sys
+
 import mlflow
 import pytest
+
+
+@pytest.fixture(autouse=True)
+def _denormals_as_a_process_begins():
+    """A run makes denormal numbers zero for the rest of its process, which in the tests is everybody's."""
+    yield
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_flush_denormal(False)
 
 
 @pytest.fixture(scope="session", autouse=True)
