@@ -21,17 +21,18 @@ import torch
 from torch.nn.functional import cross_entropy
 from pipeline.data.preprocessing import Preprocessing
 from pipeline.models.classifier import Classifier, NetworkSpec
-from pipeline.models.regimes import batchnorms
+from pipeline.models.regimes import Phase, enter, parameter_groups, set_training
 from pipeline.training import hardware
 name, precision, kept, steps = sys.argv[1], sys.argv[2], sys.argv[3] == "kept", int(sys.argv[4])
 if not kept:
     hardware.keep_freed_memory = lambda: None
 fabric = hardware.make_fabric("cpu", precision)
 network = Classifier(NetworkSpec(name, 100, Preprocessing(224))).to(memory_format=torch.channels_last)
-for norm in batchnorms(network.train()):
-    norm.eval().requires_grad_(False)
-weights = [weight for weight in network.parameters() if weight.requires_grad]
-module, optimizer = fabric.setup(network, torch.optim.SGD(weights, lr=1e-4, momentum=0.9))
+phase = Phase(batchnorm="frozen")
+enter(network, phase)
+set_training(network, phase)
+weights = parameter_groups(network, phase, lr=1e-4, weight_decay=0.0)
+module, optimizer = fabric.setup(network, torch.optim.SGD(weights, momentum=0.9))
 pictures = torch.randint(255, (32, 3, 224, 224), dtype=torch.uint8).to(memory_format=torch.channels_last)
 labels = torch.randint(100, (32,))
 def step():

@@ -3,9 +3,9 @@
     python bench/convolutions.py --network torchvision/mobilenet_v2 --rounds 7
 
 Batches of 32 pictures of 224 pixels, already in memory, channels-last, in the precision that a run would have here
-(`--precision bf16` asks for another). Three kinds of work: answering
-(evaluation, no gradients), a step of fine-tuning with batch-norm frozen, and one with it free. Prints the median,
-lowest and highest pictures a second of each, and the ratio of the medians.
+(`--precision bf16` asks for another). Three kinds of work: answering (evaluation, no gradients), a step of fine-tuning
+with batch-norm frozen, and one with it free. Prints the median, lowest and highest pictures a second of each, and the
+ratio of the medians.
 """
 
 import argparse

@@ -18,7 +18,9 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 BATCH = 32
 ALIASES = {"mobilenet_v2": "mobilenetv2_100"}  # timm's names where they differ
@@ -63,21 +65,30 @@ def elsewhere(pictures: Path, network: str, batches: int) -> float:
     return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
-def pipeline(pictures: Path, network: str, batches: int, batchnorm: str) -> float:
-    """This pipeline's own command: the first epoch's pictures a second, as it logs them."""
+@cache
+def untrained(network: str) -> dict[str, Any]:
+    """Random weights whose batch-norms hold statistics that fit, so that frozen ones do not end in NaN."""
     import torch
     from torchvision import models
 
+    from pipeline.models.regimes import batchnorms
+
+    torch.manual_seed(0)
+    model = models.get_model(network).train()
+    for norm in batchnorms(model):
+        norm.momentum = 1.0
+    with torch.no_grad():
+        model(torch.randn(BATCH, 3, 224, 224))
+    return model.state_dict()
+
+
+def pipeline(pictures: Path, network: str, batches: int, batchnorm: str) -> float:
+    """This pipeline's own command: the first epoch's pictures a second, as it logs them."""
+    import torch
+
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder) / "weights.pth"
-        torch.manual_seed(0)
-        untrained = models.get_model(network).train()
-        for layer in untrained.modules():
-            if isinstance(layer, torch.nn.BatchNorm2d):
-                layer.momentum = 1.0
-        with torch.no_grad():
-            untrained(torch.randn(BATCH, 3, 224, 224))  # statistics that fit: frozen ones that do not end in NaN
-        torch.save(untrained.state_dict(), weights)
+        torch.save(untrained(network), weights)
         done = subprocess.run(
             [sys.executable, "-m", "pipeline.train", "data=folder", f"data.root={pictures}", "regime=finetune",
              f"model.name=torchvision/{network}", f"model.weights_file={weights}", f"regime.batchnorm={batchnorm}",

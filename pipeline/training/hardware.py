@@ -52,15 +52,15 @@ def choose_precision(device: str) -> str:
 
 
 @cache
-def _bf16_multiplies_faster(side: int = 768, tries: int = 5) -> bool:
+def _bf16_multiplies_faster() -> bool:
     """Tried on this processor, in a tenth of a second: its flags do not tell.
 
     With AMX bf16 is several times as fast; without it (or where a virtual machine hides it) some that have
     avx512_bf16 multiply half as fast as in float32.
     """
-    factors = {kind: torch.ones(side, side, dtype=kind) for kind in (torch.float32, torch.bfloat16)}
+    factors = {kind: torch.ones(768, 768, dtype=kind) for kind in (torch.float32, torch.bfloat16)}
     seconds: dict[torch.dtype, list[float]] = {kind: [] for kind in factors}
-    for _ in range(tries):  # in turns, so that a busy moment slows both
+    for _ in range(5):  # in turns, so that a busy moment slows both
         for kind, factor in factors.items():
             began = perf_counter()
             factor @ factor
