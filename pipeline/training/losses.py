@@ -31,11 +31,21 @@ class FocalLoss(nn.Module):
         losses = functional.cross_entropy(
             logits, labels, weight=self.weight, label_smoothing=self.label_smoothing, reduction="none"
         )
-        truth = functional.log_softmax(logits, dim=1).gather(1, labels[:, None])[:, 0].exp()
-        losses = losses * (1 - truth) ** self.gamma
+        losses = losses * (self.gamma * log_probability_of_others(logits, labels)).exp()
         # The mean by weight, as torch's cross_entropy takes it.
         total = len(labels) if self.weight is None else self.weight[labels].sum()
         return losses.sum() / total
+
+
+def log_probability_of_others(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """log(1 - p) of logits (n, classes) and labels (n,): (n,), p the probability given to the truth.
+
+    Summed over the other classes, as 1 - p of a p near 1 rounds to 0, where a root of it (a gamma below 1) has no
+    slope. Very low, but no infinity, where there are no other classes.
+    """
+    others = functional.one_hot(labels, logits.shape[1]) == 0
+    lowest = torch.finfo(logits.dtype).min
+    return functional.log_softmax(logits, dim=1).where(others, lowest).logsumexp(dim=1)
 
 
 def build_loss(
