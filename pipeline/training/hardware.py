@@ -82,7 +82,7 @@ def _read_remembered(file: Path) -> dict[str, bool]:
 
 
 def _times_faster() -> float:
-    """How many times faster bf16 multiplies than float32, tried in a tenth of a second: a processor's flags do not tell.
+    """How many times faster bf16 multiplies than float32, tried in a tenth of a second: flags do not tell.
 
     With AMX it is several times; without it (or where a virtual machine hides it) some that have avx512_bf16 multiply
     half as fast as in float32.
