@@ -176,9 +176,9 @@ def _train_epoch(
     clip_norm: float | None,
     epoch: int,
 ) -> _Tally:
-    tally = _Tally()
+    tally, layout = _Tally(), layout_of(module)
     for number, batch in enumerate(batches, start=1):
-        inputs, labels = to_device(batch, fabric.device)
+        inputs, labels = to_device(batch, fabric.device, layout)
         steps_now = number % accumulate == 0 or number == n_batches
         with fabric.no_backward_sync(module, enabled=not steps_now):
             logits = module(inputs)
@@ -217,14 +217,24 @@ def predict(
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
     """Row numbers (n,), labels (n,) and float32 logits (n, classes) of each batch, in evaluation mode."""
     module.eval()
+    layout = layout_of(module)
     for batch in batches:
-        inputs, labels = to_device(batch, fabric.device)
+        inputs, labels = to_device(batch, fabric.device, layout)
         yield batch.rows, labels, module(inputs).float()
 
 
-def to_device(batch: Batch, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """A batch's inputs (pictures channels-last, which convolutions read faster) and labels on the device."""
+def to_device(
+    batch: Batch, device: torch.device, layout: torch.memory_format = torch.channels_last
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """A batch's inputs (pictures in that layout in memory) and labels on the device."""
     inputs = batch.inputs
     if inputs.ndim == 4:
-        inputs = inputs.to(device, memory_format=torch.channels_last, non_blocking=True)
+        inputs = inputs.to(device, memory_format=layout, non_blocking=True)
     return inputs.to(device, non_blocking=True), batch.labels.to(device, non_blocking=True)
+
+
+def layout_of(network: nn.Module) -> torch.memory_format:
+    """How a network's weights lie in memory, which its pictures follow: were they otherwise, they would win."""
+    weights = (weight for weight in network.parameters() if weight.ndim == 4)
+    contiguous = all(weight.is_contiguous() for weight in weights)
+    return torch.contiguous_format if contiguous else torch.channels_last
