@@ -11,6 +11,7 @@ from torch.nn import functional
 from pipeline.data.digest import class_weights as balanced_weights
 from pipeline.errors import BadInput, did_you_mean
 
+_SOME = 10_000  # labels are enough for a mean over them
 ClassWeights = Literal["balanced"] | Sequence[float] | Mapping[str, float]
 
 
@@ -64,6 +65,19 @@ def build_loss(
     if name == "focal":
         return FocalLoss(gamma, weight, label_smoothing)
     return nn.CrossEntropyLoss(weight=weight, label_smoothing=label_smoothing)
+
+
+@torch.inference_mode()
+def loss_of_knowing_nothing(loss: nn.Module, labels: np.ndarray, trained: np.ndarray, n_classes: int) -> float:
+    """What never looking at a picture comes to on labels (n,): ln K of K classes, for plain cross-entropy.
+
+    The better of two: all classes alike, or each as often as among the labels `trained` on (m,).
+    """
+    some = torch.from_numpy(np.asarray(labels[:: 1 + len(labels) // _SOME], dtype=np.int64))
+    counts = np.bincount(trained, minlength=n_classes) + 1.0  # a class that was not trained on is rare, not impossible
+    answers = np.log(np.stack([np.full(n_classes, 1 / n_classes), counts / counts.sum()]))
+    logits = torch.from_numpy(answers).float()
+    return min(float(loss(one.expand(len(some), -1), some)) for one in logits)
 
 
 def _weight_per_class(weights: ClassWeights, classes: Sequence[str], labels: np.ndarray) -> np.ndarray:
