@@ -20,14 +20,14 @@ from time import perf_counter
 import torch
 from torch.nn.functional import cross_entropy
 from pipeline.data.preprocessing import Preprocessing
-from pipeline.models.classifier import Classifier, NetworkSpec
+from pipeline.models.classifier import NetworkSpec, build_classifier
 from pipeline.models.regimes import Phase, enter, parameter_groups, set_training
 from pipeline.training import hardware
 name, precision, kept, steps = sys.argv[1], sys.argv[2], sys.argv[3] == "kept", int(sys.argv[4])
 if not kept:
     hardware.keep_freed_memory = lambda: None
 fabric = hardware.make_fabric("cpu", precision)
-network = Classifier(NetworkSpec(name, 100, Preprocessing(224))).to(memory_format=torch.channels_last)
+network = build_classifier(NetworkSpec(name, 100, Preprocessing(224))).to(memory_format=torch.channels_last)
 phase = Phase(batchnorm="frozen")
 enter(network, phase)
 set_training(network, phase)

@@ -29,12 +29,12 @@ import sys
 from pipeline.data.loading import PictureBatches
 from pipeline.data.preprocessing import Preprocessing
 from pipeline.data.sources import read_source
-from pipeline.models.classifier import Classifier, NetworkSpec
+from pipeline.models.classifier import NetworkSpec, build_classifier
 from pipeline.training.hardware import make_fabric
 table = read_source("folder", root=sys.argv[1])
 how = Preprocessing(224)
 fabric = make_fabric()
-network = Classifier(NetworkSpec("torchvision/" + sys.argv[2], 2, how)).to(memory_format=torch.channels_last)
+network = build_classifier(NetworkSpec("torchvision/" + sys.argv[2], 2, how)).to(memory_format=torch.channels_last)
 module = fabric.setup_module(network.eval())
 with torch.inference_mode():
     import numpy

@@ -99,7 +99,7 @@ def network(config: schema.Train, n_classes: int) -> tuple[Classifier, Loaded | 
     """
     import torch
 
-    from pipeline.models.classifier import Classifier, HeadSpec, NetworkSpec
+    from pipeline.models.classifier import HeadSpec, NetworkSpec, build_classifier
     from pipeline.models.weights import load_file, load_pretrained
 
     if config.regime.trains == "head" and config.regime.weights == "none":
@@ -107,7 +107,7 @@ def network(config: schema.Train, n_classes: int) -> tuple[Classifier, Loaded | 
     own = own_weights(config) if config.regime.weights == "pretrained" else None
     torch.manual_seed(config.seed)
     head = HeadSpec(config.head.name, tuple(config.head.hidden), config.head.dropout)
-    made = Classifier(NetworkSpec(config.model.name, n_classes, preprocessing(config, own), head))
+    made = build_classifier(NetworkSpec(config.model.name, n_classes, preprocessing(config, own), head))
     if own:
         return made, load_file(made.backbone, own)
     if config.regime.weights == "none":

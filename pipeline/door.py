@@ -53,25 +53,25 @@ _COLLECT_SELDOM = (100_000, 50, 50)
 log = logging.getLogger(__name__)
 
 
-def door(command_name: str) -> Callable[[Callable[[Any], None]], Callable[[], None]]:
-    """Decorate a command's recipe, `recipe(config) -> None`, so that it can be called without arguments.
+def door(command_name: str) -> Callable[[Callable[[Any], Any]], Callable[[], None]]:
+    """Decorate a command's recipe, `recipe(config)`, so that it can be called without arguments.
 
     `train` is composed from `conf/train.yaml` and checked by `schema.Train`. Exit codes: 0; 2 for bad input; 1 for
-    anything else that failed. In a sweep a failed job is told of and the others go on.
+    anything else that failed. In a sweep a failed job is told of and the others go on. What the recipe returns is the
+    job's objective, which Hydra's sweepers that search take; of a job that failed it is None, which they take for that.
     """
 
-    def decorate(recipe: Callable[[Any], None]) -> Callable[[], None]:
+    def decorate(recipe: Callable[[Any], Any]) -> Callable[[], None]:
         failures: list[Exception] = []
 
-        def job(composed: DictConfig) -> int:
+        def job(composed: DictConfig) -> Any:
             # Nothing is raised through Hydra: it would add lines of its own, and end a sweep's later batches.
             try:
-                recipe(check(composed, command_name))
+                return recipe(check(composed, command_name))
             except Exception as error:
                 tell(error)
                 failures.append(error)
-                return exit_code(error)
-            return 0
+                return None
 
         def command() -> None:
             os.environ["HYDRA_FULL_ERROR"] = "1"  # hand us the errors; `tell` words them

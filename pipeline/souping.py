@@ -30,7 +30,7 @@ def cook(members: Mapping[str, Run]) -> tuple[Classifier, NetworkFacts, Answers]
     of one network, or their pictures are gone.
     """
     from pipeline.ensembles.report import Answers
-    from pipeline.models.classifier import Classifier
+    from pipeline.models.classifier import build_classifier
     from pipeline.tracking.finished import facts_of
 
     facts = {name: facts_of(run) for name, run in members.items()}
@@ -41,7 +41,7 @@ def cook(members: Mapping[str, Run]) -> tuple[Classifier, NetworkFacts, Answers]
                 f"soup: {name} is not the network of {first_name}, or sees pictures in another way; "
                 "a soup takes runs of one network"
             )
-    network = Classifier(first.spec)
+    network = build_classifier(first.spec)
     network.load_state_dict(_mean_weights(members))
     val, test = _answers(finished_config(members[first_name]), network.eval())
     return network, first, Answers(val, test if len(test) else None)

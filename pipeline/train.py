@@ -20,6 +20,8 @@ from pipeline.stages import learning, stages
 from pipeline.stored_config import unfinished_config
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from pipeline import schema
     from pipeline.tracking.runs import TrackedRun
     from pipeline.training.loop import Epoch, Progress
@@ -28,8 +30,8 @@ log = logging.getLogger("pipeline.train")
 
 
 @door("train")
-def main(config: schema.Train) -> None:
-    """Prepare, train, score once with the best weights; all of it in MLflow."""
+def main(config: schema.Train) -> float:
+    """Prepare, train, score once with the best weights; all of it in MLflow. Gives what a sweep maximises."""
     from pipeline.tracking.store import Store
 
     store = Store()  # first, as a new one is made beside the imports that follow
@@ -43,7 +45,7 @@ def main(config: schema.Train) -> None:
         tell_the_sweep(config, store, error)
         raise
     store.open()
-    experiment(config, prepared)
+    return experiment(config, prepared)
 
 
 def prepare(config: schema.Train) -> Prepared:
@@ -65,8 +67,8 @@ def prepare(config: schema.Train) -> Prepared:
     return Prepared(split, table, network, fabric, resolved(fabric))
 
 
-def experiment(config: schema.Train, prepared: Prepared) -> None:
-    """One run, from its first parameter to its last artifact."""
+def experiment(config: schema.Train, prepared: Prepared) -> float:
+    """One run, from its first parameter to its last artifact. Gives its best val accuracy."""
     from pipeline.data.remaining import check_what_is_left
     from pipeline.tracking.runs import flatten, tracked_run
     from pipeline.tracking.sweeps import note_best
@@ -88,11 +90,12 @@ def experiment(config: schema.Train, prepared: Prepared) -> None:
                 check_what_is_left(prepared.table, "train", "val")
             run.log_metrics(epoch.metrics(), step=epoch.epoch)
             log.info("%s", describe(epoch))
-        conclude(config, prepared, run, progress)
+        best = conclude(config, prepared, run, progress)
         check_what_is_left(prepared.table, "test")
         tell_skipped(prepared, run)
         drop_last(checkpoints)
     note_best()
+    return best
 
 
 def train(config: schema.Train, prepared: Prepared, folder: Path, progress: Progress) -> Iterator[Epoch]:
@@ -138,8 +141,8 @@ def train(config: schema.Train, prepared: Prepared, folder: Path, progress: Prog
             yield epoch
 
 
-def conclude(config: schema.Train, prepared: Prepared, run: TrackedRun, progress: Progress) -> None:
-    """Score val and test once with the best epoch's weights; write what there is to look at."""
+def conclude(config: schema.Train, prepared: Prepared, run: TrackedRun, progress: Progress) -> float:
+    """Score val and test once with the best epoch's weights; write what there is to look at. Gives val's accuracy."""
     from pipeline.evaluation.report import write_report
     from pipeline.training.checkpoints import BEST_WEIGHTS, fill_network
 
@@ -155,7 +158,29 @@ def conclude(config: schema.Train, prepared: Prepared, run: TrackedRun, progress
         "best epoch %d: val accuracy %.2f %%%s", progress.best_epoch, 100 * metrics["val"]["accuracy"],
         "" if test is None else f", test accuracy {100 * test:.2f} %",
     )  # fmt: skip
+    tell_verdict(config, prepared, run, progress, predictions["val"].labels)
     log.info("next: mlflow ui    to look;    python -m pipeline.promote run=%s    to serve it", run.id)
+    return metrics["val"]["accuracy"]
+
+
+def tell_verdict(
+    config: schema.Train, prepared: Prepared, run: TrackedRun, progress: Progress, val_labels: np.ndarray
+) -> None:
+    """What the curves say in one sentence, beside what could be had without looking; a tag of the run too."""
+    import numpy as np
+
+    from pipeline.evaluation.verdict import Chance, judge
+    from pipeline.training.losses import loss_of_knowing_nothing
+
+    table = prepared.table
+    trained, classes = table.labels[table.where("train")], len(table.classes)
+    chance = Chance(
+        loss=loss_of_knowing_nothing(assembly.loss(config, table), val_labels, trained, classes),
+        accuracy=float(np.bincount(val_labels).max() / len(val_labels)), classes=classes, pictures=len(val_labels),
+    )  # fmt: skip
+    verdict = judge(progress.history, chance, stage_began=progress.stage_began)
+    run.set_tags({"verdict": verdict, "verdict.kind": verdict.tag})
+    log.info("verdict: %s", verdict)
 
 
 def tell_skipped(prepared: Prepared, run: TrackedRun) -> None:

@@ -101,6 +101,27 @@ def test_the_weights_of_chosen_epochs_are_kept(tmp_path):
     assert not torch.equal(first, last)
 
 
+@pytest.mark.parametrize("regime", ["scratch", "frozen"])
+@pytest.mark.parametrize("channels_last", [True, False])
+def test_channels_last_says_how_maps_lie_in_memory(channels_last, regime, tmp_path):
+    from torchvision.models import squeezenet1_0
+
+    torch.save(squeezenet1_0().state_dict(), tmp_path / "weights.pth")
+    own = [f"regime={regime}", f"model.weights_file={tmp_path / 'weights.pth'}", "trainer.feature_cache_gb=0"]
+    config = composed(*SMALL, FAST, *own, f"trainer.channels_last={str(channels_last).lower()}")
+    prepared = train.prepare(config)
+    found = set()
+
+    def look(layer, inputs, maps):
+        for tensor in (inputs[0], maps):
+            found.add(tensor.is_contiguous(memory_format=torch.channels_last))
+            found.add(not tensor.is_contiguous())
+
+    prepared.network.backbone.features[0].register_forward_hook(look)
+    list(train.train(config, prepared, tmp_path, Progress()))
+    assert found == {channels_last}
+
+
 @pytest.fixture
 def photos(tmp_path):
     chance = np.random.default_rng(0)

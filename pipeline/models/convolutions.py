@@ -9,8 +9,10 @@ Two things cost a processor most of its time in a network that is fine-tuned, an
   good float32 ones: up to a hundred times faster (`bench/convolutions.py` shows it for this machine).
 
 Layers keep their class, their names and their parameters; only how they are called changes, and only on a processor.
+Where a layer is replaced afterwards, what it was paired with is computed as it always was.
 """
 
+from copy import deepcopy
 from functools import partial
 
 import torch
@@ -24,16 +26,54 @@ def speed_up(network: nn.Module) -> None:
     norms = _norms_after(network)
     for name, layer in network.named_modules():
         if type(layer) is nn.Conv2d and (name in norms or _slow_in_bf16(layer)):
-            norm = norms.get(name)
-            setattr(layer, "forward", partial(_convolve, layer, norm))  # noqa: B010 - mypy forbids it written plainly
-            if norm is not None:
-                setattr(norm, "forward", partial(_normalise, norm))  # noqa: B010
+            pair = None
+            if name in norms:
+                pair = _Pair(network, name, norms[name])
+                setattr(pair.norm, "forward", partial(_normalise, pair.norm, pair))  # noqa: B010 - else mypy objects
+            setattr(layer, "forward", partial(_convolve, layer, pair))  # noqa: B010
 
 
-def _convolve(layer: nn.Conv2d, norm: nn.BatchNorm2d | None, maps: torch.Tensor) -> torch.Tensor:
+class _Pair:
+    """A convolution and the batch-norm that alone reads what it gives, as they are in a network.
+
+    It holds as long as the network has both where they were found: one is folded into the other only together. A deep
+    copy of the network has pairs of its own; a copy of a part of it, and one by pickle, has none.
+    """
+
+    def __init__(self, network: nn.Module, convolution: str, norm: str) -> None:
+        self.network, self.names = network, (convolution, norm)
+        self.convolution, found = network.get_submodule(convolution), network.get_submodule(norm)
+        assert isinstance(found, nn.BatchNorm2d)
+        self.norm: nn.BatchNorm2d = found
+
+    def holds(self) -> bool:
+        """Whether neither was replaced, nor what they are in."""
+        convolution, norm = self.names
+        return _find(self.network, convolution) is self.convolution and _find(self.network, norm) is self.norm
+
+    def __deepcopy__(self, memo: dict[int, object]) -> "_Pair | None":
+        if id(self.network) not in memo:
+            return None
+        copied = memo[id(self)] = object.__new__(_Pair)
+        copied.names = self.names
+        copied.network, copied.convolution, copied.norm = deepcopy((self.network, self.convolution, self.norm), memo)
+        return copied
+
+    def __reduce__(self) -> tuple[type[None], tuple[()]]:
+        return type(None), ()
+
+
+def _find(network: nn.Module, name: str) -> nn.Module | None:
+    found: nn.Module | None = network
+    for part in name.split("."):
+        found = None if found is None else found._modules.get(part)
+    return found
+
+
+def _convolve(layer: nn.Conv2d, pair: _Pair | None, maps: torch.Tensor) -> torch.Tensor:
     weight, bias = layer.weight, layer.bias
-    if norm is not None and _folds(norm, maps):
-        weight, bias = _folded(weight, bias, norm)
+    if pair is not None and _folds(pair, maps):
+        weight, bias = _folded(weight, bias, pair.norm)
     if _slow_in_bf16(layer) and torch.is_grad_enabled() and _in_bf16(maps):
         with torch.autocast("cpu", enabled=False):
             exact = layer._conv_forward(maps.float(), weight, bias)
@@ -41,17 +81,19 @@ def _convolve(layer: nn.Conv2d, norm: nn.BatchNorm2d | None, maps: torch.Tensor)
     return layer._conv_forward(maps, weight, bias)
 
 
-def _normalise(norm: nn.BatchNorm2d, maps: torch.Tensor) -> torch.Tensor:
-    if not _folds(norm, maps):
+def _normalise(norm: nn.BatchNorm2d, pair: _Pair | None, maps: torch.Tensor) -> torch.Tensor:
+    if pair is None or not _folds(pair, maps):
         return type(norm).forward(norm, maps)
     for what_follows in ("drop", "act"):  # of timm's batch-norms, which do these too
         maps = getattr(norm, what_follows, _same)(maps)
     return maps
 
 
-def _folds(norm: nn.BatchNorm2d, maps: torch.Tensor) -> bool:
+def _folds(pair: _Pair, maps: torch.Tensor) -> bool:
     """Asked before the convolution and after it; nothing that it looks at changes between the two."""
-    return not norm.training and maps.device.type == "cpu"
+    norm = pair.norm
+    fixed = not norm.training and norm.running_mean is not None
+    return fixed and maps.device.type == "cpu" and pair.holds()
 
 
 def _folded(weight: torch.Tensor, bias: torch.Tensor | None, norm: nn.BatchNorm2d) -> tuple[torch.Tensor, torch.Tensor]:
@@ -67,8 +109,8 @@ def _folded(weight: torch.Tensor, bias: torch.Tensor | None, norm: nn.BatchNorm2
     return weight * scale[:, None, None, None], shift
 
 
-def _norms_after(network: nn.Module) -> dict[str, nn.BatchNorm2d]:
-    """By a convolution's name, the batch-norm that alone reads what it gives; none where that cannot be told."""
+def _norms_after(network: nn.Module) -> dict[str, str]:
+    """By a convolution's name, that of the batch-norm that alone reads what it gives; none where it cannot be told."""
     layers = dict(network.named_modules())
     if not any(_is_norm(layer) for layer in layers.values()):
         return {}
@@ -77,7 +119,7 @@ def _norms_after(network: nn.Module) -> dict[str, nn.BatchNorm2d]:
     except Exception:  # whatever a network's forward() raises where it asks what a traced value is
         return {}
     calls = [node.target for node in nodes]
-    found = {}
+    found: dict[str, str] = {}
     for node in nodes:
         before = next(iter(node.all_input_nodes), None)
         if (
@@ -87,7 +129,7 @@ def _norms_after(network: nn.Module) -> dict[str, nn.BatchNorm2d]:
             and type(layers[before.target]) is nn.Conv2d
             and len(before.users) == calls.count(before.target) == calls.count(node.target) == 1
         ):
-            found[before.target] = layers[node.target]
+            found[before.target] = node.target
     return found
 
 

@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 
 from pipeline.data.whole_file import write_whole
 from pipeline.errors import BadInput
-from pipeline.models.classifier import Classifier, NetworkSpec
+from pipeline.models.classifier import Classifier, NetworkSpec, build_classifier
 from pipeline.training.loop import Progress
 from pipeline.training.optimization import Schedule
 
@@ -92,7 +92,7 @@ def read_facts(folder: Path) -> NetworkFacts:
 
 def load_network(spec: NetworkSpec, weights: Path) -> Classifier:
     """Build a network from its spec and fill it from a safetensors file, in evaluation mode. BadInput as below."""
-    network = Classifier(spec)
+    network = build_classifier(spec)
     fill_network(network, weights)
     return network.eval()
 

@@ -16,7 +16,7 @@ from torch import nn
 from pipeline.data.loading import Batch
 from pipeline.models.classifier import Classifier
 from pipeline.training.feature_files import FeatureFiles, FeatureRows
-from pipeline.training.loop import Batches, Watch, to_device
+from pipeline.training.loop import Batches, Watch, layout_of, to_device
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,10 @@ def compute_features(
     NaN where a picture could not be read; a single column of it where none could.
     """
     backbone = fabric.setup_module(_Backbone(network).eval())
+    layout = layout_of(network)
     values: np.ndarray | None = None
     for batch in watch(batches, "features"):
-        inputs, _ = to_device(batch, fabric.device)
+        inputs, _ = to_device(batch, fabric.device, layout)
         found = backbone(inputs).to("cpu", torch.float16).numpy()
         if values is None:
             values = np.full((len(rows), found.shape[1]), np.nan, np.float16)

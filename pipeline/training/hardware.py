@@ -1,19 +1,25 @@
 """Which device and which precision a run really gets."""
 
+import json
 import logging
 import platform
-from functools import cache
+from contextlib import suppress
+from pathlib import Path
 from time import perf_counter
 from typing import Any, Literal
 
 import torch
 from lightning_fabric import Fabric
 
+from pipeline.data.user_cache import cache_folder
+from pipeline.data.whole_file import write_whole
 from pipeline.errors import BadInput
 from pipeline.training.allocator import keep_freed_memory
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 _FABRIC_NAMES: dict[str, Any] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+CLEARLY_FASTER = 1.2  # times: what bf16 loses in digits is paid for from here on
+_REMEMBERED = "bf16.json"
 
 
 def make_fabric(accelerator: str = "auto", precision: Precision = "auto") -> Fabric:
@@ -41,7 +47,7 @@ def _device_type(accelerator: str) -> str:
 
 
 def choose_precision(device: str) -> str:
-    """`bf16` where the hardware multiplies it faster than float32, `fp16` on older GPUs, else `fp32`."""
+    """`bf16` where the hardware multiplies it clearly faster than float32, `fp16` on older GPUs, else `fp32`."""
     if device in ("cuda", "gpu"):
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
     if device == "cpu":
@@ -51,12 +57,35 @@ def choose_precision(device: str) -> str:
     return "fp32"
 
 
-@cache
 def _bf16_multiplies_faster() -> bool:
-    """Tried on this processor, in a tenth of a second: its flags do not tell.
+    """Whether bf16 is clearly faster on this processor; tried once for each number of threads, then remembered.
 
-    With AMX bf16 is several times as fast; without it (or where a virtual machine hides it) some that have
-    avx512_bf16 multiply half as fast as in float32.
+    Else runs on a processor where the two are level would differ by which of them a moment favoured.
+    """
+    machine = f"{_device_name(torch.device('cpu'))}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    file = cache_folder() / _REMEMBERED
+    known = _read_remembered(file)
+    if machine not in known:
+        known[machine] = _times_faster() >= CLEARLY_FASTER
+        with suppress(OSError):  # a machine that keeps nothing is asked again
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(file, lambda fresh: fresh.write_text(json.dumps(known, indent=1), encoding="utf-8"))
+    return known[machine]
+
+
+def _read_remembered(file: Path) -> dict[str, bool]:
+    try:
+        known = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return {key: value for key, value in known.items() if isinstance(value, bool)} if isinstance(known, dict) else {}
+
+
+def _times_faster() -> float:
+    """How many times faster bf16 multiplies than float32, tried in a tenth of a second: flags do not tell.
+
+    With AMX it is several times; without it (or where a virtual machine hides it) some that have avx512_bf16 multiply
+    half as fast as in float32.
     """
     factors = {kind: torch.ones(768, 768, dtype=kind) for kind in (torch.float32, torch.bfloat16)}
     seconds: dict[torch.dtype, list[float]] = {kind: [] for kind in factors}
@@ -65,7 +94,7 @@ def _bf16_multiplies_faster() -> bool:
             began = perf_counter()
             factor @ factor
             seconds[kind].append(perf_counter() - began)
-    return min(seconds[torch.bfloat16]) < min(seconds[torch.float32])
+    return min(seconds[torch.float32]) / max(min(seconds[torch.bfloat16]), 1e-9)
 
 
 def resolved(fabric: Fabric) -> dict[str, Any]:

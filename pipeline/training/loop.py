@@ -35,7 +35,11 @@ class Batches(Protocol):
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one epoch came to. `improved`: no earlier epoch had so high a val accuracy (ties: so low a val loss)."""
+    """What one epoch came to. `improved`: no earlier epoch had so high a val accuracy (ties: so low a val loss).
+
+    `gradient_norm` and `gradient_norm_max` are the mean and the largest of its steps' gradients' lengths, before any is
+    cut; None where no step had a finite one.
+    """
 
     epoch: int
     train_loss: float
@@ -47,6 +51,8 @@ class Epoch:
     images_per_second: float
     seconds: float
     improved: bool
+    gradient_norm: float | None = None
+    gradient_norm_max: float | None = None
 
     def metrics(self) -> dict[str, float]:
         """By the names they are tracked under."""
@@ -58,6 +64,8 @@ class Epoch:
             "val/top5_accuracy": self.val_top5_accuracy,
             "lr": self.lr,
             "images_per_second": self.images_per_second,
+            "gradient_norm": self.gradient_norm,
+            "gradient_norm_max": self.gradient_norm_max,
         }
         return {name: value for name, value in named.items() if value is not None}
 
@@ -113,6 +121,29 @@ class _Tally:
         return total.item() / max(self.pictures, 1)
 
 
+@dataclass
+class _GradientNorms:
+    """Sum, number and largest of the steps' gradients' lengths, on the device.
+
+    In half precision a step now and then is not finite, and left out by its scaler: it does not count.
+    """
+
+    total: torch.Tensor = field(default_factory=lambda: torch.zeros(()))
+    steps: torch.Tensor = field(default_factory=lambda: torch.zeros(()))
+    largest: torch.Tensor = field(default_factory=lambda: torch.zeros(()))
+
+    def add(self, norm: torch.Tensor) -> None:
+        norm, finite = norm.detach().float(), norm.isfinite()
+        counted = norm.where(finite, 0.0)
+        self.total = self.total.to(norm.device) + counted
+        self.steps = self.steps.to(norm.device) + finite
+        self.largest = torch.maximum(self.largest.to(norm.device), counted)
+
+    def mean_and_largest(self) -> tuple[float, float] | tuple[None, None]:
+        steps = self.steps.item()
+        return (self.total.item() / steps, self.largest.item()) if steps else (None, None)
+
+
 def fit(
     module: _FabricModule,
     train: Batches,
@@ -146,7 +177,7 @@ def fit(
         (train_mode or module.train)()
         lr = optimizer.param_groups[0]["lr"]
         batches = watch(islice(train, limit_batches), f"epoch {epoch}/{last}")
-        tally = _train_epoch(
+        tally, norms = _train_epoch(
             module, batches, min(len(train), limit_batches or len(train)), fabric=fabric, optimizer=optimizer,
             schedule=schedule, loss=loss, accumulate=accumulate, clip_norm=clip_norm, epoch=epoch,
         )  # fmt: skip
@@ -158,7 +189,10 @@ def fit(
         schedule.end_epoch(val_loss)
         improved = progress.note(epoch, val_accuracy, val_loss)
         seconds = perf_counter() - began
-        record = Epoch(epoch, train_loss, train_accuracy, val_loss, val_accuracy, val_top5, lr, rate, seconds, improved)
+        record = Epoch(
+            epoch, train_loss, train_accuracy, val_loss, val_accuracy, val_top5, lr, rate, seconds, improved,
+            *norms.mean_and_largest(),
+        )  # fmt: skip
         progress.history.append({"epoch": epoch, **record.metrics()})
         yield record
 
@@ -175,18 +209,17 @@ def _train_epoch(
     accumulate: int,
     clip_norm: float | None,
     epoch: int,
-) -> _Tally:
-    tally = _Tally()
+) -> tuple[_Tally, _GradientNorms]:
+    tally, norms, layout = _Tally(), _GradientNorms(), layout_of(module)
     for number, batch in enumerate(batches, start=1):
-        inputs, labels = to_device(batch, fabric.device)
+        inputs, labels = to_device(batch, fabric.device, layout)
         steps_now = number % accumulate == 0 or number == n_batches
         with fabric.no_backward_sync(module, enabled=not steps_now):
             logits = module(inputs)
             batch_loss = loss(logits, labels)
             fabric.backward(batch_loss / accumulate)
         if steps_now:
-            if clip_norm:
-                fabric.clip_gradients(module, optimizer, max_norm=clip_norm, error_if_nonfinite=False)
+            norms.add(_gradient_norm(module, optimizer, fabric, clip_norm))
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             schedule.step()
@@ -196,7 +229,20 @@ def _train_epoch(
                 f"the training loss is no number in epoch {epoch} (by batch {number}): "
                 f"try a smaller optimizer.lr, trainer.clip_norm=1 or trainer.precision=fp32"
             )
-    return tally
+    return tally, norms
+
+
+def _gradient_norm(
+    module: _FabricModule, optimizer: Optimizer, fabric: Fabric, clip_norm: float | None
+) -> torch.Tensor:
+    """The length () of the gradient as it is now, which is then cut to `clip_norm` where there is one."""
+    if clip_norm:
+        norm = fabric.clip_gradients(module, optimizer, max_norm=clip_norm, error_if_nonfinite=False)
+        assert norm is not None
+        return norm
+    fabric._precision.unscale_gradients(getattr(optimizer, "optimizer", optimizer))  # as clipping does, in fp16
+    parameters = (parameter for group in optimizer.param_groups for parameter in group["params"])
+    return nn.utils.get_total_norm([weight.grad for weight in parameters if weight.grad is not None])
 
 
 @torch.inference_mode()
@@ -217,14 +263,24 @@ def predict(
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
     """Row numbers (n,), labels (n,) and float32 logits (n, classes) of each batch, in evaluation mode."""
     module.eval()
+    layout = layout_of(module)
     for batch in batches:
-        inputs, labels = to_device(batch, fabric.device)
+        inputs, labels = to_device(batch, fabric.device, layout)
         yield batch.rows, labels, module(inputs).float()
 
 
-def to_device(batch: Batch, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """A batch's inputs (pictures channels-last, which convolutions read faster) and labels on the device."""
+def to_device(
+    batch: Batch, device: torch.device, layout: torch.memory_format = torch.channels_last
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """A batch's inputs (pictures in that layout in memory) and labels on the device."""
     inputs = batch.inputs
     if inputs.ndim == 4:
-        inputs = inputs.to(device, memory_format=torch.channels_last, non_blocking=True)
+        inputs = inputs.to(device, memory_format=layout, non_blocking=True)
     return inputs.to(device, non_blocking=True), batch.labels.to(device, non_blocking=True)
+
+
+def layout_of(network: nn.Module) -> torch.memory_format:
+    """How a network's weights lie in memory, which its pictures follow: were they otherwise, they would win."""
+    weights = (weight for weight in network.parameters() if weight.ndim == 4)
+    contiguous = all(weight.is_contiguous() for weight in weights)
+    return torch.contiguous_format if contiguous else torch.channels_last

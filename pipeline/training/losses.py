@@ -11,6 +11,7 @@ from torch.nn import functional
 from pipeline.data.digest import class_weights as balanced_weights
 from pipeline.errors import BadInput, did_you_mean
 
+_SOME = 10_000  # labels are enough for a mean over them
 ClassWeights = Literal["balanced"] | Sequence[float] | Mapping[str, float]
 
 
@@ -31,11 +32,21 @@ class FocalLoss(nn.Module):
         losses = functional.cross_entropy(
             logits, labels, weight=self.weight, label_smoothing=self.label_smoothing, reduction="none"
         )
-        truth = functional.log_softmax(logits, dim=1).gather(1, labels[:, None])[:, 0].exp()
-        losses = losses * (1 - truth) ** self.gamma
+        losses = losses * (self.gamma * log_probability_of_others(logits, labels)).exp()
         # The mean by weight, as torch's cross_entropy takes it.
         total = len(labels) if self.weight is None else self.weight[labels].sum()
         return losses.sum() / total
+
+
+def log_probability_of_others(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """log(1 - p) of logits (n, classes) and labels (n,): (n,), p the probability given to the truth.
+
+    Summed over the other classes, as 1 - p of a p near 1 rounds to 0, where a root of it (a gamma below 1) has no
+    slope. Very low, but no infinity, where there are no other classes.
+    """
+    others = functional.one_hot(labels, logits.shape[1]) == 0
+    lowest = torch.finfo(logits.dtype).min
+    return functional.log_softmax(logits, dim=1).where(others, lowest).logsumexp(dim=1)
 
 
 def build_loss(
@@ -54,6 +65,19 @@ def build_loss(
     if name == "focal":
         return FocalLoss(gamma, weight, label_smoothing)
     return nn.CrossEntropyLoss(weight=weight, label_smoothing=label_smoothing)
+
+
+@torch.inference_mode()
+def loss_of_knowing_nothing(loss: nn.Module, labels: np.ndarray, trained: np.ndarray, n_classes: int) -> float:
+    """What never looking at a picture comes to on labels (n,): ln K of K classes, for plain cross-entropy.
+
+    The better of two: all classes alike, or each as often as among the labels `trained` on (m,).
+    """
+    some = torch.from_numpy(np.asarray(labels[:: 1 + len(labels) // _SOME], dtype=np.int64))
+    counts = np.bincount(trained, minlength=n_classes) + 1.0  # a class that was not trained on is rare, not impossible
+    answers = np.log(np.stack([np.full(n_classes, 1 / n_classes), counts / counts.sum()]))
+    logits = torch.from_numpy(answers).float()
+    return min(float(loss(one.expand(len(some), -1), some)) for one in logits)
 
 
 def _weight_per_class(weights: ClassWeights, classes: Sequence[str], labels: np.ndarray) -> np.ndarray:

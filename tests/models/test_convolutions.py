@@ -160,6 +160,76 @@ def test_names_stay_and_copies_stand_alone() -> None:
         assert not copied(pictures).any()
 
 
+class _Replaced(nn.BatchNorm2d):
+    """A norm of another kind."""
+
+
+def replace(network: nn.Module, kind: type[nn.Module], by: Callable[[nn.Module], nn.Module]) -> None:
+    for parent in list(network.modules()):
+        for name, layer in parent.named_children():
+            if type(layer) is kind:
+                setattr(parent, name, by(layer))
+
+
+def like(layer: nn.Module, made: nn.Module) -> nn.Module:
+    made.load_state_dict(layer.state_dict())
+    return made.train(layer.training)
+
+
+REPLACEMENTS: dict[str, Callable[[nn.Module], None]] = {
+    "batch-norms for all processes": nn.SyncBatchNorm.convert_sync_batchnorm,
+    "batch-norms of the same kind": lambda network: replace(
+        network, nn.BatchNorm2d, lambda norm: like(norm, nn.BatchNorm2d(norm.num_features))
+    ),
+    "batch-norms of another kind": lambda network: replace(
+        network, nn.BatchNorm2d, lambda norm: like(norm, _Replaced(norm.num_features))
+    ),
+    "no batch-norms": lambda network: replace(network, nn.BatchNorm2d, lambda _: nn.Identity()),
+    "batch-norms with something before them": lambda network: replace(
+        network, nn.BatchNorm2d, lambda norm: nn.Sequential(nn.ReLU(), norm)
+    ),
+    "convolutions": lambda network: replace(
+        network,
+        nn.Conv2d,
+        lambda layer: like(
+            layer,
+            nn.Conv2d(
+                layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride, layer.padding,
+                groups=layer.groups, bias=layer.bias is not None,
+            ),
+        ),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", REPLACEMENTS)
+@pytest.mark.parametrize("copied", [False, True], ids=["itself", "its copy"])
+def test_layers_may_be_replaced_afterwards(what: str, copied: bool) -> None:
+    plain, fast = twins("torchvision/mobilenet_v2")
+    if copied:
+        fast = copy.deepcopy(fast)
+    for network in (plain, fast):
+        network.eval()  # what is replaced stays in this mode
+        REPLACEMENTS[what](network)
+        for norm in batchnorms(network):
+            norm.weight.data += 0.1  # what was folded in before would now differ
+        network.eval()
+    pictures = torch.randn(2, 3, 64, 64)
+    expected = plain(pictures)
+    torch.testing.assert_close(fast(pictures), expected, rtol=1e-3, atol=1e-4 * expected.abs().max().item())
+
+
+def test_a_copy_of_a_network_is_as_fast_and_a_copied_part_is_itself() -> None:
+    plain, fast = twins("torchvision/mobilenet_v2")
+    pictures = torch.randn(2, 3, 64, 64)
+    copied = copy.deepcopy(fast.eval())
+    assert norms_computed(copied, pictures) == 0
+    first, expected = (network.eval().get_submodule("features.0.0") for network in (copied, plain))
+    for alone in (copy.deepcopy(first), pickle.loads(pickle.dumps(first))):
+        assert torch.equal(alone(pictures), expected(pictures))
+    assert len(pickle.dumps(first)) < 100_000  # without the network that it is in
+
+
 def test_a_convolution_that_is_read_twice_is_left_as_it_is() -> None:
     class Twice(nn.Module):
         def __init__(self) -> None:

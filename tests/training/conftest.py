@@ -37,9 +37,9 @@ class Points:
 class Trial:
     """One training of a linear network on points: `records()` gives what the loop yields."""
 
-    def __init__(self, *, lr=0.1, classes=3, train=None, val=None, network=None, epochs=3, **options):
+    def __init__(self, *, lr=0.1, classes=3, train=None, val=None, network=None, epochs=3, fabric=None, **options):
         torch.manual_seed(0)
-        self.fabric = Fabric(accelerator="cpu", devices=1)
+        self.fabric = fabric or Fabric(accelerator="cpu", devices=1)
         self.network = network or nn.Linear(4, classes)
         self.train = train or Points(classes=classes)
         self.val = val or Points(classes=classes, seed=1)

@@ -1,3 +1,4 @@
+import json
 from itertools import count
 
 import pytest
@@ -8,11 +9,11 @@ from pipeline.training import hardware
 from pipeline.training.hardware import choose_precision, make_fabric, resolved
 
 
-@pytest.fixture
-def tried_anew():
-    hardware._bf16_multiplies_faster.cache_clear()
-    yield
-    hardware._bf16_multiplies_faster.cache_clear()
+@pytest.fixture(autouse=True)
+def remembered(tmp_path, monkeypatch):
+    """Where the machine's answer is kept: nothing yet."""
+    monkeypatch.setenv("PIPELINE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "bf16.json"
 
 
 def clock(*durations):
@@ -29,16 +30,36 @@ def clock(*durations):
     return look
 
 
-@pytest.mark.parametrize(("fp32", "bf16", "chosen"), [(1.0, 2.0, "fp32"), (2.0, 1.0, "bf16")])
-def test_a_processor_that_has_bf16_gets_it_where_it_multiplies_faster(monkeypatch, tried_anew, fp32, bf16, chosen):
+@pytest.mark.parametrize(("fp32", "bf16", "chosen"), [(1.0, 2.0, "fp32"), (1.1, 1.0, "fp32"), (1.3, 1.0, "bf16")])
+def test_a_processor_that_has_bf16_gets_it_where_it_is_clearly_faster(monkeypatch, fp32, bf16, chosen):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
     monkeypatch.setattr(hardware, "perf_counter", clock(fp32, bf16))
     assert choose_precision("cpu") == chosen
 
 
-def test_one_busy_moment_does_not_decide(monkeypatch, tried_anew):
+def test_one_busy_moment_does_not_decide(monkeypatch):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True})
     monkeypatch.setattr(hardware, "perf_counter", clock(4.0, 9.0, 4.0, 1.0))
+    assert choose_precision("cpu") == "bf16"
+
+
+def test_a_machine_is_tried_once_for_each_number_of_threads(monkeypatch, remembered):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True, "cpu_name": "one"})
+    tried = iter([1.3, 1.0, 1.1])
+    monkeypatch.setattr(hardware, "_times_faster", lambda: next(tried))
+    assert [choose_precision("cpu") for _ in range(3)] == ["bf16"] * 3
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 64)
+    assert [choose_precision("cpu") for _ in range(3)] == ["fp32"] * 3
+    remembered.write_text('{"one')  # cut short
+    assert choose_precision("cpu") == "fp32"
+    assert len(json.loads(remembered.read_text())) == 1
+
+
+def test_what_cannot_be_remembered_is_tried_again(monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("PIPELINE_CACHE", str(tmp_path / "file"))
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True})
+    monkeypatch.setattr(hardware, "_times_faster", lambda: 2.0)
     assert choose_precision("cpu") == "bf16"
 
 

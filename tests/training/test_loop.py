@@ -3,10 +3,12 @@ from itertools import islice
 
 import pytest
 import torch
+from lightning_fabric import Fabric
+from lightning_fabric.plugins.precision.amp import MixedPrecision
 from torch import nn
 
 from pipeline.errors import Stopped
-from pipeline.training.loop import Progress, measure, predict
+from pipeline.training.loop import Progress, _GradientNorms, measure, predict
 
 
 def test_fit_is_a_generator_that_yields_an_epoch_as_it_ends(trial):
@@ -27,6 +29,7 @@ def test_a_records_metrics_bear_the_tracked_names(trial):
     few, many = (next(iter(trial(classes=classes))).metrics() for classes in (3, 4))
     assert set(few) == set(many) == {
         "train/loss", "train/accuracy", "val/loss", "val/accuracy", "lr", "images_per_second",
+        "gradient_norm", "gradient_norm_max",
     }  # fmt: skip
 
 
@@ -67,6 +70,50 @@ def test_clipping_bounds_a_steps_length(trial, points):
         length = (one.weights() - before).norm().item()
         assert length <= longest * 1.001
         assert clip_norm or length > 1e-2
+
+
+def steps_of(one, points):
+    """The gradients' lengths of an epoch of plain steps, by hand."""
+    network, found = one.network, []
+    for batch in points:
+        network.zero_grad()
+        nn.CrossEntropyLoss()(network(batch.inputs), batch.labels).backward()
+        gradient = torch.cat([parameter.grad.flatten() for parameter in network.parameters()])
+        found.append(gradient.norm().item())
+        with torch.no_grad():
+            for parameter in network.parameters():
+                parameter.sub_(parameter.grad, alpha=0.1)
+    return found
+
+
+@pytest.mark.parametrize("clip_norm", [None, 1e6])
+def test_the_gradients_length_is_kept_an_epoch(clip_norm, trial, points):
+    norms = steps_of(trial(lr=0.1), points())
+    record = next(iter(trial(lr=0.1, epochs=1, clip_norm=clip_norm)))
+    assert record.gradient_norm == pytest.approx(sum(norms) / len(norms))
+    assert record.gradient_norm_max == pytest.approx(max(norms))
+
+
+def test_a_clipped_gradients_length_is_that_before_it_is_cut(trial):
+    free, cut = (next(iter(trial(epochs=1, lr=1e-9, clip_norm=norm))) for norm in (None, 1e-3))
+    assert cut.gradient_norm == pytest.approx(free.gradient_norm)
+
+
+def test_in_half_precision_it_is_that_of_the_unscaled_gradient(trial):
+    plain = next(iter(trial(epochs=1)))
+    half = trial(epochs=1, fabric=Fabric(accelerator="cpu", devices=1, plugins=[MixedPrecision("16-mixed", "cpu")]))
+    before = half.weights()
+    record = next(iter(half))
+    assert not torch.equal(half.weights(), before)
+    assert record.gradient_norm == pytest.approx(plain.gradient_norm, rel=0.01)
+
+
+def test_steps_that_are_not_finite_do_not_count():
+    norms = _GradientNorms()
+    assert norms.mean_and_largest() == (None, None)
+    for norm in (1.0, math.inf, 3.0, math.nan):
+        norms.add(torch.tensor(norm))
+    assert norms.mean_and_largest() == (2.0, 3.0)
 
 
 @pytest.mark.parametrize("where", ["first", "last"])

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
@@ -65,3 +65,30 @@ def test_focal_loss_with_gamma_0_is_cross_entropy(seed, weighted, smoothing):
 def test_weights_that_fit_no_class_are_refused(weights, said):
     with pytest.raises(BadInput, match=said):
         built("weighted", class_weights=weights)
+
+
+def focal_by_definition(logits, labels, gamma):
+    log_truth = functional.log_softmax(logits.double(), dim=1).gather(1, labels[:, None])[:, 0]
+    return (-torch.expm1(log_truth).clamp(max=-1e-300)).pow(gamma).mul(-log_truth).mean()
+
+
+@given(st.lists(st.lists(st.floats(-100, 100), min_size=3, max_size=3), min_size=1, max_size=4), st.floats(0, 5))
+@example([[100.0, -100.0, 0.0]], 0.5)
+@example([[20.0, 0.0, 0.0], [0.0, 0.0, 0.0]], 0.01)
+@settings(max_examples=200, deadline=None)
+def test_focal_loss_and_its_gradient_are_the_analytic_ones_at_any_gamma(rows, gamma):
+    labels = torch.arange(len(rows)) % 3
+    logits = torch.tensor(rows, dtype=torch.float32, requires_grad=True)
+    exact = torch.tensor(rows, dtype=torch.float32).double().requires_grad_()
+    found, expected = FocalLoss(gamma)(logits, labels), focal_by_definition(exact, labels, gamma)
+    found.backward()
+    expected.backward()
+    torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-5)
+    assert logits.grad.isfinite().all()
+    torch.testing.assert_close(logits.grad.double(), exact.grad.nan_to_num(0.0), rtol=1e-3, atol=1e-5)
+
+
+def test_focal_loss_of_one_class_is_nothing_to_learn():
+    logits = torch.tensor([[3.0], [-2.0]], requires_grad=True)
+    FocalLoss(2.0)(logits, torch.tensor([0, 0])).backward()
+    assert not logits.grad.any()
