@@ -88,6 +88,8 @@ def experiment(config: schema.Train, prepared: Prepared) -> None:
                 check_what_is_left(prepared.table, "train", "val")
             run.log_metrics(epoch.metrics(), step=epoch.epoch)
             log.info("%s", describe(epoch))
+        if config.resume:
+            make_up_for_metrics(run, progress)
         conclude(config, prepared, run, progress)
         check_what_is_left(prepared.table, "test")
         tell_skipped(prepared, run)
@@ -98,14 +100,20 @@ def experiment(config: schema.Train, prepared: Prepared) -> None:
 def train(config: schema.Train, prepared: Prepared, folder: Path, progress: Progress) -> Iterator[Epoch]:
     """The regime's stages one after the other. After each epoch the best weights so far are in `folder`."""
     from pipeline.models.regimes import enter, parameter_groups, set_training
-    from pipeline.training.checkpoints import NetworkFacts, Saver, save_best, save_epoch
+    from pipeline.training.checkpoints import NetworkFacts, Saver, save_epoch
     from pipeline.training.loop import fit
     from pipeline.training.optimization import Schedule, build_optimizer
 
     network, fabric, trainer, table = prepared.network, prepared.fabric, config.trainer, prepared.table
-    saver = Saver(folder, network, progress)
+
+    def best() -> NetworkFacts:
+        return NetworkFacts(
+            network.spec, tuple(table.classes), table.taxonomy, progress.best_epoch, progress.best_val_accuracy
+        )
+
+    saver = Saver(folder, network, progress, fabric)
     if config.resume:
-        saver.restore()
+        saver.restore(best)
     loss = fabric.to_device(assembly.loss(config, table))
     for number, stage in enumerate(stages(config)):
         if number < progress.stage:
@@ -127,15 +135,21 @@ def train(config: schema.Train, prepared: Prepared, folder: Path, progress: Prog
             accumulate=trainer.accumulate, clip_norm=trainer.clip_norm, patience=trainer.patience,
             limit_batches=trainer.limit_batches, watch=watch,
         ):  # fmt: skip
-            if epoch.improved:
-                facts = NetworkFacts(
-                    network.spec, tuple(table.classes), table.taxonomy, epoch.epoch, epoch.val_accuracy
-                )
-                save_best(folder, network, facts)
             if epoch.epoch in trainer.keep_epochs:
                 save_epoch(folder, network, epoch.epoch)
-            saver.save_if_due()
+            saver.keep(best() if epoch.improved else None)
             yield epoch
+
+
+def make_up_for_metrics(run: TrackedRun, progress: Progress) -> None:
+    """Log the epochs that were over when the run was killed, but not yet logged."""
+    from mlflow import MlflowClient
+
+    logged = {point.step for point in MlflowClient().get_metric_history(run.id, "val/accuracy")}
+    for figures in progress.history:
+        epoch = int(figures["epoch"])
+        if epoch not in logged:
+            run.log_metrics({name: value for name, value in figures.items() if name != "epoch"}, step=epoch)
 
 
 def conclude(config: schema.Train, prepared: Prepared, run: TrackedRun, progress: Progress) -> None:
