@@ -118,8 +118,8 @@ class Saver:
     """Keeps on disk all that an unfinished run needs to go on, and its best weights: always a pair.
 
     Whenever the process is killed, the best weights on disk are those that the state speaks of, or the state itself
-    holds them: they are written after it, and replaced by no others without it. It can be large, so it is saved at
-    most every so many seconds; of a run that is shorter there is no state, and nothing for the weights to disagree with.
+    holds them: they are written after it, and replaced by no others without it. It can be large, so it is saved
+    every so many seconds and with better weights only; a shorter run has none, and nothing for these to disagree with.
     """
 
     def __init__(
