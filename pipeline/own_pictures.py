@@ -40,11 +40,14 @@ class OwnPictures:
     @property
     def difference(self) -> str:
         """One line on what differs, "" where nothing does."""
-        parts = [f"{len(some):,} {how} ({some['path'].iloc[0]}{', ...' if len(some) > 1 else ''})" for how, some in
-                 (("vanished", self.vanished), ("changed", self.changed)) if len(some)]  # fmt: skip
+        parts = [
+            f"{len(some):,} {how} ({some['path'].iloc[0]}{', ...' if len(some) > 1 else ''})"
+            for how, some in (("vanished", self.vanished), ("changed", self.changed))
+            if len(some)
+        ]
         if self.new:
-            parts.append(f"{self.new:,} new {'picture is' if self.new == 1 else 'pictures are'} not among them")
-        return f"the run's own pictures of {self.split.name} since then: {', '.join(parts)}" if parts else ""
+            parts.append(f"{self.new:,} {'is' if self.new == 1 else 'are'} new and not among them")
+        return f"since the run began, of its own pictures of {self.split.name}: {', '.join(parts)}" if parts else ""
 
     @property
     def counts(self) -> dict[str, float]:

@@ -36,23 +36,23 @@ def unfinished_config(run: Run, given: schema.Train, typed: Sequence[str] = ()) 
         raise BadInput(f"resume={run_id}: there is nothing to go on from ({run.info.status.lower()}); train it anew")
     own = _checked(home(run), run)
     new, old = flatten(given.model_dump(mode="json")), flatten(own.model_dump(mode="json"))
-    keys = [override.lstrip("+~").partition("=")[0].partition("@")[0] for override in typed]
-    answered = {key for key in new if any(key == one or key.startswith(f"{one}.") for one in keys)} - {"resume"}
-    others = [key for key in sorted(answered) if new[key] != old.get(key) and not key.startswith(GIVEN_ANEW)]
-    others += [key for key in keys if key.startswith("experiment")]
+    plain, others = own.model_dump(mode="json"), {}
+    for override in typed:
+        named = override.lstrip("+~").partition("=")[0].partition("@")[0]
+        answered = [key for key in new if key == named or key.startswith(f"{named}.")]
+        for key in answered:
+            if key.startswith(GIVEN_ANEW):
+                section, _, name = key.partition(".")
+                plain[section][name] = new[key]
+            elif key != "resume" and new[key] != old.get(key):
+                others.setdefault(override, f"{override} (its {key} is {old.get(key)})")
+        if not answered:  # experiment=..., which answers to many keys
+            others[override] = override
     if others:
-        key = others[0]
-        more = f" (and {len(others) - 1} more)" if len(others) > 1 else ""
-        was = f"its {key} is {old[key]}" if key in old else f"it has no {key}"
         raise BadInput(
-            f"resume={run_id} goes on with the run's own config, {was}: leave {key}={new.get(key, '...')}{more} out; "
+            f"resume={run_id} goes on with the run's own config: leave out {', '.join(others.values())}; "
             f"beside it can stand {', '.join(GIVEN_ANEW)}"
         )
-    plain = own.model_dump(mode="json")
-    for key in answered:
-        if key.startswith(GIVEN_ANEW):
-            section, _, name = key.partition(".")
-            plain[section][name] = new[key]
     return _valid(plain | {"resume": run_id}, run)
 
 
