@@ -36,7 +36,8 @@ def unfinished_config(run: Run, given: schema.Train, typed: Sequence[str] = ()) 
         raise BadInput(f"resume={run_id}: there is nothing to go on from ({run.info.status.lower()}); train it anew")
     own = _checked(home(run), run)
     new, old = flatten(given.model_dump(mode="json")), flatten(own.model_dump(mode="json"))
-    plain, others = own.model_dump(mode="json"), {}
+    plain: dict[str, Any] = own.model_dump(mode="json")
+    others: dict[str, str] = {}
     for override in typed:
         named = override.lstrip("+~").partition("=")[0].partition("@")[0]
         answered = [key for key in new if key == named or key.startswith(f"{named}.")]

@@ -192,13 +192,12 @@ def config_digest(config: Mapping[str, Any], resolved: Mapping[str, Any], defaul
     a later version brings changes none while it is left at its default. Where the story and the split are kept, how
     many processes read pictures and whether these are cached change none; precision, threads and devices do.
     """
-    answers = flatten(defaults)
+    answers = flatten(defaults)  # a key that a choice has no use for is null
     kept = {
         key: value
         for key, value in flatten(config).items()
-        if key.endswith(".name") or key not in answers or answers[key] != value
+        if not key.startswith(SAME_FIGURES) and (key.endswith(".name") or answers.get(key) != value)
     }
-    kept = {key: value for key, value in kept.items() if not key.startswith(SAME_FIGURES)}
     kept |= {f"trainer.{name}": value for name, value in resolved.items()}
     return sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
