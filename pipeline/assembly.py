@@ -50,7 +50,7 @@ def all_pictures(data: schema.Data) -> PictureTable:
     from pipeline.data.taxonomy import join_taxonomy
 
     table = read_source(
-        data.source, name=data.name, root=data.root, on_unreadable=data.on_unreadable, **_own_options(data)
+        data.source, name=data.name, root=data.root, on_unreadable=data.on_unreadable, **own_options(data)
     )
     chosen = select_classes(table, data.classes)
     if data.split.file:
@@ -85,7 +85,7 @@ def picture_table(data: schema.Data, split: PictureTable | None = None) -> Pictu
     return table
 
 
-def _own_options(data: schema.Data) -> dict[str, Any]:
+def own_options(data: schema.Data) -> dict[str, Any]:
     """The keys that a source has beside those of all."""
     from pipeline.schema import Pictures
 

@@ -69,7 +69,7 @@ def chosen(client: MlflowClient, config: schema.Compare) -> tuple[list[Run], str
         if not config.runs:
             raise BadInput("runs=[] names no run: give their ids, or leave it out for the whole experiment")
         return [find_run(client, one) for one in dict.fromkeys(config.runs)], "chosen runs"
-    experiment = find_experiment(client, config.tracking.experiment)
+    experiment = find_experiment(client, config.tracking.experiment, config.sweep)
     runs, title = trained_runs(client, experiment, config.sweep), experiment.name
     if config.sweep:
         title = f"{experiment.name}: {find_sweep(client, experiment, config.sweep).info.run_name}"
@@ -225,7 +225,7 @@ def keep(client: MlflowClient, config: schema.Compare, comparison: Comparison, p
 
     experiment_id = runs[0].info.experiment_id
     if config.sweep:
-        experiment = find_experiment(client, config.tracking.experiment)
+        experiment = find_experiment(client, config.tracking.experiment, config.sweep)
         run = find_sweep(client, experiment, config.sweep)
     else:
         tags = {"stage": "compare", "runs": str(len(runs)), "mlflow.note.content": note(comparison)}

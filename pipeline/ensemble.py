@@ -74,7 +74,7 @@ def find_members(client: MlflowClient, config: schema.Ensemble) -> dict[str, Run
                 raise BadInput(f"runs= names the members; leave {key}= out")
         runs = named_members(client, config.runs)
     else:
-        experiment = find_experiment(client, config.tracking.experiment)
+        experiment = find_experiment(client, config.tracking.experiment, config.sweep)
         runs = chosen_members(
             client,
             experiment,

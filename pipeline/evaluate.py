@@ -8,9 +8,11 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from pipeline import assembly
+from pipeline.data.table import SPLITS
 from pipeline.door import door
 from pipeline.errors import BadInput, did_you_mean
-from pipeline.stored_config import pictures_of
+from pipeline.own_pictures import OwnPictures, own_pictures
+from pipeline.stored_config import data_config
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,6 +38,7 @@ class Question:
     own: bool  # whether these are the pictures that the run was trained and tested on
     split: str
     _data: schema.Data | None = None
+    _own: OwnPictures | None = None
     _table: PictureTable | None = None
     _bundle: Bundle | None = None
 
@@ -43,7 +46,7 @@ class Question:
     def data(self) -> schema.Data:
         """Which pictures."""
         if self._data is None:
-            self._data = pictures_of(self.client, self.run) if self.own else self.config.data
+            self._data = data_config(trained_run(self.client, self.run)) if self.own else self.config.data
         assert self._data is not None
         return self._data
 
@@ -53,17 +56,45 @@ class Question:
         return self.run.data.tags.get("data", "") if self.own else self.data.name
 
     @property
+    def own_pictures(self) -> OwnPictures:
+        """The run's own; what differs since then is said once."""
+        from pipeline.tracking.finished import artifact_folder
+
+        if self._own is None:
+            run = trained_run(self.client, self.run)
+            splits = SPLITS if self.split == "all" else tuple({self.split, "val"})
+            self._own = own_pictures(run, artifact_folder(run, ""), self.data, splits)
+            if self._own.difference:
+                log.warning("%s", self._own.difference)
+        return self._own
+
+    @property
+    def counted(self) -> dict[str, float]:
+        """How many of the run's own pictures changed, vanished or are new; empty where none was looked at."""
+        return self._own.counts if self._own else {}
+
+    @property
     def table(self) -> PictureTable:
-        """The pictures, in their splits; in none where all are asked about."""
+        """The pictures, in their splits; in none where all of others are asked about."""
         if self._table is None:
-            read = assembly.all_pictures if self.split == "all" else assembly.picture_table
-            self._table = read(self.data)
+            if self.own:
+                self._table = self.own_pictures.split if self.split == "all" else self.own_pictures.table
+            else:
+                read = assembly.all_pictures if self.split == "all" else assembly.picture_table
+                self._table = read(self.data)
         return self._table
 
     def rows(self, split: str) -> np.ndarray:
         """Row numbers of a split. BadInput where it is empty."""
         import numpy as np
 
+        from pipeline.tracking.finished import label
+
+        if self.own and split in ("train", "all") and not len(self.table.where("train")):
+            raise BadInput(
+                f"split={split}: run {label(self.run)} kept no split, and {self.table.name} has changed since: which "
+                "pictures it was trained on is not known; ask for val or test, or name pictures with data=..."
+            )
         rows = np.arange(len(self.table.rows)) if split == "all" else self.table.where(split)
         if not len(rows):
             raise BadInput(f"split={split}: {self.table.name} has no such pictures; try split=all")
@@ -106,6 +137,19 @@ def ask(client: MlflowClient, config: schema.Evaluate) -> Question:
     run = find(client, config)
     own = config.data is None
     return Question(client, config, run, own, config.split or ("test" if own else "all"))
+
+
+def trained_run(client: MlflowClient, run: Run) -> Run:
+    """The run itself; of an ensemble, whose members have val and test in common, the best member."""
+    from pipeline.ensembles.recipe import Recipe
+    from pipeline.tracking.finished import artifact_folder
+    from pipeline.tracking.selection import find_run
+
+    if run.data.tags.get("stage") != "ensemble":
+        return run
+    return find_run(
+        client, run.data.tags.get("best_member") or Recipe.read(artifact_folder(run, "ensemble")).run_ids[0]
+    )
 
 
 def find(client: MlflowClient, config: schema.Evaluate) -> Run:
@@ -233,13 +277,25 @@ def calibration_set(question: Question) -> Predictions | None:
 
 def pooled(question: Question, answered: Predictions) -> Predictions:
     """One answer a specimen, where evaluation.group says what that is."""
+    import numpy as np
+
     from pipeline.evaluation.pooling import pool
 
     column = question.config.evaluation.group
     if not column:
         return answered
-    groups = question.table.rows.set_index("path")[column]
-    return pool(answered, groups.loc[list(answered.ids)].to_numpy())
+    groups = dict(zip(question.table.rows["path"], question.table.rows[column], strict=True))
+    there = np.array([one in groups for one in answered.ids.tolist()])
+    if not there.all():
+        gone = answered.ids[~there]
+        if not there.any():
+            raise BadInput(f"evaluation.group={column}: {question.table.name} has none of the pictures answered for")
+        log.warning(
+            "%d pictures are left out, as they are no longer in %s and so of no known %s: %s%s", len(gone),
+            question.table.name, column, gone[0], ", ..." if len(gone) > 1 else "",
+        )  # fmt: skip
+        answered = answered.take(there)
+    return pool(answered, np.array([groups[one] for one in answered.ids.tolist()], dtype=object))
 
 
 def show(question: Question, answered: Predictions, found: Assessment, source: str) -> None:
@@ -321,7 +377,7 @@ def keep(
                 run.folder / "predictions" / f"{split}_pooled.parquet"
             )
             raw.write(run.folder / "predictions" / f"{split}.parquet")
-        run.log_metrics({f"{split}/{key}": value for key, value in found.figures.items()})
+        run.log_metrics({f"{split}/{key}": value for key, value in found.figures.items()} | question.counted)
         if found.temperature is not None:
             run.log_metrics({"temperature": found.temperature})
         log.info("in MLflow: %s (%s), with plots and tables in %s", run.name, run.id, run.folder)

@@ -76,7 +76,7 @@ def choose(client: MlflowClient, config: schema.Promote) -> Run:
         if config.metric not in run.data.metrics:
             raise BadInput(f"run={config.run} has no {config.metric}: it did not finish; choose another run")
         return run
-    experiment = find_experiment(client, config.tracking.experiment)
+    experiment = find_experiment(client, config.tracking.experiment, config.sweep)
     # Of equals the first is taken: a single network before an ensemble, which costs more to ask.
     runs = trained_runs(client, experiment, config.sweep) + ensembles(client, experiment, config.sweep)
     scored = [run for run in by_metric(runs, config.metric) if config.metric in run.data.metrics]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pipeline import assembly
 from pipeline.assembly import Prepared
 from pipeline.errors import BadInput
+from pipeline.own_pictures import own_pictures
 from pipeline.scoring import split_answers
 from pipeline.stored_config import finished_config
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     import torch
     from mlflow.entities import Run
 
-    from pipeline import schema
     from pipeline.ensembles.report import Answers
     from pipeline.evaluation.predictions import Predictions
     from pipeline.models.classifier import Classifier
@@ -43,7 +43,7 @@ def cook(members: Mapping[str, Run]) -> tuple[Classifier, NetworkFacts, Answers]
             )
     network = build_classifier(first.spec)
     network.load_state_dict(_mean_weights(members))
-    val, test = _answers(finished_config(members[first_name]), network.eval())
+    val, test = _answers(members[first_name], network.eval())
     return network, first, Answers(val, test if len(test) else None)
 
 
@@ -61,11 +61,14 @@ def _mean_weights(members: Mapping[str, Run]) -> dict[str, torch.Tensor]:
     return soup({name: load_file(file) for name, file in files.items()})
 
 
-def _answers(config: schema.Train, network: Classifier) -> tuple[Predictions, Predictions]:
+def _answers(member: Run, network: Classifier) -> tuple[Predictions, Predictions]:
+    from pipeline.tracking.finished import artifact_folder
     from pipeline.training.hardware import make_fabric, resolved
 
+    config = finished_config(member)
+    own = own_pictures(member, artifact_folder(member, ""), config.data, ("val", "test"))
+    own.check_unchanged("soup", ("val", "test"))  # else its figures could not stand beside the members'
     fabric = make_fabric(config.trainer.accelerator, config.trainer.precision)
-    split = assembly.split_pictures(config.data)
-    prepared = Prepared(split, assembly.picture_table(config.data, split), network, fabric, resolved(fabric))
+    prepared = Prepared(own.split, own.table, network, fabric, resolved(fabric))
     with assembly.memory_in_one_line(config.trainer.batch_size):
         return split_answers(config, prepared, "val"), split_answers(config, prepared, "test")

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     from pipeline import schema
+    from pipeline.data.table import PictureTable
+    from pipeline.own_pictures import OwnPictures
     from pipeline.tracking.runs import TrackedRun
     from pipeline.training.loop import Epoch, Progress
 
@@ -37,10 +39,11 @@ def main(config: schema.Train) -> float:
     store = Store()  # first, as a new one is made beside the imports that follow
     if config.resume or (config.model.weights_file or "").startswith(("runs:/", "models:/")):
         store.open()
+    own = None
     if config.resume:
-        config = unfinished_config(config.resume)
+        config, own = unfinished(config.resume, config)
     try:
-        prepared = prepare(config)
+        prepared = prepare(config, own)
     except BadInput as error:
         tell_the_sweep(config, store, error)
         raise
@@ -48,8 +51,25 @@ def main(config: schema.Train) -> float:
     return experiment(config, prepared)
 
 
-def prepare(config: schema.Train) -> Prepared:
-    """Pictures, network and device; what cannot work raises BadInput here."""
+def unfinished(run_id: str, given: schema.Train) -> tuple[schema.Train, OwnPictures]:
+    """The config and the pictures of a run that broke off. BadInput where they are no longer what they were."""
+    from mlflow import MlflowClient
+
+    from pipeline.own_pictures import own_pictures
+    from pipeline.tracking.runs import home
+    from pipeline.tracking.selection import find_run
+
+    run = find_run(MlflowClient(), run_id)
+    config = unfinished_config(run, given, overrides())
+    own = own_pictures(run, home(run), config.data)
+    own.check_unchanged(f"resume={run_id}")
+    if own.difference:
+        log.info("%s", own.difference)
+    return config, own
+
+
+def prepare(config: schema.Train, own: OwnPictures | None = None) -> Prepared:
+    """Pictures (a run's `own` where it goes on), network and device; what cannot work raises BadInput here."""
     import torch
 
     from pipeline.training.hardware import make_fabric, resolved
@@ -57,14 +77,23 @@ def prepare(config: schema.Train) -> Prepared:
     if config.trainer.threads:
         torch.set_num_threads(config.trainer.threads)
     fabric = make_fabric(config.trainer.accelerator, config.trainer.precision)
-    split = assembly.split_pictures(config.data)
-    table = assembly.picture_table(config.data, split)
+    split, table = own_or_new_pictures(config.data, own)
     network, loaded = assembly.network(config, len(table.classes))
     if loaded:
         log.info("%s", loaded)
     assembly.loss(config, table)
     assembly.batches(config, table, network.spec.preprocessing, "train", training=True)
     return Prepared(split, table, network, fabric, resolved(fabric))
+
+
+def own_or_new_pictures(data: schema.Data, own: OwnPictures | None) -> tuple[PictureTable, PictureTable]:
+    """The pictures in their splits, and those of them that the run uses."""
+    from pipeline.data.taxonomy import join_taxonomy
+
+    if own:
+        return join_taxonomy(own.split, data.taxonomy), join_taxonomy(own.table, data.taxonomy)
+    split = assembly.split_pictures(data)
+    return split, assembly.picture_table(data, split)
 
 
 def experiment(config: schema.Train, prepared: Prepared) -> float:
@@ -76,11 +105,14 @@ def experiment(config: schema.Train, prepared: Prepared) -> float:
     from pipeline.training.loop import Progress
 
     params, tags = flatten(config.model_dump(mode="json", exclude={"resume"})), run_tags(config, prepared)
+    if config.resume:  # the run keeps what it began with
+        params, tags = {}, {}
     tracked = tracked_run(
         config.tracking.experiment, name=run_name(config), tags=tags, params=params, resume=config.resume
     )
     with tracked as run, assembly.memory_in_one_line(config.trainer.batch_size):
-        log_inputs(config, prepared, run)
+        if not config.resume:
+            log_inputs(config, prepared, run)
         tell_leaks(prepared, run)
         run.log_metrics({"parameters": count_parameters(prepared)})
         announce(config, prepared, run)
@@ -90,6 +122,8 @@ def experiment(config: schema.Train, prepared: Prepared) -> float:
                 check_what_is_left(prepared.table, "train", "val")
             run.log_metrics(epoch.metrics(), step=epoch.epoch)
             log.info("%s", describe(epoch))
+        if config.resume:
+            make_up_for_metrics(run, progress)
         best = conclude(config, prepared, run, progress)
         check_what_is_left(prepared.table, "test")
         tell_skipped(prepared, run)
@@ -101,14 +135,20 @@ def experiment(config: schema.Train, prepared: Prepared) -> float:
 def train(config: schema.Train, prepared: Prepared, folder: Path, progress: Progress) -> Iterator[Epoch]:
     """The regime's stages one after the other. After each epoch the best weights so far are in `folder`."""
     from pipeline.models.regimes import enter, parameter_groups, set_training
-    from pipeline.training.checkpoints import NetworkFacts, Saver, save_best, save_epoch
+    from pipeline.training.checkpoints import NetworkFacts, Saver, save_epoch
     from pipeline.training.loop import fit
     from pipeline.training.optimization import Schedule, build_optimizer
 
     network, fabric, trainer, table = prepared.network, prepared.fabric, config.trainer, prepared.table
-    saver = Saver(folder, network, progress)
+
+    def best() -> NetworkFacts:
+        return NetworkFacts(
+            network.spec, tuple(table.classes), table.taxonomy, progress.best_epoch, progress.best_val_accuracy
+        )
+
+    saver = Saver(folder, network, progress, fabric)
     if config.resume:
-        saver.restore()
+        saver.restore(best)
     loss = fabric.to_device(assembly.loss(config, table))
     for number, stage in enumerate(stages(config)):
         if number < progress.stage:
@@ -130,15 +170,21 @@ def train(config: schema.Train, prepared: Prepared, folder: Path, progress: Prog
             accumulate=trainer.accumulate, clip_norm=trainer.clip_norm, patience=trainer.patience,
             limit_batches=trainer.limit_batches, watch=watch,
         ):  # fmt: skip
-            if epoch.improved:
-                facts = NetworkFacts(
-                    network.spec, tuple(table.classes), table.taxonomy, epoch.epoch, epoch.val_accuracy
-                )
-                save_best(folder, network, facts)
             if epoch.epoch in trainer.keep_epochs:
                 save_epoch(folder, network, epoch.epoch)
-            saver.save_if_due()
+            saver.keep(best() if epoch.improved else None)
             yield epoch
+
+
+def make_up_for_metrics(run: TrackedRun, progress: Progress) -> None:
+    """Log the epochs that were over when the run was killed, but not yet logged."""
+    from mlflow import MlflowClient
+
+    logged = {point.step for point in MlflowClient().get_metric_history(run.id, "val/accuracy")}
+    for figures in progress.history:
+        epoch = int(figures["epoch"])
+        if epoch not in logged:
+            run.log_metrics({name: value for name, value in figures.items() if name != "epoch"}, step=epoch)
 
 
 def conclude(config: schema.Train, prepared: Prepared, run: TrackedRun, progress: Progress) -> float:
@@ -227,13 +273,16 @@ def tell_leaks(prepared: Prepared, run: TrackedRun) -> None:
 def run_tags(config: schema.Train, prepared: Prepared) -> dict[str, Any]:
     """What a run is found by."""
     from pipeline.data.digest import data_digest
+    from pipeline.defaults import defaults
     from pipeline.tracking.runs import config_digest, git_sha, machine
+
+    plain = config.model_dump(mode="json")
 
     return {
         "stage": "train",
         **subject_tags(config),
         "git_sha": git_sha(),
-        "config_digest": config_digest(config.model_dump(mode="json"), prepared.resolved),
+        "config_digest": config_digest(plain, prepared.resolved, defaults(plain)),
         "data_digest": data_digest(prepared.table),
         **{f"machine.{name}": value for name, value in prepared.resolved.items()},
         **machine(),
@@ -243,14 +292,19 @@ def run_tags(config: schema.Train, prepared: Prepared) -> dict[str, Any]:
 
 def subject_tags(config: schema.Train) -> dict[str, str]:
     """What a run is about, known before any work."""
-    from hydra.core.hydra_config import HydraConfig
-
     return {
         "model": config.model.name.rpartition("/")[2],
         "regime": config.regime.name,
         "data": config.data.name,
-        "overrides": shlex.join(HydraConfig.get().overrides.task) if HydraConfig.initialized() else "",
+        "overrides": shlex.join(overrides()),
     }
+
+
+def overrides() -> list[str]:
+    """What the user typed."""
+    from hydra.core.hydra_config import HydraConfig
+
+    return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
 
 
 def run_name(config: schema.Train) -> str | None:

@@ -11,9 +11,12 @@ from PIL import Image
 from safetensors.torch import save_file
 from stored import CLASSES, finished, predictions
 
+from pipeline import assembly
+from pipeline.data.split_files import keep_split
 from pipeline.evaluation.pooling import pool
 from pipeline.evaluation.predictions import Predictions
 from pipeline.models.classifier import Classifier
+from pipeline.stored_config import data_config
 from pipeline.tracking.finished import TEST_LOOKS, artifact_folder
 from pipeline.tracking.selection import find_run
 from pipeline.training.checkpoints import load_network, read_facts
@@ -92,6 +95,7 @@ def make_asked(store, tmp_path):
         plain = {"name": "photos", "source": "folder", "root": root, "image_size": 32, "split": {}} | data
         folder = artifact_folder(find_run(store, run), "")
         (folder / "config.yaml").write_text(yaml.safe_dump({"data": plain}))
+        keep_split(assembly.split_pictures(data_config(find_run(store, run))), folder)
         return run
 
     return make

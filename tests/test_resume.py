@@ -1,11 +1,19 @@
 """A run that breaks off and goes on ends with the same figures, to the last bit, as one that did not."""
 
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
+import yaml
 from hydra import compose, initialize_config_dir
 
 from pipeline import train
 from pipeline.door import CONF, check
+from pipeline.tracking.finished import artifact_folder
 from pipeline.training import checkpoints
 from pipeline.training.loop import Progress
 
@@ -58,3 +66,145 @@ def test_a_resumed_run_is_the_uninterrupted_one_to_the_last_bit(overrides, tmp_p
         after = go(folder, *overrides, resume="this")
         assert before + after == whole
         assert (folder / "best.safetensors").read_bytes() == best
+
+
+# Kills itself, as the system would, when so many files of its checkpoints are written; saves the state in every epoch.
+KILLED = """
+import os, signal, sys
+from pipeline.training import checkpoints
+checkpoints.monotonic = iter(range(0, 10**9, 1000)).__next__
+really, left = checkpoints.write_whole, [int(sys.argv.pop(1))]
+def write(file, fill):
+    if not left[0]:
+        os.kill(os.getpid(), signal.SIGKILL)
+    left[0] -= 1
+    really(file, fill)
+checkpoints.write_whole = write
+from pipeline.train import main
+main()
+"""
+
+
+@pytest.fixture
+def typed(monkeypatch):
+    """Type the command; its exit code."""
+
+    def _typed(*arguments):
+        monkeypatch.setattr(sys, "argv", ["train", *arguments])
+        try:
+            train.main()
+        except SystemExit as end:
+            return end.code
+        return 0
+
+    return _typed
+
+
+def photographs(folder):
+    from PIL import Image
+
+    for number in range(36):
+        file = folder / ("ant", "bee", "cat")[number % 3] / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        noise = torch.randint(0, 256, (32, 32, 3), generator=torch.Generator().manual_seed(number)).byte()
+        Image.fromarray(noise.numpy()).save(file)
+    return folder
+
+
+@pytest.fixture
+def killed(store, tmp_path):
+    """A run killed after so many files of its checkpoints: its id."""
+    photos = photographs(tmp_path / "photos")
+
+    def _killed(files=4, *arguments):
+        done = subprocess.run(
+            [sys.executable, "-c", KILLED, str(files), *COMMON[2:], "model=squeezenet", "data=folder",
+             f"data.root={photos}", "data.image_size=32", "regime=scratch", *arguments],
+            env=os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}, check=False,
+        )  # fmt: skip
+        assert done.returncode == -signal.SIGKILL
+        [run, *_] = store.search_runs([store.get_experiment_by_name("photos").experiment_id])
+        assert run.info.status == "RUNNING"
+        return run.info.run_id
+
+    return _killed
+
+
+def story(store, run_id):
+    """All that should be alike, to the last bit: figures, curves, weights, what was kept."""
+    run = store.get_run(run_id)
+    folder = artifact_folder(run, "")
+    timed = ("images_per_second",)
+    figures = {name: value for name, value in run.data.metrics.items() if name not in timed}
+    curves = {
+        name: sorted({(point.step, point.value) for point in store.get_metric_history(run_id, name)})
+        for name in ("train/loss", "val/loss", "val/accuracy", "lr")
+    }
+    names = ("checkpoints/best.safetensors", "checkpoints/best.json", "split.csv")
+    kept = {name: (folder / name).read_bytes() for name in names}
+    return figures, curves, kept
+
+
+def test_a_killed_run_goes_on_to_the_same_figures_weights_and_split(killed, typed, store, tmp_path, capsys):
+    photos = ("data=folder", f"data.root={tmp_path}/photos", "data.image_size=32", "regime=scratch")
+    assert typed(*COMMON[2:], "model=squeezenet", *photos) == 0
+    [whole] = store.search_runs([store.get_experiment_by_name("photos").experiment_id])
+    run_id = killed()
+    before = store.get_run(run_id).data
+    config = (artifact_folder(store.get_run(run_id), "") / "config.yaml").read_bytes()
+    (tmp_path / "photos" / "ant" / "00.png").write_bytes((tmp_path / "photos" / "bee" / "1.png").read_bytes())
+    assert typed(f"resume={run_id}", "trainer.num_workers=1", "data.cache=memory") == 0
+    assert "of its own pictures of photos: 1 is new and not among them" in capsys.readouterr().out
+    assert story(store, run_id) == story(store, whole.info.run_id)
+    after = store.get_run(run_id)
+    assert after.info.status == "FINISHED"
+    assert after.data.params == before.params
+    assert all(after.data.tags[name] == before.tags[name] for name in ("overrides", "data_digest", "config_digest"))
+    assert (artifact_folder(after, "") / "config.yaml").read_bytes() == config
+    assert yaml.safe_load(config)["resume"] is None
+    assert typed(f"resume={run_id}") == 2
+    assert "there is nothing to go on from (finished)" in capsys.readouterr().err
+
+
+def test_what_cannot_go_on_as_it_was_is_refused_and_left_as_it_is(killed, typed, store, tmp_path, capsys):
+    run_id = killed(6)
+    folder = artifact_folder(store.get_run(run_id), "")
+    before = {file.name: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+    for arguments, said in [
+        (
+            ["trainer.epochs=9"],
+            "leave out trainer.epochs=9 (its trainer.epochs is 4); beside it can stand trainer.num_",
+        ),
+        (
+            ["model=vgg19", "seed=1"],
+            "model=vgg19 (its model.name is torchvision/squeezenet1_0), seed=1 (its seed is 0);",
+        ),
+        (
+            ["experiment=cats_dogs", "data=digits"],
+            "goes on with the run's own config: leave out experiment=cats_dogs, ",
+        ),
+        (["tracking.run_name=another"], "leave out tracking.run_name=another (its tracking.run_name is None)"),
+    ]:
+        assert typed(f"resume={run_id}", *arguments) == 2
+        assert said in capsys.readouterr().err
+    picture = tmp_path / "photos" / "ant" / "0.png"
+    picture.write_bytes((tmp_path / "photos" / "ant" / "3.png").read_bytes())
+    assert typed(f"resume={run_id}") == 2
+    assert f"resume={run_id}: photos is no longer what the run was trained on: ant/0.png has" in capsys.readouterr().err
+    picture.unlink()
+    assert typed(f"resume={run_id}") == 2
+    assert "ant/0.png is gone; put back what was there" in capsys.readouterr().err
+    assert {file.name: file.read_bytes() for file in folder.rglob("*") if file.is_file()} == before
+    assert store.get_run(run_id).info.status == "RUNNING"
+
+
+def test_a_run_older_than_a_key_goes_on_with_its_default(killed, typed, store, caplog):
+    run_id = killed(6, "loss=focal")
+    file = artifact_folder(store.get_run(run_id), "") / "config.yaml"
+    stored = yaml.safe_load(file.read_text())
+    del stored["trainer"]["feature_cache_gb"], stored["data"]["cache_gb"], stored["loss"]["gamma"]
+    file.write_text(yaml.safe_dump(stored))
+    caplog.set_level("INFO")
+    assert typed(f"resume={run_id}", "trainer.epochs=4") == 0  # what is as in the run may be typed again
+    assert "as today's defaults: loss.gamma, trainer.feature_cache_gb, data.cache_gb" in caplog.text
+    assert store.get_run(run_id).info.status == "FINISHED"

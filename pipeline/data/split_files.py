@@ -7,11 +7,13 @@ import numpy as np
 import pandas as pd
 
 from pipeline.data.checks import split_column
+from pipeline.data.digest import picture_digests
 from pipeline.data.files import column, existing, read_table, read_text
 from pipeline.data.sources.lists import LINE
 from pipeline.data.table import SPLITS, PictureTable
 from pipeline.errors import BadInput
 
+KEPT = ("split.csv", "split.parquet")  # among a run's files
 TABLES = (".csv", ".tsv", ".parquet", ".pq")
 _SHOWN = 5
 _MOST_LINES = 100_000  # of a run's split as CSV, about 10 MB: every job of a sweep keeps its own
@@ -33,15 +35,32 @@ def write_split(table: PictureTable, path: str | os.PathLike[str]) -> None:
 
 
 def keep_split(table: PictureTable, folder: Path) -> Path:
-    """Write the split that a run uses among its files, for `data.split.file`: CSV, of very many pictures Parquet."""
-    rows = table.rows[["path", "label", "split"]]
+    """Write the split that a run uses among its files, for `data.split.file`: CSV, of very many pictures Parquet.
+
+    The column `digest` says what each picture held, so that one that changes later is noticed.
+    """
+    digests = picture_digests(table, np.arange(len(table.rows)))
+    rows = table.rows[["path", "label", "split"]].assign(digest=[f"{number:016x}" for number in digests.tolist()])
     if len(rows) <= _MOST_LINES:
-        file = folder / "split.csv"
+        file = folder / KEPT[0]
         rows.to_csv(file, index=False, lineterminator="\n")
     else:  # a tenth of the size
-        file = folder / "split.parquet"
+        file = folder / KEPT[1]
         rows.to_parquet(file, index=False, compression="zstd")
     return file
+
+
+def kept_split(folder: Path) -> pd.DataFrame | None:
+    """What `keep_split` wrote: text columns `path`, `label`, `split` and, of later versions, `digest`.
+
+    None where nothing was kept. Raises `BadInput` for a file that is no such table.
+    """
+    for file in (folder / name for name in KEPT):
+        if file.is_file():
+            table = read_table(file, str(file))
+            kept = {name: column(table, name, str(file), file).astype("str") for name in ("path", "label", "split")}
+            return pd.DataFrame(kept | ({"digest": table["digest"].astype("str")} if "digest" in table else {}))
+    return None
 
 
 def read_split(

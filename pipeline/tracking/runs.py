@@ -185,13 +185,19 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def config_digest(config: Mapping[str, Any], resolved: Mapping[str, Any]) -> str:
+def config_digest(config: Mapping[str, Any], resolved: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
     """Twelve hex digits that say which configs can be expected to give the same figures.
 
-    Where the story and the split are kept, how many processes read pictures and whether these are cached change
-    none; precision, threads and devices do.
+    They are of the choices' names and of what differs from the `defaults` (nested, as `config`), so that a key which
+    a later version brings changes none while it is left at its default. Where the story and the split are kept, how
+    many processes read pictures and whether these are cached change none; precision, threads and devices do.
     """
-    kept = {key: value for key, value in flatten(config).items() if not key.startswith(SAME_FIGURES)}
+    answers = flatten(defaults)  # a key that a choice has no use for is null
+    kept = {
+        key: value
+        for key, value in flatten(config).items()
+        if not key.startswith(SAME_FIGURES) and (key.endswith(".name") or answers.get(key) != value)
+    }
     kept |= {f"trainer.{name}": value for name, value in resolved.items()}
     return sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()[:12]
 

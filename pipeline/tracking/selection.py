@@ -9,11 +9,19 @@ from pipeline.errors import BadInput, did_you_mean
 CHOOSE_BY = "best/val_accuracy"  # the best epoch's; MLflow itself would sort by the last value logged
 _LOWER_IS_BETTER = ("loss", "ece", "brier")
 _PAGE = 1000
+_SWEEPS = "tags.stage = 'sweep'"
 
 
-def find_experiment(client: MlflowClient, name: str | None) -> Experiment:
-    """The experiment of that name, or that of the latest run. Raises BadInput where there is none."""
+def find_experiment(client: MlflowClient, name: str | None, sweep: str | None = None) -> Experiment:
+    """The experiment of that name, else that of the `sweep` asked for, else that of the latest run.
+
+    Raises BadInput where there is none.
+    """
     experiments = [one for one in client.search_experiments() if one.name != "Default"]
+    if name is None and sweep is not None:
+        for run in _search(client, [one.experiment_id for one in experiments], _SWEEPS):
+            if sweep in ("latest", run.info.run_id):
+                return client.get_experiment(run.info.experiment_id)
     if name is None:
         latest = _search(client, [one.experiment_id for one in experiments], "", limit=1)
         if not latest:
@@ -47,7 +55,7 @@ def ensembles(client: MlflowClient, experiment: Experiment, sweep: str | None = 
 
 def find_sweep(client: MlflowClient, experiment: Experiment, sweep: str) -> Run:
     """A sweep's parent run: the `latest` of the experiment, or that of an id."""
-    sweeps = _search(client, [experiment.experiment_id], "tags.stage = 'sweep'")
+    sweeps = _search(client, [experiment.experiment_id], _SWEEPS)
     for run in sweeps:
         if sweep in ("latest", run.info.run_id):
             return run

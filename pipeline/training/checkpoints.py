@@ -1,6 +1,7 @@
 """The best network of a run on disk (safetensors, a JSON beside it), and what an unfinished run goes on from."""
 
 import json
+import math
 import pickle
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -10,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 import torch
+from lightning_fabric import Fabric
 from torch.optim import Optimizer
 
 from pipeline.data.whole_file import write_whole
@@ -113,22 +115,38 @@ def fill_network(network: Classifier, weights: Path) -> None:
 
 
 class Saver:
-    """Keeps on disk all that an unfinished run needs to go on: at most once a minute, as it can be large."""
+    """Keeps on disk all that an unfinished run needs to go on, and its best weights: always a pair.
 
-    def __init__(self, folder: Path, network: Classifier, progress: Progress, every: float = 60.0) -> None:
-        self._file, self._network, self._progress, self._every = folder / LAST, network, progress, every
+    Whenever the process is killed, the best weights on disk are those that the state speaks of, or the state itself
+    holds them: they are written after it, and replaced by no others without it. It can be large, so it is saved
+    every so many seconds and with better weights only; a shorter run has none, and nothing for these to disagree with.
+    """
+
+    def __init__(
+        self, folder: Path, network: Classifier, progress: Progress, fabric: Fabric, every: float = 60.0
+    ) -> None:
+        self._folder, self._network, self._progress = folder, network, progress
+        self._fabric, self._every = fabric, every
         self._saved_at = monotonic()
         self._stored: dict[str, Any] | None = None
 
-    def restore(self) -> None:
-        """Bring network and progress back to where they were saved; the optimizer follows in `follow`.
+    def restore(self, facts: Callable[[], NetworkFacts]) -> None:
+        """Bring network, progress and best weights back to where they were saved; the optimizer follows in `follow`.
 
-        Raises BadInput where the file is missing, damaged or of another version.
+        `facts` are those of the network at the progress' best epoch. Raises BadInput where the file is missing, damaged
+        or of another version.
         """
-        self._stored = read_last(self._file)
+        self._stored = read_last(self._folder / LAST)
         self._network.load_state_dict(self._stored["network"])
+        progress = self._progress
         for name, value in self._stored["progress"].items():
-            setattr(self._progress, name, value)
+            setattr(progress, name, value)
+        if progress.best_epoch == progress.epoch:  # perhaps it was killed before these were written
+            save_best(self._folder, self._network, facts())
+        elif (kept := read_facts(self._folder)).epoch != progress.best_epoch:
+            # Earlier versions wrote weights without the state: what is there counts, until it is equalled.
+            progress.best_epoch, progress.best_val_accuracy = kept.epoch, kept.val_accuracy
+            progress.best_val_loss = math.inf
 
     def follow(self, optimizer: Optimizer, schedule: Schedule) -> None:
         """From now on save these too; brought back as well, if they come from `restore`."""
@@ -136,24 +154,45 @@ class Saver:
         if self._stored is not None:
             optimizer.load_state_dict(self._stored["optimizer"])
             schedule.load_state_dict(self._stored["schedule"])
-            torch.set_rng_state(self._stored["random"])
+            self._fabric.strategy.precision.load_state_dict(self._stored.get("precision", {}))
+            _set_generators(self._stored)
             self._stored = None
 
-    def save_if_due(self) -> None:
-        """After an epoch."""
-        if monotonic() - self._saved_at < self._every:
-            return
+    def keep(self, best: NetworkFacts | None) -> None:
+        """After an epoch: the state, where it is due, and then the weights, where it was the `best`."""
+        file = self._folder / LAST
+        if monotonic() - self._saved_at >= self._every or (best and file.exists()):
+            self._save(file)
+        if best:
+            save_best(self._folder, self._network, best)
+
+    def _save(self, file: Path) -> None:
         state = {
             "format_version": FORMAT_VERSION,
             "network": self._network.state_dict(),
             "optimizer": self._optimizer.state_dict(),
             "schedule": self._schedule.state_dict(),
             "progress": asdict(self._progress),
-            "random": torch.get_rng_state(),
+            "precision": self._fabric.strategy.precision.state_dict(),  # the gradient scaler's, where there is one
+            **_generators(),
         }
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        _write(self._file, lambda path: torch.save(state, path))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        _write(file, lambda path: torch.save(state, path))
         self._saved_at = monotonic()
+
+
+def _generators() -> dict[str, Any]:
+    """The states of the processor's generator and of each GPU's, which dropout draws from."""
+    gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    return {"random": torch.get_rng_state(), "random_cuda": gpus}
+
+
+def _set_generators(stored: dict[str, Any]) -> None:
+    torch.set_rng_state(stored["random"])
+    gpus = stored.get("random_cuda", [])
+    if gpus and torch.cuda.is_available():
+        for number, state in enumerate(gpus[: torch.cuda.device_count()]):
+            torch.cuda.set_rng_state(state, number)
 
 
 def read_last(file: Path) -> dict[str, Any]:

@@ -51,8 +51,20 @@ def test_flattening_loses_no_value(config):
 )
 def test_the_digest_tells_configs_apart_that_give_other_figures(change, same):
     machine = {"precision": "fp32", "threads": 2}
-    assert (config_digest(CONFIG | change, machine) == config_digest(CONFIG, machine)) is same
-    assert config_digest(CONFIG, machine) != config_digest(CONFIG, machine | {"threads": 1})
+    assert (config_digest(CONFIG | change, machine, {}) == config_digest(CONFIG, machine, {})) is same
+    assert (config_digest(CONFIG | change, machine, CONFIG) == config_digest(CONFIG, machine, CONFIG)) is same
+    assert config_digest(CONFIG, machine, CONFIG) != config_digest(CONFIG, machine | {"threads": 1}, CONFIG)
+
+
+def test_a_key_that_a_later_version_brings_changes_no_digest_at_its_default():
+    machine, named = {"threads": 2}, {"model": {"name": "resnet18"}}
+    run, defaults = CONFIG | named | {"optimizer": {"lr": 0.2}}, CONFIG | named
+    newer = {"trainer": CONFIG["trainer"] | {"ema": 0.0}, "shots": {"k": 1}}
+    assert config_digest(run | newer, machine, defaults | newer) == config_digest(run, machine, defaults)
+    other = run | newer | {"shots": {"k": 2}}
+    assert config_digest(other, machine, defaults | newer) != config_digest(run, machine, defaults)
+    another = {"model": {"name": "vgg19"}}
+    assert config_digest(run | another, machine, defaults | another) != config_digest(run, machine, defaults)
 
 
 def test_a_run_holds_what_it_was_given_and_ends_finished(store):

@@ -70,6 +70,20 @@ def test_a_sweeps_jobs_are_its_children_and_the_parent_tells_of_them(store):
         find_sweep(store, experiment, "another")
 
 
+def test_the_latest_sweep_is_looked_for_in_every_experiment(store):
+    sweeps.close_sweep(sweeps.open_sweep("shells", ["seed=0,1"]))
+    parent = sweeps.open_sweep("birds", ["seed=0,1"])
+    trained(0.5, experiment="birds")
+    sweeps.close_sweep(parent)
+    trained(0.5, experiment="digits")  # later, and of no sweep
+    assert find_experiment(store, None).name == "digits"
+    assert find_experiment(store, None, "latest").name == "birds"
+    assert find_experiment(store, None, parent).name == "birds"
+    assert find_experiment(store, "shells", "latest").name == "shells"
+    with pytest.raises(BadInput, match="sweep=another: digits has no sweep yet"):
+        find_sweep(store, find_experiment(store, None, "another"), "another")
+
+
 def test_a_sweep_that_is_broken_off_leaves_nothing_running(store):
     empty = sweeps.open_sweep("digits", [])
     sweeps.abandon_sweep(empty)

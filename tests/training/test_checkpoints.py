@@ -1,15 +1,20 @@
 import json
 import pickle
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
+from lightning_fabric.plugins.precision import MixedPrecision
 from stored import load_best
 
 from pipeline.data.preprocessing import Preprocessing
 from pipeline.errors import BadInput
 from pipeline.models.classifier import Classifier, NetworkSpec
+from pipeline.training import checkpoints
 from pipeline.training.checkpoints import (
     BEST_FACTS,
     BEST_WEIGHTS,
@@ -86,33 +91,123 @@ def test_missing_or_truncated_weights_are_refused(network, facts, tmp_path):
         load_best(tmp_path)
 
 
-def test_an_unfinished_runs_state_comes_back_and_goes_when_it_is_done(trial, tmp_path):
-    def go(progress, epochs):
-        one = trial(epochs=6, progress=progress)
-        saver = Saver(tmp_path, one.network, progress, every=0)
-        if progress.epoch == 0 and (tmp_path / LAST).exists():
-            saver.restore()
-        saver.follow(one.optimizer, one.schedule)
+class Going:
+    """Training of a tiny network that saves; `until` an epoch at which it is killed. `facts` stand for a network's."""
+
+    def __init__(self, trial, facts, folder, **options):
+        self.progress = Progress()
+        self.trial = trial(epochs=4, progress=self.progress, lr=2.0, **options)
+        self.saver = Saver(folder, self.trial.network, self.progress, self.trial.fabric, every=0)
+        self.facts, self.folder = facts, folder
+
+    def best(self):
+        return replace(self.facts, epoch=self.progress.best_epoch, val_accuracy=self.progress.best_val_accuracy)
+
+    def go(self, until=4):
+        if (self.folder / LAST).exists():
+            self.saver.restore(self.best)
+        self.saver.follow(self.trial.optimizer, self.trial.schedule)
         figures = []
-        for record in one:
+        for record in self.trial if until > self.progress.epoch else ():
             figures.append((record.epoch, record.train_loss, record.val_loss, record.val_accuracy))
-            saver.save_if_due()
-            if record.epoch == epochs:
+            self.saver.keep(self.best() if record.improved else None)
+            if record.epoch == until:
                 break
         return figures
 
-    whole = go(Progress(), 6)
+
+@pytest.fixture
+def going(trial, facts):
+    return partial(Going, trial, facts)
+
+
+def best_on_disk(folder):
+    """The epoch that is told, and the weights."""
+    return read_facts(folder).epoch, (folder / BEST_WEIGHTS).read_bytes()
+
+
+def test_an_unfinished_runs_state_comes_back_and_goes_when_it_is_done(going, tmp_path):
+    whole = going(tmp_path).go()
     drop_last(tmp_path)
     assert not (tmp_path / LAST).exists()
-    assert go(Progress(), 2) + go(Progress(), 6) == whole
+    assert going(tmp_path).go(2) + going(tmp_path).go() == whole
 
 
-def test_saving_waits_its_time(trial, tmp_path):
+class Killed(BaseException):
+    """As SIGKILL would: nothing that follows is run."""
+
+
+@pytest.mark.parametrize("written", range(1, 13))
+def test_killed_between_any_two_files_state_and_best_weights_agree(written, going, tmp_path, monkeypatch):
+    going(tmp_path / "whole").go()
+    whole = best_on_disk(tmp_path / "whole")
+    really, count = checkpoints.write_whole, iter(range(1, 100))
+
+    def write(file, fill):
+        if next(count) > written:
+            raise Killed
+        really(file, fill)
+
+    folder = tmp_path / "killed"
+    monkeypatch.setattr(checkpoints, "write_whole", write)
+    with suppress(Killed):
+        going(folder).go()
+    monkeypatch.setattr(checkpoints, "write_whole", really)
+    again = going(folder)
+    again.go(until=0)  # what a run goes on from
+    if again.progress.epoch:
+        saved = read_last(folder / LAST)["progress"]
+        epoch, weights = best_on_disk(folder)
+        assert epoch == saved["best_epoch"] == again.progress.best_epoch
+        (tmp_path / "fresh").mkdir()
+        until_then = going(tmp_path / "fresh")
+        until_then.go(until=saved["epoch"])
+        assert best_on_disk(tmp_path / "fresh") == (epoch, weights)
+    going(folder).go()
+    assert best_on_disk(folder) == whole
+
+
+def test_best_weights_that_an_earlier_version_wrote_after_its_state_count_until_they_are_equalled(
+    going, facts, tmp_path
+):
+    going(tmp_path).go(2)
+    stored = read_last(tmp_path / LAST)
+    stored["progress"]["best_epoch"] = 1
+    del stored["random_cuda"], stored["precision"]
+    torch.save(stored, tmp_path / LAST)
+    save_best(tmp_path, going(tmp_path).trial.network, replace(facts, epoch=3, val_accuracy=1.5))
+    after = going(tmp_path)
+    after.go()
+    assert (after.progress.best_epoch, after.progress.best_val_accuracy) == (3, 1.5)
+    assert read_facts(tmp_path).epoch == 3
+
+
+def test_the_state_of_the_gradient_scaler_and_of_every_gpus_generator_comes_back(going, tmp_path, monkeypatch):
+    gpus = [torch.arange(16, dtype=torch.uint8), torch.arange(16, 32, dtype=torch.uint8)]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_rng_state_all", lambda: gpus)
+    brought = {}
+    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda state, number: brought.__setitem__(number, state))
+    first = going(tmp_path)
+    scaler = torch.amp.GradScaler("cpu", init_scale=512.0, growth_interval=7)
+    first.trial.fabric._strategy.precision = MixedPrecision("16-mixed", "cpu", scaler)
+    first.go(1)
+    second = going(tmp_path)
+    fresh = torch.amp.GradScaler("cpu")
+    second.trial.fabric._strategy.precision = MixedPrecision("16-mixed", "cpu", fresh)
+    assert second.go(0) == []
+    assert fresh.state_dict() == scaler.state_dict()
+    assert fresh.get_scale() == scaler.get_scale()
+    assert [brought[number].tolist() for number in (0, 1)] == [state.tolist() for state in gpus]
+
+
+def test_saving_waits_its_time_and_a_short_run_has_no_state(trial, facts, tmp_path):
     one = trial()
-    saver = Saver(tmp_path, one.network, Progress(), every=3600)
+    saver = Saver(tmp_path, one.network, Progress(), one.fabric, every=3600)
     saver.follow(one.optimizer, one.schedule)
-    saver.save_if_due()
-    assert not (tmp_path / LAST).exists()
+    saver.keep(facts)
+    assert {file.name for file in tmp_path.iterdir()} == {BEST_WEIGHTS, BEST_FACTS}
 
 
 class Touches:
