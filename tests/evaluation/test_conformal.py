@@ -39,8 +39,7 @@ def digits():
 def test_the_promise_is_kept_on_real_pictures(digits, method):
     accuracy = digits.correct.mean()
     low, high = (
-        conformal.over_random_splits(digits, method=method, coverage=promised)["coverage"]
-        for promised in (0.8, 0.98)
+        conformal.over_random_splits(digits, method=method, coverage=promised)["coverage"] for promised in (0.8, 0.98)
     )
     assert high.mean() == pytest.approx(0.98, abs=0.01)
     assert high.std() < 0.03
