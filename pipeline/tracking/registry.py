@@ -1,5 +1,6 @@
 """The registry: one registered model an experiment, the alias of the version that serves, loading by address."""
 
+import base64
 import io
 import json
 import shutil
@@ -111,7 +112,8 @@ def log_served_model(model_id: str, folder: Path, run: Run, metrics: dict[str, f
 def signature() -> ModelSignature:
     """A column of pictures and what is asked of them in (0: not asked for); one object a picture out."""
     return ModelSignature(
-        inputs=Schema([ColSpec("binary", "image")]),
+        # Base64 text, though bytes pass too: of a binary column MLflow would decode it, and spoil a data: address.
+        inputs=Schema([ColSpec("string", "image")]),
         outputs=Schema([ColSpec(AnyType())]),
         params=ParamSchema(
             [
@@ -129,7 +131,7 @@ def example() -> pd.DataFrame:
 
     buffer = io.BytesIO()
     Image.new("RGB", (64, 64), (128, 128, 128)).save(buffer, "JPEG")
-    return pd.DataFrame({"image": [buffer.getvalue()]})
+    return pd.DataFrame({"image": [base64.b64encode(buffer.getvalue()).decode()]})
 
 
 def versions_of(client: MlflowClient, name: str) -> list[ModelVersion] | None:
