@@ -28,7 +28,7 @@ def main(config: schema.Promote) -> None:
 
     from pipeline.serving.from_run import assemble
     from pipeline.tracking.names import safe_name
-    from pipeline.tracking.registry import log_served_model, register
+    from pipeline.tracking.registry import publish
     from pipeline.tracking.store import Store
 
     Store().open()
@@ -39,8 +39,7 @@ def main(config: schema.Promote) -> None:
         folder = Path(scratch) / "served"  # the name under which the model finds it
         made = assemble(client, run, folder)
         metrics = {config.metric: run.data.metrics[config.metric], **made.figures}
-        uri = log_served_model(folder, run, metrics)
-    registered = register(uri, name, config.alias, made.classes)
+        registered = publish(folder, run, metrics, name=name, alias=config.alias, classes=made.classes)
     log.info(
         "%s is now models:/%s@%s (version %s): %s%s, %s %.4f",
         run.info.run_name, name, config.alias, registered.version, run.data.tags.get("model", "?"),
@@ -77,13 +76,41 @@ def choose(client: MlflowClient, config: schema.Promote) -> Run:
             raise BadInput(f"run={config.run} has no {config.metric}: it did not finish; choose another run")
         return run
     experiment = find_experiment(client, config.tracking.experiment, config.sweep)
+    leaders: list[Run] = []
+    for find in (trained_runs, ensembles):
+        runs = [run for run in find(client, experiment, config.sweep) if config.metric in run.data.metrics]
+        leaders += by_metric(runs, config.metric)[:1]
     # Of equals the first is taken: a single network before an ensemble, which costs more to ask.
-    runs = trained_runs(client, experiment, config.sweep) + ensembles(client, experiment, config.sweep)
-    scored = [run for run in by_metric(runs, config.metric) if config.metric in run.data.metrics]
-    if not scored:
+    leaders = by_metric(leaders, config.metric)
+    if not leaders:
         where = f"sweep {config.sweep} of {experiment.name}" if config.sweep else f"experiment {experiment.name}"
         raise BadInput(f"{where} has no finished run with {config.metric}: train first, or choose another metric")
-    return scored[0]
+    if len(leaders) == 2 and leaders[0].data.tags["stage"] == "ensemble":
+        ensemble, single = leaders
+        return weigh(single, ensemble, config.metric)
+    return leaders[0]
+
+
+def weigh(single: Run, ensemble: Run, metric: str) -> Run:
+    """The ensemble that val holds better where it is so by more than chance, else the single network; says which."""
+    from pipeline.ensembles.gain import LEVEL, measured, paired_gain
+    from pipeline.tracking.finished import stored_predictions
+
+    measure = measured(metric.removeprefix("best/val_"))
+    name, other = ensemble.info.run_name, single.info.run_name
+    kept = f"the single network {other} is promoted; promote run={ensemble.info.run_id} takes the ensemble"
+    try:
+        gain, p = paired_gain(stored_predictions(single, "val"), stored_predictions(ensemble, "val"), measure)
+    except BadInput as error:
+        log.info("the ensemble %s and the single network cannot be compared on val (%s): %s", name, error, kept)
+        return single
+    size = f"{gain:+.3f}" if measure == "log_loss" else f"{100 * gain:+.1f} points"
+    said = f"the ensemble {name} gains {size} of val {measure.replace('_', ' ')} over {other}"
+    if gain > 0 and p < LEVEL:
+        log.info("%s, more than chance (p = %.3f): it is promoted", said, p)
+        return ensemble
+    log.info("%s, within chance (p = %.2f): %s", said, p, kept)
+    return single
 
 
 if __name__ == "__main__":

@@ -6,9 +6,9 @@
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
-from pipeline.tracking.names import safe_name
+from pipeline.tracking.names import checked_alias, safe_name
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -19,6 +19,15 @@ NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 Strategy = Literal["hard_vote", "soft_vote", "weighted_soft_vote", "greedy", "stacking", "class_stacking", "soup"]
 
+
+def _of_val(metric: str) -> str:
+    if re.search(r"(^|[/_])test([/_]|$)", metric):
+        raise ValueError("test decides nothing, or its figures would flatter; choose by val: best/val_accuracy, ...")
+    return metric
+
+
+# The metric that runs are chosen by.
+Decisive = Annotated[str, AfterValidator(_of_val)]
 
 # The address of a model, models:/NAME@ALIAS (see `door.quote_address`).
 Address = Annotated[str, BeforeValidator(lambda given: given["address"] if isinstance(given, dict) else given)]
@@ -269,7 +278,7 @@ class Ensemble(Command):
     sweep: str | None
     filter: str | None
     best: Annotated[int, Field(ge=2)] | None
-    metric: str
+    metric: Decisive
     runs: list[str] | None
     strategies: list[Strategy]
     choose: Literal["val"] | Strategy
@@ -281,8 +290,8 @@ class Promote(Command):
     tracking: Selection
     sweep: str | None
     run: str | None
-    metric: str
-    alias: str
+    metric: Decisive
+    alias: Annotated[str, AfterValidator(checked_alias)]
 
 
 class Predict(Command):

@@ -88,7 +88,7 @@ def _decode(data: bytes, least_side: int) -> torch.Tensor:
     if not data:
         raise _RefusedError("is empty (0 bytes)")
     frame = _jpeg_frame(data)
-    if frame and frame.components in (1, 3) and not frame.is_large(2 * _MARGIN * least_side):
+    if frame and frame.is_for_torchvision(least_side):
         try:
             return _by_torchvision(data)
         except RuntimeError:
@@ -97,12 +97,33 @@ def _decode(data: bytes, least_side: int) -> torch.Tensor:
         return _by_pillow(image, math.ceil(_MARGIN * least_side))
 
 
+def pixels_to_decode(data: bytes, least_side: int) -> int:
+    """How many pixels `decode` would have in memory at once, as the header says; 0 where that cannot be read.
+
+    A JPEG counts at the reduced size at which it is decoded, unless it is progressive: then all of it is kept.
+    """
+    frame = _jpeg_frame(data)
+    if frame and frame.is_for_torchvision(least_side):
+        return frame.height * frame.width
+    try:
+        with _opened(data) as image:
+            if not image.info.get("progressive"):
+                image.draft(None, (math.ceil(_MARGIN * least_side),) * 2)
+            return image.width * image.height
+    except Exception:  # what is wrong with it, decoding says
+        return 0
+
+
 class _Frame(NamedTuple):
     """What a JPEG's frame header says: pixels, and colour components (1 grey, 3 colour, 4 CMYK)."""
 
     height: int
     width: int
     components: int
+
+    def is_for_torchvision(self, least_side: int) -> bool:
+        """Whether torchvision decodes it, whole."""
+        return self.components in (1, 3) and not self.is_large(2 * _MARGIN * least_side)
 
     def is_large(self, side: float) -> bool:
         """Whether both sides are at least so long, or the whole needs Pillow's word on what is too large."""

@@ -57,18 +57,16 @@ def assess(
     sets = set_summary(rule.sets(predictions), predictions)
     percent = f"{100 * coverage:g}"
     figures |= {f"coverage_{percent}": sets["coverage"], f"set_size_{percent}": sets["mean_size"]}
-    figures[f"set_empty_{percent}"] = sets["empty"]
-    return Assessment(figures, tables, temperature, _of_empty_sets(sets["empty"], coverage, figures["accuracy"]))
+    return Assessment(figures, tables, temperature, _of_a_low_promise(coverage, figures["accuracy"]))
 
 
-def _of_empty_sets(empty: float, coverage: float, accuracy: float) -> list[str]:
-    """Why sets hold nothing, where the promise is lower than what a label alone keeps."""
-    if not empty or accuracy <= coverage:
+def _of_a_low_promise(coverage: float, accuracy: float) -> list[str]:
+    """Why sets hold the true class more often than promised: a set has its label at least."""
+    if accuracy <= coverage:
         return []
     return [
-        f"{empty:.1%} of the sets are empty, as one label alone is right in {accuracy:.1%}, more often than the "
-        f"{coverage:.0%} promised: evaluation.coverage above that gives fuller ones (a served model never gives an "
-        "empty one, but its label)"
+        f"one label alone is right in {accuracy:.1%}, more often than the {coverage:.0%} promised, so nearly every set "
+        "is that label: evaluation.coverage above that gives fuller ones"
     ]
 
 

@@ -1,10 +1,17 @@
-"""Pretrained weights: the libraries' own by name, or a file; loaded into a backbone without silent losses."""
+"""Pretrained weights: the libraries' own by name, or a file; loaded into a backbone without silent losses.
 
+A weights file is a stranger's: it is read as tensors alone, and one in a library's cache folder counts as published
+only while its content is.
+"""
+
+import os
 import pickle
+import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import file_digest
 from pathlib import Path
 from typing import Any, Literal, cast
 from urllib.error import URLError
@@ -92,14 +99,42 @@ def _torchvision_state(network: str, weights: str) -> State:
         )
     chosen = known[weights]
     file = Path(torch.hub.get_dir()) / "checkpoints" / chosen.url.rsplit("/", 1)[-1]
+    if not file.exists():
+        _download(network, chosen.url, file)
+    _check_published(file)
+    return read_state(file, said=str(file))
+
+
+def _download(network: str, url: str, file: Path) -> None:
     try:
+        file.parent.mkdir(parents=True, exist_ok=True)
         with _patience_of(_DOWNLOAD_TIMEOUT):
-            return chosen.get_state_dict(progress=True, check_hash=True)
+            torch.hub.download_url_to_file(url, str(file), hash_prefix=_published_hash(file))
     except (URLError, OSError, RuntimeError) as error:
         raise BadInput(
-            f"the ImageNet weights of {network} are not at {file} and could not be fetched from {chosen.url} "
-            f"({_brief(error)}): put the file there, name one with model.weights_file=PATH, or use regime=scratch"
+            f"the ImageNet weights of {network} are not at {file} and could not be fetched from {url} "
+            f"({_brief(error)}): name a file of them with model.weights_file=PATH, or use regime=scratch"
         ) from None
+
+
+def _check_published(file: Path) -> None:
+    """Raise BadInput where a file under a published name, which ends in its hash, holds something else."""
+    expected = _published_hash(file)
+    try:
+        with file.open("rb") as opened:
+            found = file_digest(opened, "sha256").hexdigest()
+    except OSError as error:
+        raise BadInput(f"{file}: cannot be read ({_brief(error)})") from None
+    if expected is None or not found.startswith(expected):
+        raise BadInput(
+            f"{file} is not the published file (its sha256 begins with {found[:8]}, not {expected}): delete it, and "
+            f"if the weights in it are your own, name them from elsewhere with model.weights_file=PATH"
+        )
+
+
+def _published_hash(file: Path) -> str | None:
+    named = re.search(r"-([0-9a-f]{8,})\.", file.name)
+    return named.group(1) if named else None
 
 
 def _timm_state(network: str, weights: str) -> State:
@@ -111,7 +146,7 @@ def _timm_state(network: str, weights: str) -> State:
         tags = [full.partition(".")[2] for full in timm.list_pretrained(f"{network.split('.', maxsplit=1)[0]}.*")]
         raise BadInput(f"model.weights={weights}: timm has no such weights for {network}{did_you_mean(weights, tags)}")
     try:
-        with _patience_of(_DOWNLOAD_TIMEOUT):
+        with _patience_of(_DOWNLOAD_TIMEOUT), _tensors_only():
             return timm.create_model(name, pretrained=True, num_classes=0).state_dict()
     except Exception as error:  # the hub's client raises errors of many families
         source = facts.hf_hub_id or facts.url
@@ -119,6 +154,24 @@ def _timm_state(network: str, weights: str) -> State:
             f"the ImageNet weights of timm/{name} could not be had from {source} ({_brief(error)}): fetch them "
             f"on a machine with network and name the file with model.weights_file=PATH, or use regime=scratch"
         ) from None
+
+
+@contextmanager
+def _tensors_only() -> Iterator[None]:
+    """What torch loads in here is read as tensors alone, also where a library asks it for more.
+
+    timm reads a file in a cache folder that way, but a second time without where the first raises a TypeError.
+    """
+    variable = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
+    before = os.environ.get(variable)
+    os.environ[variable] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[variable]
+        else:
+            os.environ[variable] = before
 
 
 @contextmanager
@@ -136,11 +189,15 @@ def load_file(backbone: nn.Module, path: Path) -> Loaded:
     return load_state(backbone, read_state(path), str(path))
 
 
-def read_state(path: Path) -> State:
-    """The tensors of a file by name. Raises BadInput where it is missing, cut short or holds anything else."""
+def read_state(path: Path, said: str | None = None) -> State:
+    """The tensors of a file by name. Raises BadInput where it is missing, cut short or holds anything else.
+
+    `said` is what messages call it, where no key names it.
+    """
     path = path.expanduser()
+    said = said or f"model.weights_file={path}"
     if not path.is_file():
-        raise BadInput(f"model.weights_file={path}: there is no such file")
+        raise BadInput(f"{said}: there is no such file")
     if path.suffix == ".safetensors":
         from safetensors import SafetensorError
         from safetensors.torch import load_file as load_safetensors
@@ -148,19 +205,22 @@ def read_state(path: Path) -> State:
         try:
             return load_safetensors(path)
         except (SafetensorError, ValueError) as error:
-            raise BadInput(f"model.weights_file={path}: not a whole safetensors file ({_brief(error)})") from None
+            raise BadInput(f"{said}: not a whole safetensors file ({_brief(error)})") from None
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError, OSError) as error:
         raise BadInput(
-            f"model.weights_file={path}: not a state dict of tensors, or cut short ({_brief(error)}); "
+            f"{said}: not a state dict of tensors, or cut short ({_brief(error)}); "
             f"save one with torch.save(network.state_dict(), PATH)"
         ) from None
     for key in ("state_dict", "model_state_dict", "model"):  # as training scripts wrap it
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]
     if not isinstance(state, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in state.values()):
-        raise BadInput(f"model.weights_file={path}: holds something else than a state dict of tensors")
+        raise BadInput(f"{said}: holds something else than a state dict of tensors")
+    numbered = [key for key in state if not isinstance(key, str)]
+    if numbered:
+        raise BadInput(f"{said}: its tensors are called {_some(numbered)}, not by the names of a network's layers")
     return state
 
 
@@ -182,6 +242,12 @@ def load_state(backbone: nn.Module, state: State, source: str) -> Loaded:
             f"{f' (and {len(problems) - 3} more)' if len(problems) > 3 else ''}"
         )
     kept = {name: state[name] for name in mine if name in state}
+    broken = [name for name, tensor in kept.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
+    if broken:
+        raise BadInput(
+            f"weights from {source} hold NaN or infinite numbers, in {_some(broken)}: they are of a training "
+            f"that failed; take those of an earlier epoch"
+        )
     backbone.load_state_dict(kept, strict=False)
     return Loaded(source, len(kept), tuple(name for name in state if name not in mine))
 
@@ -192,6 +258,11 @@ def _without_prefix(state: State, wanted: set[str]) -> State:
             break
         state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
     return state
+
+
+def _some(names: list[Any]) -> str:
+    more = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
+    return f"{', '.join(map(repr, names[:3]))}{more}"
 
 
 def _three(values: Any) -> tuple[float, float, float]:

@@ -45,7 +45,7 @@ def answer(
         if sets is not None:
             chosen = sets.choose(scores, [_digest(picture) for picture in some])
             for said, codes in zip(found, chosen, strict=True):
-                said["prediction_set"] = [bundle.classes[code] for code in codes] or [said["label"]]
+                said["prediction_set"] = [bundle.classes[code] for code in codes]
         if min_probability:
             found = [said | {"answered": said["probability"] >= min_probability} for said in found]
         answers += found

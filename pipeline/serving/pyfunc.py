@@ -13,11 +13,14 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, INVALID_PARAMETER_VALUE
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
-from pipeline.errors import BadInput
+from pipeline.errors import BadInput, did_you_mean
 from pipeline.serving.answers import answer
 from pipeline.serving.bundle import Bundle, read_bundle
+from pipeline.serving.limits import Limits, give_back_memory
 
 COLUMN = "image"
+TOP_K = 5
+_KNOWN = ("top_k", "coverage", "min_probability")
 log = logging.getLogger(__name__)
 
 
@@ -25,9 +28,11 @@ class ServedModel(PythonModel):
     """Pictures, as bytes or base64 text, in; `label`, `probability`, `top_k` and taxonomy out."""
 
     _bundle: Bundle
+    _limits: Limits
 
     def load_context(self, context: PythonModelContext) -> None:
         """Read the weights once, when the server starts."""
+        self._limits = Limits.from_environment()
         self._bundle = read_bundle(Path(context.artifacts["served"]))
 
     # Of a DataFrame MLflow makes no schema of its own, as it would of other hints; of no hint at all it complains.
@@ -36,19 +41,34 @@ class ServedModel(PythonModel):
     ) -> list[dict[str, Any]]:
         """One answer a row. A mistake of the sender's becomes a 400 with one line and no server path."""
         try:
-            pictures = [_bytes(value, place) for place, value in enumerate(_values(model_input))]
-            return answer(self._bundle, pictures, **_options(params or {}))
+            return self._answers(list(_values(model_input)), _options(params or {}))
         except BadInput as error:
             raise MlflowException(str(error), error_code=INVALID_PARAMETER_VALUE) from None
         except Exception:
             log.exception("a request failed")  # for the server's log; its paths are no business of the sender's
             raise MlflowException("the model failed on this request", error_code=INTERNAL_ERROR) from None
 
+    def _answers(self, values: list[Any], options: dict[str, Any]) -> list[dict[str, Any]]:
+        self._limits.check_count(len(values))
+        pictures = [_bytes(value, place) for place, value in enumerate(values)]
+        large = self._limits.check_pixels(pictures, {member.spec.preprocessing for member in self._bundle.members})
+        answers = answer(self._bundle, pictures, **options)
+        if large:
+            give_back_memory()
+        return answers
+
 
 def _options(params: dict[str, Any]) -> dict[str, Any]:
-    """What may be asked for beside the pictures; 0 stands for nothing asked, as a parameter must have a default."""
+    """What may be asked for beside the pictures; 0 stands for nothing asked, as a parameter must have a default.
+
+    MLflow leaves out parameters that the signature lacks before they come here, with a warning in the server's log.
+    """
+    for name in params:
+        if name not in _KNOWN:
+            raise BadInput(f"no parameter {name}{did_you_mean(name, _KNOWN)}")
+    top_k = params.get("top_k")
     return {
-        "top_k": int(params.get("top_k", 5)),
+        "top_k": TOP_K if top_k is None else int(top_k),
         "coverage": float(params.get("coverage") or 0) or None,
         "min_probability": float(params.get("min_probability") or 0),
     }
@@ -65,19 +85,19 @@ def _values(model_input: Any) -> Iterable[Any]:
 
 
 def _bytes(value: Any, place: int) -> bytes:
-    """A picture's bytes, from bytes or base64 text.
-
-    MLflow decodes base64 in data frames; under `inputs` and `instances` it hands over the text's own bytes.
-    """
-    if isinstance(value, str):
-        value = value.partition("base64,")[2] or value
-        value = value.encode("ascii", errors="replace")
-    if not isinstance(value, bytes):
+    """A picture's bytes, from bytes, base64 text (its lines may be broken) or a `data:` address of that."""
+    if isinstance(value, bytes):
+        try:
+            return base64.b64decode(value, validate=True)  # no picture format begins with base64's letters alone
+        except binascii.Error:
+            return value
+    if not isinstance(value, str):
         raise BadInput(f"picture {place} is neither bytes nor base64 text")
+    text = value.partition("base64,")[2] if value.lstrip()[:5].lower() == "data:" else value
     try:
-        return base64.b64decode(value, validate=True)  # no picture format begins with base64's letters alone
-    except binascii.Error:
-        return value
+        return base64.b64decode("".join(text.split()), validate=True)
+    except ValueError as error:
+        raise BadInput(f"picture {place} is no whole base64 text ({error})") from None
 
 
 mlflow.models.set_model(ServedModel())

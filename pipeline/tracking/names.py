@@ -1,5 +1,7 @@
 """Names that MLflow takes, and that processes share."""
 
+import re
+
 PARENT_VARIABLE = "PIPELINE_SWEEP_RUN_ID"  # how a sweep's jobs, in whatever process, find their parent run
 SWEPT_VARIABLE = "PIPELINE_SWEPT_KEYS"  # and which keys set them apart, for their names
 
@@ -10,3 +12,12 @@ def safe_name(name: str) -> str:
     """
     kept = "".join(letter if letter.isalnum() or letter in "_-. " else "-" for letter in name)
     return kept.strip(" .-") or "pictures"
+
+
+def checked_alias(alias: str) -> str:
+    """The alias of a registered model; ValueError, with the remedy, for one that MLflow refuses."""
+    if not re.fullmatch(r"[\w-]{1,255}", alias):
+        raise ValueError("an alias is one word of letters, digits, _ and -, such as champion")
+    if alias.lower() == "latest" or re.fullmatch(r"[vV]\d+", alias):
+        raise ValueError("MLflow keeps latest and v1, v2, ... for itself; choose another word, such as champion")
+    return alias

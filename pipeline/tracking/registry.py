@@ -1,7 +1,10 @@
 """The registry: one registered model an experiment, the alias of the version that serves, loading by address."""
 
+import base64
 import io
 import json
+import shutil
+from contextlib import ExitStack, suppress
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
@@ -9,7 +12,7 @@ from pathlib import Path
 import mlflow
 import pandas as pd
 from mlflow import MlflowClient
-from mlflow.entities import Run
+from mlflow.entities import LoggedModel, Run
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
@@ -40,18 +43,60 @@ _NEEDS = (
 _CLASSES_TAG = "classes_digest"
 
 
-def log_served_model(folder: Path, run: Run, metrics: dict[str, float]) -> str:
-    """Log a served model's folder as a model of the run it came from; gives its address.
+def publish(
+    folder: Path, run: Run, metrics: dict[str, float], *, name: str, alias: str, classes: tuple[str, ...]
+) -> ModelVersion:
+    """Log a served model's folder as a model of its run, register it as the newest version, give that the alias.
+
+    Whatever fails on the way, an interruption too, what was made up to there is taken back. Raises BadInput where the
+    versions that are registered know other classes: who asks by the alias must not get other labels.
+    """
+    client = MlflowClient()
+    digest = sha256(json.dumps(classes).encode()).hexdigest()[:12]
+    before = versions_of(client, name)
+    check_classes(name, before or [], digest)
+    with ExitStack() as undo:
+        model = mlflow.initialize_logged_model(
+            "served", source_run_id=run.info.run_id, experiment_id=run.info.experiment_id, model_type="classifier"
+        )
+        undo.callback(_withdraw_model, client, model)
+        log_served_model(model.model_id, folder, run, metrics)
+        undo.callback(_withdraw_version, client, name, model, new=before is None)
+        made = mlflow.register_model(f"models:/{model.model_id}", name, tags={_CLASSES_TAG: digest})
+        client.set_registered_model_alias(name, alias, made.version)
+        undo.pop_all()
+    return made
+
+
+def _withdraw_model(client: MlflowClient, model: LoggedModel) -> None:
+    with suppress(MlflowException):
+        client.delete_logged_model(model.model_id)
+    files = local_folder(model.artifact_location)
+    if files is not None:
+        shutil.rmtree(files, ignore_errors=True)
+
+
+def _withdraw_version(client: MlflowClient, name: str, model: LoggedModel, *, new: bool) -> None:
+    """Delete the version that a logged model became, and a registered model that is new and holds nothing else."""
+    with suppress(MlflowException):
+        others = False
+        for one in versions_of(client, name) or []:
+            if one.source == f"models:/{model.model_id}":
+                client.delete_model_version(name, one.version)
+            else:  # of another process, perhaps
+                others = True
+        if new and not others:
+            client.delete_registered_model(name)
+
+
+def log_served_model(model_id: str, folder: Path, run: Run, metrics: dict[str, float]) -> None:
+    """Log a served model's folder under a logged model's id.
 
     The package's code travels with it, so it loads where the repository is not.
     """
-    run_id, experiment_id = run.info.run_id, run.info.experiment_id
-    model = mlflow.initialize_logged_model(
-        "served", source_run_id=run_id, experiment_id=experiment_id, model_type="classifier"
-    )
     mlflow.pyfunc.log_model(
         name="served",
-        model_id=model.model_id,
+        model_id=model_id,
         python_model=str(_PACKAGE / "serving" / "pyfunc.py"),
         artifacts={"served": str(folder)},
         code_paths=[str(_PACKAGE)],
@@ -61,14 +106,14 @@ def log_served_model(folder: Path, run: Run, metrics: dict[str, float]) -> str:
     )
     client = MlflowClient()
     for name, value in metrics.items():
-        client.log_metric(run_id, name, value, model_id=model.model_id)
-    return f"models:/{model.model_id}"
+        client.log_metric(run.info.run_id, name, value, model_id=model_id)
 
 
 def signature() -> ModelSignature:
     """A column of pictures and what is asked of them in (0: not asked for); one object a picture out."""
     return ModelSignature(
-        inputs=Schema([ColSpec("binary", "image")]),
+        # Base64 text, though bytes pass too: of a binary column MLflow would decode it, and spoil a data: address.
+        inputs=Schema([ColSpec("string", "image")]),
         outputs=Schema([ColSpec(AnyType())]),
         params=ParamSchema(
             [
@@ -86,28 +131,20 @@ def example() -> pd.DataFrame:
 
     buffer = io.BytesIO()
     Image.new("RGB", (64, 64), (128, 128, 128)).save(buffer, "JPEG")
-    return pd.DataFrame({"image": [buffer.getvalue()]})
+    return pd.DataFrame({"image": [base64.b64encode(buffer.getvalue()).decode()]})
 
 
-def register(model_uri: str, name: str, alias: str, classes: tuple[str, ...]) -> ModelVersion:
-    """Make it the newest version of a registered model and give it the alias.
-
-    Raises BadInput where the versions there know other classes: who asks by the alias must not get other labels.
-    """
-    client = MlflowClient()
-    digest = sha256(json.dumps(classes).encode()).hexdigest()[:12]
-    check_classes(client, name, digest)
-    made = mlflow.register_model(model_uri, name, tags={_CLASSES_TAG: digest})
-    client.set_registered_model_alias(name, alias, made.version)
-    return made
-
-
-def check_classes(client: MlflowClient, name: str, digest: str) -> None:
-    """Raise BadInput where a registered model's versions were made for another list of classes."""
+def versions_of(client: MlflowClient, name: str) -> list[ModelVersion] | None:
+    """A registered model's versions; None where there is no such model."""
     try:
-        versions = client.search_model_versions(f"name = '{name}'")
+        client.get_registered_model(name)
     except MlflowException:
-        return
+        return None
+    return list(client.search_model_versions(f"name = '{name}'"))
+
+
+def check_classes(name: str, versions: list[ModelVersion], digest: str) -> None:
+    """Raise BadInput where a registered model's versions were made for another list of classes."""
     for one in versions:
         if one.tags.get(_CLASSES_TAG, digest) != digest:
             raise BadInput(

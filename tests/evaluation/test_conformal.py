@@ -37,9 +37,13 @@ def digits():
 
 @pytest.mark.parametrize("method", METHODS)
 def test_the_promise_is_kept_on_real_pictures(digits, method):
-    coverage = conformal.over_random_splits(digits, method=method, coverage=0.9)["coverage"]
-    assert coverage.mean() == pytest.approx(0.9, abs=0.01)
-    assert coverage.std() < 0.03
+    accuracy = digits.correct.mean()
+    low, high = (
+        conformal.over_random_splits(digits, method=method, coverage=promised)["coverage"] for promised in (0.8, 0.98)
+    )
+    assert high.mean() == pytest.approx(0.98, abs=0.01)
+    assert high.std() < 0.03
+    assert low.mean() >= accuracy - 0.01 > 0.8  # a set holds its label, which alone keeps the lower promise
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -99,10 +103,20 @@ def test_the_summary_counts(make_predictions):
     predictions = make_predictions(100, 5)
     everything = replace(conformal.calibrate(predictions, method="lac"), threshold=2.0)
     figures = conformal.set_summary(everything.sets(predictions), predictions)
-    assert figures == {"coverage": 1, "mean_size": 5, "median_size": 5, "empty": 0, "single": 0}
-    nothing = replace(everything, threshold=-1.0)
-    figures = conformal.set_summary(nothing.sets(predictions), predictions)
-    assert (figures["coverage"], figures["empty"]) == (0, 1)
+    assert figures == {"coverage": 1, "mean_size": 5, "median_size": 5, "single": 0}
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("builder", [{}, {"dense_classes": 10, "largest": 20}])
+def test_a_set_that_would_be_empty_is_the_label(make_predictions, method, builder):
+    predictions = make_predictions(100, 30, signal=2.0, **builder)
+    nothing = replace(conformal.calibrate(predictions, method=method), threshold=-1.0)
+    sets = nothing.sets(predictions)
+    assert sets.indices.tolist() == predictions.predicted.tolist()
+    figures = conformal.set_summary(sets, predictions)
+    assert figures == {
+        "coverage": predictions.correct.mean(), "mean_size": 1, "median_size": 1, "single": 1,
+    }  # fmt: skip
 
 
 def test_promises_that_cannot_be_kept(make_predictions):

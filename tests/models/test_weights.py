@@ -1,13 +1,16 @@
 import pickle
 import urllib.error
+from dataclasses import replace
+from hashlib import sha256
 
 import pytest
 import torch
 from safetensors.torch import save_file
+from torchvision.models import ResNet18_Weights
 
 from pipeline.errors import BadInput
 from pipeline.models.backbone import build_backbone
-from pipeline.models.weights import load_file, load_pretrained, load_state, normalisation
+from pipeline.models.weights import _tensors_only, load_file, load_pretrained, load_state, normalisation
 
 
 @pytest.fixture
@@ -74,16 +77,97 @@ class _Runs:
         return Path.touch, (self.path,)
 
 
-def test_without_network_the_file_and_its_place_are_named(backbone, tmp_path, monkeypatch):
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+@pytest.fixture
+def cached(tmp_path, monkeypatch):
+    """The file of resnet18's weights in an empty cache folder, on a machine without network."""
 
     def unreachable(*_args, **_kwargs):
         raise urllib.error.URLError("no network")
 
-    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", unreachable)
-    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", unreachable)
-    with pytest.raises(BadInput, match=rf"{tmp_path}/checkpoints/resnet18-f37072fd\.pth.*put the file there"):
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", unreachable)
+    (tmp_path / "checkpoints").mkdir()
+    return tmp_path / "checkpoints" / "resnet18-f37072fd.pth"
+
+
+def test_without_network_the_key_that_names_a_file_is_told(backbone, cached):
+    with pytest.raises(BadInput, match=rf"{cached} and could not be fetched.*model\.weights_file=PATH"):
         load_pretrained(backbone, "torchvision/resnet18", "DEFAULT")
+
+
+def test_a_cached_file_that_is_not_the_published_one_is_refused_and_nothing_in_it_runs(
+    backbone, published, cached, tmp_path
+):
+    torch.save(published, cached)
+    with pytest.raises(BadInput, match=r"is not the published file .* not f37072fd\).*model\.weights_file=PATH"):
+        load_pretrained(backbone, "torchvision/resnet18", "DEFAULT")
+    torch.save({"fc.weight": _Runs(tmp_path / "ran")}, cached)
+    with pytest.raises(BadInput, match="is not the published file"):
+        load_pretrained(backbone, "torchvision/resnet18", "DEFAULT")
+    assert not (tmp_path / "ran").exists()
+
+
+def as_published(file, monkeypatch):
+    """Make what stands in the cache the published weights of resnet18."""
+    name = f"resnet18-{sha256(file.read_bytes()).hexdigest()[:8]}.pth"
+    file = file.rename(file.with_name(name))
+    weights = ResNet18_Weights.IMAGENET1K_V1
+    monkeypatch.setattr(weights, "_value_", replace(weights.value, url=f"https://nowhere/{name}"))
+    return file
+
+
+def test_the_published_file_is_read_from_the_cache(backbone, published, cached, monkeypatch):
+    torch.save(published, cached)
+    as_published(cached, monkeypatch)
+    loaded = load_pretrained(backbone, "torchvision/resnet18", "DEFAULT")
+    assert same(backbone, published)
+    assert loaded.dropped == ("fc.weight", "fc.bias")
+
+
+def test_a_file_whose_hash_begins_as_the_published_one_runs_nothing_either(backbone, cached, tmp_path, monkeypatch):
+    torch.save({"fc.weight": _Runs(tmp_path / "ran")}, cached)
+    file = as_published(cached, monkeypatch)
+    with pytest.raises(BadInput, match=f"^{file}: not a state dict of tensors"):
+        load_pretrained(backbone, "torchvision/resnet18", "DEFAULT")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_nothing_in_a_pickle_of_timms_cache_runs(tmp_path, monkeypatch):
+    from huggingface_hub.errors import EntryNotFoundError
+
+    hostile = tmp_path / "pytorch_model.bin"
+    torch.save({"fc.weight": _Runs(tmp_path / "ran")}, hostile)
+
+    def cached(*_args, filename, **_kwargs):
+        if filename.endswith(".safetensors"):
+            raise EntryNotFoundError("none")
+        return str(hostile)
+
+    monkeypatch.setattr("timm.models._hub.hf_hub_download", cached)
+    with pytest.raises(BadInput, match=r"could not be had .*model\.weights_file=PATH"):
+        load_pretrained(build_backbone("timm/resnet18"), "timm/resnet18", "DEFAULT")
+    with pytest.raises(pickle.UnpicklingError), _tensors_only():
+        torch.load(hostile, weights_only=False)
+    assert not (tmp_path / "ran").exists()
+    assert torch.load(hostile, weights_only=False) == {"fc.weight": None}  # as it was, outside
+
+
+@pytest.mark.parametrize("suffix", ["pth", "safetensors"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_named(backbone, published, suffix, value, tmp_path):
+    file = tmp_path / f"w.{suffix}"
+    state = published | {"layer1.0.conv1.weight": torch.full_like(published["layer1.0.conv1.weight"], value)}
+    save_file(state, file) if suffix == "safetensors" else torch.save(state, file)
+    before = {name: tensor.clone() for name, tensor in backbone.state_dict().items()}
+    with pytest.raises(BadInput, match=rf"weights from {file} hold NaN .*in 'layer1\.0\.conv1\.weight'"):
+        load_file(backbone, file)
+    assert same(backbone, before)
+
+
+def test_tensors_by_number_are_no_state_dict(backbone, published, tmp_path):
+    torch.save(dict(enumerate(published.values())), tmp_path / "w.pth")
+    with pytest.raises(BadInput, match=r"w\.pth: its tensors are called 0, 1, 2 and \d+ more, not by the names"):
+        load_file(backbone, tmp_path / "w.pth")
 
 
 def test_unknown_weights_are_named_with_the_nearest(backbone):

@@ -29,7 +29,11 @@ def test_probabilities_mean_what_they_say_and_sets_keep_their_promise():
     for coverage in (0.5, 0.8, 0.9, 0.99):
         rule = made.set_rule(coverage)
         assert rule == calibrate(val, coverage=coverage, temperature=made.temperature)
-        assert set_summary(rule.sets(test), test)["coverage"] == pytest.approx(coverage, abs=0.03)
+        kept = set_summary(rule.sets(test), test)["coverage"]
+        if coverage > test.correct.mean():
+            assert kept == pytest.approx(coverage, abs=0.03)
+        else:  # one label alone, which every set holds, keeps more than that
+            assert kept >= test.correct.mean()
 
 
 def test_what_is_between_two_percents_gets_the_larger():

@@ -1,0 +1,76 @@
+"""How much one request to the served model may ask for, so that nobody can choke it for the others.
+
+A few hundred kilobytes can hold a picture of 170 megapixels, which take seconds and gigabytes to decode. Training, and
+`predict` on one's own machine, read whatever fits.
+"""
+
+import ctypes
+import os
+import platform
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from pipeline.data.decoding import pixels_to_decode
+from pipeline.data.preprocessing import Preprocessing
+from pipeline.errors import BadInput
+
+PICTURES_VARIABLE = "PIPELINE_SERVED_PICTURES"  # set where the server is started, they replace the defaults
+MEGAPIXELS_VARIABLE = "PIPELINE_SERVED_MEGAPIXELS"
+_AT_ONCE = 8  # pictures of the largest size that one request may hold
+_LARGE = 5_000_000  # pixels from which decoding leaves memory behind that is worth giving back
+
+
+@dataclass(frozen=True)
+class Limits:
+    """`pictures` a request, and `megapixels` a picture: those that decoding it has in memory at once.
+
+    Ordinary JPEGs are decoded at a reduced size, so that those of any camera are let through; PNG, WebP, TIFF and
+    progressive JPEG count as they are. A request holds at most 8 times the pixels of the largest picture.
+    """
+
+    pictures: int = 256
+    megapixels: int = 50
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        """The defaults, or what the variables say. BadInput where that is no count."""
+        asked = {}
+        for name, variable in (("pictures", PICTURES_VARIABLE), ("megapixels", MEGAPIXELS_VARIABLE)):
+            given = os.environ.get(variable)
+            if given is not None:
+                if not given.isdecimal() or not int(given):
+                    raise BadInput(f"{variable}={given}: a whole number, at least 1")
+                asked[name] = int(given)
+        return cls(**asked)
+
+    def check_count(self, pictures: int) -> None:
+        """Raise BadInput for more pictures than a request may hold."""
+        if pictures > self.pictures:
+            raise BadInput(f"{pictures:,} pictures in a request: at most {self.pictures:,}; send them in several")
+
+    def check_pixels(self, pictures: Sequence[bytes], shown: Collection[Preprocessing]) -> bool:
+        """Raise BadInput for too large pictures, which are not decoded for it; gives whether one is worth a clean-up.
+
+        `shown` is how the networks see pictures: each way decodes them once.
+        """
+        side, most = max(how.image_size for how in shown), self.megapixels * 1_000_000
+        sizes = [pixels_to_decode(picture, side) for picture in pictures]
+        for place, pixels in enumerate(sizes):
+            if pixels > most:
+                raise BadInput(
+                    f"picture {place}: {pixels / 1e6:,.0f} megapixels to decode, at most {self.megapixels}: "
+                    f"make it smaller, or save it as an ordinary (baseline) JPEG"
+                )
+        if sum(sizes) * len(shown) > _AT_ONCE * most:
+            raise BadInput(
+                f"{sum(sizes) / 1e6:,.0f} megapixels to decode in a request, at most "
+                f"{_AT_ONCE * self.megapixels // len(shown):,}: send the pictures in several, or smaller"
+            )
+        return max(sizes, default=0) > _LARGE
+
+
+def give_back_memory() -> None:
+    """Return to the system what large pictures took: glibc keeps much of it for each of the server's threads."""
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)

@@ -1,0 +1,91 @@
+"""Registering: what is refused first, and what a failure leaves."""
+
+import pytest
+import stored
+import torch
+from hydra import compose, initialize_config_dir
+from mlflow.exceptions import MlflowException
+
+from pipeline.data.preprocessing import Preprocessing
+from pipeline.door import CONF, check
+from pipeline.errors import BadInput
+from pipeline.models.classifier import Classifier, NetworkSpec
+from pipeline.serving.bundle import write_bundle
+from pipeline.tracking import registry
+from pipeline.training.checkpoints import NetworkFacts, save_best
+
+CLASSES = ("auk", "coot")
+
+
+def promote(*overrides):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return check(compose("promote", list(overrides)), "promote")
+
+
+@pytest.mark.parametrize("alias", ["''", "'a b'", "latest", "LATEST", "v1", "V22", "a/b", "a@b", "x" * 256])
+def test_an_alias_that_mlflow_refuses_is_refused_before_any_work(alias):
+    with pytest.raises(BadInput, match=r"^alias=.*such as champion$"):
+        promote(f"alias={alias}")
+
+
+@pytest.mark.parametrize("alias", ["champion", "zwei_2", "v1-b", "3"])
+def test_what_mlflow_takes_is_taken(alias, store):
+    assert promote(f"alias={alias}").alias == alias
+    store.create_registered_model("m")
+    version = store.create_model_version("m", "file:///nowhere")
+    store.set_registered_model_alias("m", alias, version.version)
+
+
+@pytest.mark.parametrize("metric", ["test/accuracy", "test/log_loss", "gain/test_accuracy"])
+def test_test_decides_nothing(metric):
+    with pytest.raises(BadInput, match=f"^metric={metric}: test decides nothing"):
+        promote(f"metric={metric}")
+
+
+@pytest.fixture
+def served(tmp_path):
+    torch.manual_seed(0)
+    network = Classifier(NetworkSpec("torchvision/squeezenet1_0", 2, Preprocessing(image_size=32)))
+    save_best(tmp_path / "checkpoints", network, NetworkFacts(network.spec, CLASSES))
+    write_bundle(tmp_path / "served", {"one": tmp_path / "checkpoints"})
+    return tmp_path / "served"
+
+
+def publish(folder, run, alias="champion", classes=CLASSES):
+    return registry.publish(folder, run, {}, name="birds", alias=alias, classes=classes)
+
+
+def left(store, run):
+    models = store.search_logged_models([run.info.experiment_id])
+    try:
+        store.get_registered_model("birds")
+    except MlflowException:
+        return len(models), None
+    return len(models), [one.version for one in store.search_model_versions("name = 'birds'")]
+
+
+def test_a_failure_at_any_point_leaves_nothing_behind(store, served, monkeypatch, tmp_path):
+    run = store.get_run(stored.finished())
+    with pytest.raises(MlflowException):
+        publish(served, run, alias="a b")  # the last of all that is done
+    assert left(store, run) == (0, None)
+    publish(served, run)
+    files = sorted(path for path in tmp_path.rglob("*.safetensors"))
+    assert left(store, run) == (1, [1])
+
+    def interrupted(*_args, **_kwargs):
+        raise KeyboardInterrupt
+
+    for step in ("mlflow.pyfunc.log_model", "mlflow.register_model"):
+        with monkeypatch.context() as patch:
+            patch.setattr(step, interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                publish(served, run)
+        assert left(store, run) == (1, [1])
+    with pytest.raises(MlflowException):
+        publish(served, run, alias="latest")
+    with pytest.raises(BadInput, match="answers with other classes"):
+        publish(served, run, classes=("coot", "auk"))
+    assert left(store, run) == (1, [1])
+    assert sorted(path for path in tmp_path.rglob("*.safetensors")) == files
+    assert store.get_model_version_by_alias("birds", "champion").version == 1
