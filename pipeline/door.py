@@ -23,6 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from pipeline.errors import BadInput, Stopped, did_you_mean
+from pipeline.tracking.names import PARENT_VARIABLE
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 BAD_INPUT, FAILED = 2, 1
@@ -70,6 +71,7 @@ def door(command_name: str) -> Callable[[Callable[[Any], None]], Callable[[], No
             except Exception as error:
                 tell(error)
                 failures.append(error)
+                _tell_the_sweep(error)
                 return exit_code(error)
             return 0
 
@@ -85,8 +87,13 @@ def door(command_name: str) -> Callable[[Callable[[Any], None]], Callable[[], No
                 hydra.main(version_base="1.3", config_path=str(CONF), config_name=command_name)(job)()
             except KeyboardInterrupt:
                 sys.exit(128 + signal.SIGINT)
-            except Exception as error:
+            except Exception as error:  # Hydra's own, or its launcher's
+                error = _of_hydra(error)
                 tell(error)
+                if multirun and command_name in NETWORK_COMMANDS:
+                    from pipeline.sweep import launcher_broke
+
+                    launcher_broke(error)
                 sys.exit(exit_code(error))
             if failures:
                 sys.exit(FAILED if multirun else exit_code(failures[0]))
@@ -97,6 +104,33 @@ def door(command_name: str) -> Callable[[Callable[[Any], None]], Callable[[], No
         return command
 
     return decorate
+
+
+def _tell_the_sweep(error: Exception) -> None:
+    """A job of a sweep that fails before it has a run must be seen all the same, in whatever process it was."""
+    if PARENT_VARIABLE not in os.environ:
+        return
+    from pipeline.sweep import note_failure
+
+    try:
+        note_failure(error)
+    except Exception as of_the_store:  # the parent's process will find that the job has no run
+        tell(of_the_store)
+
+
+def _of_hydra(error: Exception) -> Exception:
+    """What Hydra or its launcher met, in the words of this program where the cause is known."""
+    if isinstance(error, OSError) and error.filename:
+        return BadInput(
+            f"{error.filename}: {error.strerror}: Hydra's folder of this name cannot be made; "
+            f"leave hydra.run.dir and hydra.sweep.dir out, and nothing is written there"
+        )
+    if type(error).__name__ == "TerminatedWorkerError":  # joblib's
+        return Stopped(
+            "a job's process died, and joblib ended the others: mostly memory is too small for so many at once; "
+            "try fewer, hydra.launcher.n_jobs=..."
+        )
+    return error
 
 
 def _folder_name(path: str | None) -> str:
@@ -186,10 +220,11 @@ def tell(error: BaseException) -> None:
     if exit_code(error) == FAILED and not isinstance(error, Stopped):
         traceback.print_exception(error)
         return
-    print(f"error: {_one_line(error)}", file=sys.stderr, flush=True)
+    print(f"error: {one_line(error)}", file=sys.stderr, flush=True)
 
 
-def _one_line(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
+    """What went wrong, without line breaks; of errors that users know little of the type as well."""
     if isinstance(error, MissingConfigException) and error.options:
         group, _, choice = str(error.missing_cfg_file).rpartition("/")
         return f"{group}={choice}: no such choice{did_you_mean(choice, error.options)}"
@@ -203,7 +238,9 @@ def _one_line(error: BaseException) -> str:
     cause = error.__cause__
     if isinstance(cause, OmegaConfBaseException | YAMLError):
         lines += str(cause).splitlines()[:1]
-    return " ".join(lines) or type(error).__name__
+    text = " ".join(lines)
+    known = exit_code(error) == BAD_INPUT or isinstance(error, Stopped)
+    return text if known and text else f"{type(error).__name__}: {text}".removesuffix(": ")
 
 
 def _nearest_key(key: str) -> str:
