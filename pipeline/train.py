@@ -15,7 +15,7 @@ from pipeline.assembly import Prepared
 from pipeline.door import door
 from pipeline.progress import watch
 from pipeline.scoring import split_answers
-from pipeline.stages import learning, stages
+from pipeline.stages import check_epochs, learning, stages
 from pipeline.stored_config import unfinished_config
 
 if TYPE_CHECKING:
@@ -47,6 +47,8 @@ def prepare(config: schema.Train) -> Prepared:
 
     from pipeline.training.hardware import make_fabric, resolved
 
+    if not config.resume:
+        check_epochs(config)
     if config.trainer.threads:
         torch.set_num_threads(config.trainer.threads)
     fabric = make_fabric(config.trainer.accelerator, config.trainer.precision)
