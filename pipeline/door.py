@@ -8,8 +8,10 @@ import gc
 import logging
 import os
 import re
+import shutil
 import signal
 import sys
+import tempfile
 import threading
 import traceback
 from collections.abc import Callable
@@ -23,6 +25,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from pipeline.errors import BadInput, Stopped, did_you_mean
+from pipeline.tracking.names import PARENT_VARIABLE
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 BAD_INPUT, FAILED = 2, 1
@@ -45,6 +48,9 @@ PATH_KEYS = (
 
 # Here `model` chooses a network; elsewhere it is the address of a model that is there.
 NETWORK_COMMANDS = ("train",)
+
+# How the processes of a sweep find the folder of the command that started them.
+_FOLDER_VARIABLE = "PIPELINE_OWN_FOLDER"
 
 # Importing PyTorch and MLflow makes a million objects and hardly a cycle: with Python's 700, looking for those after
 # each so many new objects takes an eighth of it.
@@ -71,6 +77,7 @@ def door(command_name: str) -> Callable[[Callable[[Any], Any]], Callable[[], Non
             except Exception as error:
                 tell(error)
                 failures.append(error)
+                _tell_the_sweep(error)
                 return None
 
         def command() -> None:
@@ -79,14 +86,19 @@ def door(command_name: str) -> Callable[[Callable[[Any], Any]], Callable[[], Non
             gc.set_threshold(*_COLLECT_SELDOM)
             multirun = bool({"-m", "--multirun"} & set(sys.argv))
             failures.clear()
-            arguments = [quote_path(argument, multirun=multirun) for argument in sys.argv[1:]]
+            arguments = [open_tags(quote_path(argument, multirun=multirun)) for argument in sys.argv[1:]]
             sys.argv[1:] = arguments if command_name in NETWORK_COMMANDS else list(map(quote_address, arguments))
             try:
                 hydra.main(version_base="1.3", config_path=str(CONF), config_name=command_name)(job)()
             except KeyboardInterrupt:
                 sys.exit(128 + signal.SIGINT)
-            except Exception as error:
+            except Exception as error:  # Hydra's own, or its launcher's
+                error = _of_hydra(error)
                 tell(error)
+                if multirun and command_name in NETWORK_COMMANDS:
+                    from pipeline.sweep import launcher_broke
+
+                    launcher_broke(error)
                 sys.exit(exit_code(error))
             if failures:
                 sys.exit(FAILED if multirun else exit_code(failures[0]))
@@ -99,6 +111,31 @@ def door(command_name: str) -> Callable[[Callable[[Any], Any]], Callable[[], Non
     return decorate
 
 
+def _tell_the_sweep(error: Exception) -> None:
+    """A job of a sweep that fails before it has a run must be seen all the same, in whatever process it was."""
+    if PARENT_VARIABLE not in os.environ:
+        return
+    from pipeline.sweep import note_failure
+
+    try:
+        note_failure(error)
+    except Exception as of_the_store:  # the parent's process will find that the job has no run
+        tell(of_the_store)
+
+
+def _of_hydra(error: Exception) -> Exception:
+    """What Hydra or its launcher met, in the words of this program where the cause is known."""
+    if isinstance(error, OSError) and error.strerror:
+        where = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        return BadInput(f"{where}: Hydra cannot write its own files; without hydra.run.dir and the like it writes none")
+    if type(error).__name__ == "TerminatedWorkerError":  # joblib's
+        return Stopped(
+            "a job's process died, and joblib ended the others: mostly memory is too small for so many at once; "
+            "try fewer, hydra.launcher.n_jobs=..."
+        )
+    return error
+
+
 def _folder_name(path: str | None) -> str:
     if not path:
         return ""
@@ -106,8 +143,26 @@ def _folder_name(path: str | None) -> str:
     return found.stem if found.is_file() else found.name
 
 
-# Here, so that the processes of a launcher, which import this module, know it too.
+def _own_folder() -> str:
+    """A folder that is this command's alone, and that of the processes it starts; it goes at the command's end."""
+    if _FOLDER_VARIABLE not in os.environ:
+        try:
+            os.environ[_FOLDER_VARIABLE] = folder = tempfile.mkdtemp(prefix="pipeline-")
+        except OSError as error:
+            raise BadInput(f"no folder for passing files can be made ({error.strerror}): set TMPDIR to one") from None
+        atexit.register(_remove_own_folder, folder, os.getpid())
+    return os.environ[_FOLDER_VARIABLE]
+
+
+def _remove_own_folder(folder: str, maker: int) -> None:
+    if os.getpid() == maker:  # and not a process forked off it
+        shutil.rmtree(folder, ignore_errors=True)
+        os.environ.pop(_FOLDER_VARIABLE, None)
+
+
+# Here, so that the processes of a launcher, which import this module, know them too.
 OmegaConf.register_new_resolver("folder_name", _folder_name, replace=True)
+OmegaConf.register_new_resolver("own_folder", _own_folder, replace=True)
 
 
 def _end_in_order() -> None:
@@ -186,10 +241,11 @@ def tell(error: BaseException) -> None:
     if exit_code(error) == FAILED and not isinstance(error, Stopped):
         traceback.print_exception(error)
         return
-    print(f"error: {_one_line(error)}", file=sys.stderr, flush=True)
+    print(f"error: {one_line(error)}", file=sys.stderr, flush=True)
 
 
-def _one_line(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
+    """What went wrong, without line breaks; of errors that users know little of the type as well."""
     if isinstance(error, MissingConfigException) and error.options:
         group, _, choice = str(error.missing_cfg_file).rpartition("/")
         return f"{group}={choice}: no such choice{did_you_mean(choice, error.options)}"
@@ -203,7 +259,9 @@ def _one_line(error: BaseException) -> str:
     cause = error.__cause__
     if isinstance(cause, OmegaConfBaseException | YAMLError):
         lines += str(cause).splitlines()[:1]
-    return " ".join(lines) or type(error).__name__
+    text = " ".join(lines)
+    known = exit_code(error) == BAD_INPUT or isinstance(error, Stopped)
+    return text if known and text else f"{type(error).__name__}: {text}".removesuffix(": ")
 
 
 def _nearest_key(key: str) -> str:
@@ -227,6 +285,14 @@ def quote_address(argument: str) -> str:
         return argument
     text = value.strip("'\"").replace("\\", "\\\\").replace("'", "\\'")
     return f"model={{address:'{text}'}}"
+
+
+def open_tags(argument: str) -> str:
+    """`tracking.tags.site=reef` and `tracking.tags={site: reef}` as Hydra can take them: it would know no such key.
+
+    Tags are free, all other keys closed.
+    """
+    return f"++{argument.lstrip('+')}" if re.match(r"\+?tracking\.tags(\.[^=]+)?=", argument) else argument
 
 
 def quote_path(argument: str, *, multirun: bool = False) -> str:

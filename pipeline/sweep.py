@@ -6,12 +6,18 @@ import shlex
 import sys
 from typing import Any
 
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, open_dict
 from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryValue
 
-from pipeline.door import FAILED, check, exit_code, tell
-from pipeline.tracking.names import PARENT_VARIABLE
+from pipeline.door import BAD_INPUT, FAILED, check, exit_code, one_line, tell
+from pipeline.errors import BadInput
+from pipeline.tracking.names import PARENT_VARIABLE, SWEPT_VARIABLE
+
+_DIED = "ended before it had a run: what it said stands above; without a word its process died (out of memory?)"
 
 
 class SweepCallback(Callback):
@@ -19,6 +25,7 @@ class SweepCallback(Callback):
 
     def __init__(self) -> None:
         self._parent: str | None = None
+        self._jobs: list[str] = []
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Check what all jobs share, then open the parent. Hydra swallows exceptions here, but no SystemExit."""
@@ -26,7 +33,9 @@ class SweepCallback(Callback):
             task = config.copy()
             overrides = [str(one) for one in task.pop("hydra").overrides.task]
         try:
+            _refuse_resume(overrides)
             experiment = _experiment(task, overrides)
+            self._jobs = expected_jobs(config, overrides)
             from pipeline.tracking.store import Store
 
             Store().open()
@@ -37,41 +46,88 @@ class SweepCallback(Callback):
 
         self._parent = sweeps.open_sweep(experiment, overrides)
         atexit.register(self._abandon)
+        _under_way.append(self)
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Close the parent, show the jobs best first; exit code 1 where one failed."""
+        try:
+            self.close(_DIED)
+        except Exception as error:
+            tell(error)
+            sys.exit(FAILED)
+
+    def close(self, why: str) -> None:
+        """End the parent; jobs that left no run get one that FAILED, and says `why`. Exit code 1 where one failed."""
         from pipeline.tracking import sweeps
 
         if self._parent is None:
             return
-        outcome = sweeps.close_sweep(self._parent)
+        outcome = sweeps.close_sweep(self._parent, {one: job_name(shlex.split(one)) for one in self._jobs}, why)
         self._parent = None
         show(outcome)
         if outcome.failed or not outcome.jobs:
             sys.exit(FAILED)
-
-    def on_job_start(self, config: DictConfig, **_: Any) -> None:
-        """Give a job whose config is wrong a run that FAILED: its door says why, but never gets as far as a run."""
-        if PARENT_VARIABLE not in os.environ:
-            return
-        with open_dict(config):
-            task = config.copy()
-            job = task.pop("hydra")
-        try:
-            check(task, "train")
-        except Exception as error:
-            from pipeline.tracking.runs import record_failure
-            from pipeline.tracking.store import Store
-
-            Store().open()
-            tags = {"stage": "train", "overrides": shlex.join(job.overrides.task)}
-            record_failure("", name=job.job.override_dirname[:250], tags=tags, error=str(error))
 
     def _abandon(self) -> None:
         from pipeline.tracking import sweeps
 
         if self._parent is not None:
             sweeps.abandon_sweep(self._parent)
+
+
+_under_way: list[SweepCallback] = []  # in the process that was typed, never in a job's
+
+
+def launcher_broke(error: Exception) -> None:
+    """A launcher gave up (joblib does where a worker's process dies): the sweep ends FAILED, every job accounted for.
+
+    Bad input, found before any job began, leaves no trace instead.
+    """
+    if exit_code(error) != BAD_INPUT:
+        for sweep in _under_way:
+            sweep.close(f"left without an end when the launcher gave up: {one_line(error)}"[:1000])
+
+
+def expected_jobs(config: DictConfig, overrides: list[str]) -> list[str]:
+    """What Hydra's own sweeper will launch, a line of overrides a job; nothing where another chooses as it goes."""
+    sweeper = config.hydra.sweeper
+    if not str(sweeper.get("_target_", "")).endswith(".BasicSweeper"):
+        return []
+    params = [f"{key}={value}" for key, value in (sweeper.params or {}).items()]
+    parsed = OverridesParser.create(_config_loader()).parse_overrides([*params, *overrides])
+    return [shlex.join(job) for batch in BasicSweeper.split_arguments(parsed, None) for job in batch]
+
+
+def _config_loader() -> Any:
+    from hydra.core.global_hydra import GlobalHydra
+
+    return GlobalHydra.instance().config_loader()  # knows the files that glob(*) means
+
+
+def note_failure(error: Exception) -> None:
+    """Give a sweep's job that ended before it had a run one that FAILED, so that it is seen among the others."""
+    if PARENT_VARIABLE not in os.environ or not HydraConfig.initialized():
+        return
+    overrides = list(HydraConfig.get().overrides.task)
+    from pipeline.tracking import sweeps
+    from pipeline.tracking.store import Store
+
+    Store().open()
+    sweeps.record_job(shlex.join(overrides), job_name(overrides), one_line(error))
+
+
+def job_name(overrides: list[str]) -> str:
+    """What sets a job apart from the others of its sweep."""
+    swept = os.environ.get(SWEPT_VARIABLE, "").split(",")
+    apart = [override for override in overrides if override.partition("=")[0] in swept]
+    return " ".join(apart or overrides)[:250]
+
+
+def _refuse_resume(overrides: list[str]) -> None:
+    for override in overrides:
+        key, _, value = override.partition("=")
+        if key.lstrip("+") == "resume" and value != "null":
+            raise BadInput(f"{override}: one run goes on at a time, and without -m")
 
 
 def _experiment(task: DictConfig, overrides: list[str]) -> str:

@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any
 from pipeline import assembly
 from pipeline.assembly import Prepared
 from pipeline.door import door
-from pipeline.errors import BadInput
 from pipeline.progress import watch
 from pipeline.scoring import split_answers
-from pipeline.stages import learning, stages
+from pipeline.stages import check_epochs, learning, stages
 from pipeline.stored_config import unfinished_config
 
 if TYPE_CHECKING:
@@ -42,11 +41,7 @@ def main(config: schema.Train) -> float:
     own = None
     if config.resume:
         config, own = unfinished(config.resume, config)
-    try:
-        prepared = prepare(config, own)
-    except BadInput as error:
-        tell_the_sweep(config, store, error)
-        raise
+    prepared = prepare(config, own)
     store.open()
     return experiment(config, prepared)
 
@@ -74,6 +69,8 @@ def prepare(config: schema.Train, own: OwnPictures | None = None) -> Prepared:
 
     from pipeline.training.hardware import make_fabric, resolved
 
+    if not config.resume:
+        check_epochs(config)
     if config.trainer.threads:
         torch.set_num_threads(config.trainer.threads)
     fabric = make_fabric(config.trainer.accelerator, config.trainer.precision)
@@ -311,24 +308,12 @@ def run_name(config: schema.Train) -> str | None:
     """The name asked for; in a sweep, what sets the job apart; else MLflow invents one."""
     from hydra.core.hydra_config import HydraConfig
 
-    from pipeline.tracking.names import PARENT_VARIABLE, SWEPT_VARIABLE
+    from pipeline.sweep import job_name
+    from pipeline.tracking.names import PARENT_VARIABLE
 
     if config.tracking.run_name or PARENT_VARIABLE not in os.environ or not HydraConfig.initialized():
         return config.tracking.run_name
-    overrides, swept = HydraConfig.get().overrides.task, os.environ.get(SWEPT_VARIABLE, "").split(",")
-    apart = [override for override in overrides if override.partition("=")[0] in swept]
-    return " ".join(apart or overrides)[:250] or None
-
-
-def tell_the_sweep(config: schema.Train, store: Any, error: BadInput) -> None:
-    """In a sweep, a job that cannot begin is not hidden: it gets a run that FAILED."""
-    from pipeline.tracking.names import PARENT_VARIABLE
-    from pipeline.tracking.runs import record_failure
-
-    if PARENT_VARIABLE in os.environ:
-        store.open()
-        tags = {"stage": "train", **subject_tags(config)}
-        record_failure(config.tracking.experiment, name=run_name(config), tags=tags, error=str(error))
+    return job_name(list(HydraConfig.get().overrides.task)) or None
 
 
 def announce(config: schema.Train, prepared: Prepared, run: TrackedRun) -> None:

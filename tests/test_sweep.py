@@ -1,7 +1,15 @@
+import os
 import shlex
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
+import pytest
+
 from pipeline.sweep import show, swept_values
+
+ROOT = Path(__file__).parent.parent
 
 
 def job(*overrides, name="job", status="FINISHED", metrics=None, **tags):
@@ -72,3 +80,46 @@ def test_seeds_and_folds_are_summed_up_as_mean_and_spread(capsys):
     assert "60.00 ± 10.00 %" in capsys.readouterr().out
     show(SimpleNamespace(parent="abc", jobs=[job("model=a", metrics={"best/val_accuracy": 0.5})], failed=[]))
     assert "over" not in capsys.readouterr().out
+
+
+def typed(*arguments, cwd, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "pipeline.train", *arguments],
+        cwd=cwd, capture_output=True, text=True, check=False, env=os.environ | {"COLUMNS": "200"} | environment,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("launcher", "code", "said"),
+    [
+        ("joblib", "raise ImportError('libGL.so.1 is not there')", "ImportError: libGL.so.1 is not there"),
+        ("joblib", "import os; os._exit(3)", "a job's process died, and joblib ended the others"),
+        ("basic", "raise MemoryError", "MemoryError"),
+    ],
+)
+def test_a_job_that_dies_before_its_run_is_counted_and_named(launcher, code, said, store, tmp_path):
+    if launcher == "joblib":
+        pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    broken = tmp_path / "path" / "timm"
+    broken.mkdir(parents=True)
+    (broken / "__init__.py").write_text(code)
+    done = typed(
+        "-m", "model.name=timm/one,timm/two", "seed=7", f"hydra/launcher={launcher}", "trainer.precision=fp32",
+        cwd=tmp_path, PYTHONPATH=os.pathsep.join([str(ROOT), str(broken.parent)]),
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert {one.name for one in tmp_path.iterdir()} <= {"path", "mlflow.db", ".mlflow.db.lock"}  # none of Hydra's
+    (experiment,) = [one for one in store.search_experiments() if one.name == "digits"]
+    runs = store.search_runs([experiment.experiment_id])
+    assert [run.info.status for run in runs] == ["FAILED"] * 3
+    jobs = [run for run in runs if run.data.tags["stage"] == "train"]
+    assert {run.info.run_name for run in jobs} == {"model.name=timm/one", "model.name=timm/two"}
+    for run in jobs:
+        assert said in run.data.tags["error"]
+        assert f"failed: {run.info.run_name}: {run.data.tags['error']}" in done.stdout
+
+
+def test_runs_go_on_one_at_a_time(store, tmp_path):
+    done = typed("-m", "resume=abc,def", cwd=tmp_path, PYTHONPATH=str(ROOT))
+    assert (done.returncode, done.stderr) == (2, "error: resume=abc,def: one run goes on at a time, and without -m\n")
+    assert [one.name for one in store.search_experiments()] == ["Default"]

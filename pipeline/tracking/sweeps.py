@@ -2,15 +2,16 @@
 
 import os
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import Run, RunStatus
 
 from pipeline.tracking.names import PARENT_VARIABLE, SWEPT_VARIABLE
-from pipeline.tracking.runs import run_given
+from pipeline.tracking.runs import record_failure, run_given
 from pipeline.tracking.selection import CHOOSE_BY, by_metric, children
+from pipeline.tracking.store import experiment_id
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Outcome:
 def open_sweep(experiment: str, overrides: list[str]) -> str:
     """Start a sweep's parent run, leave its id in the environment for the jobs, and give it back."""
     given = run_given(experiment)
-    experiment_id = mlflow.set_experiment(experiment).experiment_id
+    belongs_to = experiment_id(experiment)
     swept = [override for override in overrides if "," in override] or overrides
     tags = {"stage": "sweep", "overrides": shlex.join(overrides)}
     if given:
@@ -37,7 +38,7 @@ def open_sweep(experiment: str, overrides: list[str]) -> str:
         for key, value in tags.items():
             MlflowClient().set_tag(parent, key, value)
     else:
-        made = MlflowClient().create_run(experiment_id, run_name=f"sweep {' '.join(swept)}"[:250], tags=tags)
+        made = MlflowClient().create_run(belongs_to, run_name=f"sweep {' '.join(swept)}"[:250], tags=tags)
         parent = made.info.run_id
     os.environ[PARENT_VARIABLE] = parent
     os.environ[SWEPT_VARIABLE] = ",".join(override.partition("=")[0] for override in swept)
@@ -56,12 +57,33 @@ def note_best() -> None:
         client.set_tag(parent, "best_run", jobs[0].info.run_id)
 
 
-def close_sweep(parent: str) -> Outcome:
-    """End the parent: FINISHED where every job did, else FAILED. A job still RUNNING was killed: it is FAILED too."""
+def record_job(overrides: str, name: str, error: str) -> None:
+    """Under the parent, a FAILED run for a job that ended before it had one; where it has one, that says why."""
+    client, finished = MlflowClient(), RunStatus.to_string(RunStatus.FINISHED)
+    jobs = [job for job in children(client, os.environ[PARENT_VARIABLE]) if job.info.status != finished]
+    own = next((job for job in jobs if job.data.tags.get("overrides") == overrides), None)
+    if own is None:
+        record_failure("", name=name, tags={"stage": "train", "overrides": overrides}, error=error)
+    elif "error" not in own.data.tags:
+        client.set_tag(own.info.run_id, "error", error)
+
+
+def close_sweep(parent: str, expected: Mapping[str, str] | None = None, why: str = "") -> Outcome:
+    """End the parent: FINISHED where every job did, else FAILED.
+
+    A job still RUNNING was killed: it is FAILED too. `expected` has a name for the overrides of each job that was
+    to be: one without a run gets one that FAILED, with `why` as its error.
+    """
     client = MlflowClient()
-    for job in children(client, parent):
+    jobs = children(client, parent)
+    for job in jobs:
         if job.info.status == RunStatus.to_string(RunStatus.RUNNING):
+            client.set_tag(job.info.run_id, "error", why or "its process was ended")
             client.set_terminated(job.info.run_id, "FAILED")
+    there = {job.data.tags.get("overrides") for job in jobs}
+    for overrides, name in (expected or {}).items():
+        if overrides not in there:
+            record_failure("", name=name, tags={"stage": "train", "overrides": overrides}, error=why)
     outcome = Outcome(parent, by_metric(children(client, parent)))
     note_best()
     client.set_tag(parent, "mlflow.note.content", _note(outcome))

@@ -19,8 +19,8 @@ def _no_parent(monkeypatch):
     monkeypatch.delenv(PARENT_VARIABLE, raising=False)
 
 
-def trained(accuracy, *, experiment="digits", name=None, stage="train", last=None):
-    with tracked_run(experiment, name=name, tags={"stage": stage}, params={}) as run:
+def trained(accuracy, *, experiment="digits", name=None, stage="train", last=None, **tags):
+    with tracked_run(experiment, name=name, tags={"stage": stage, **tags}, params={}) as run:
         run.log_metrics({CHOOSE_BY: accuracy, "best/val_log_loss": 1 - accuracy, "val/accuracy": last or accuracy})
     return run.id
 
@@ -94,6 +94,18 @@ def test_a_sweep_that_is_broken_off_leaves_nothing_running(store):
     ).info.run_id
     sweeps.abandon_sweep(parent)
     assert {store.get_run(one).info.status for one in (parent, killed)} == {"FAILED"}
+
+
+def test_at_a_sweeps_end_jobs_without_a_run_get_one_that_failed(store):
+    parent = sweeps.open_sweep("digits", ["seed=1,2,3"])
+    trained(0.5, name="one", overrides="seed=1")
+    sweeps.record_job("seed=2", "seed=2", "MemoryError")
+    jobs = {f"seed={seed}": f"job {seed}" for seed in (1, 2, 3)}
+    outcome = sweeps.close_sweep(parent, jobs, "its process died")
+    assert store.get_run(parent).info.status == "FAILED"
+    assert {job.info.run_name: job.data.tags.get("error") for job in outcome.jobs} == {
+        "one": None, "seed=2": "MemoryError", "job 3": "its process died",
+    }  # fmt: skip
 
 
 def test_more_runs_than_a_page_holds_are_all_seen(store, monkeypatch):
