@@ -5,9 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_dir
 from hypothesis import example, given
 from hypothesis import strategies as st
-from hydra import compose, initialize_config_dir
 
 from pipeline.door import CONF, check, open_tags, quote_path
 

@@ -1,9 +1,9 @@
-import os
 import resource
 import sqlite3
 import subprocess
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 
 import mlflow
 import pytest
@@ -99,4 +99,4 @@ def test_a_store_elsewhere_keeps_files_beside_its_database(monkeypatch, tmp_path
     assert mlflow.get_experiment(made).artifact_location == (tmp_path / "mlruns" / "more birds").as_uri()
     assert experiment_id("more birds") == made
     assert experiment_id("here") == here.experiment_id
-    assert not os.listdir()
+    assert not list(Path.cwd().iterdir())
