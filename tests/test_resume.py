@@ -198,13 +198,12 @@ def test_what_cannot_go_on_as_it_was_is_refused_and_left_as_it_is(killed, typed,
     assert store.get_run(run_id).info.status == "RUNNING"
 
 
-def test_a_run_older_than_a_key_goes_on_with_its_default(killed, typed, store, caplog):
+def test_a_run_older_than_a_key_goes_on_with_its_default(killed, typed, store, capsys):
     run_id = killed(6, "loss=focal")
     file = artifact_folder(store.get_run(run_id), "") / "config.yaml"
     stored = yaml.safe_load(file.read_text())
     del stored["trainer"]["feature_cache_gb"], stored["data"]["cache_gb"], stored["loss"]["gamma"]
     file.write_text(yaml.safe_dump(stored))
-    caplog.set_level("INFO")
     assert typed(f"resume={run_id}", "trainer.epochs=4") == 0  # what is as in the run may be typed again
-    assert "as today's defaults: loss.gamma, trainer.feature_cache_gb, data.cache_gb" in caplog.text
+    assert "as today's defaults: loss.gamma, trainer.feature_cache_gb, data.cache_gb" in capsys.readouterr().out
     assert store.get_run(run_id).info.status == "FINISHED"
