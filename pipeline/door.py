@@ -23,6 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from pipeline.errors import BadInput, Stopped, did_you_mean
+from pipeline.paths import expanded
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 BAD_INPUT, FAILED = 2, 1
@@ -102,7 +103,10 @@ def door(command_name: str) -> Callable[[Callable[[Any], None]], Callable[[], No
 def _folder_name(path: str | None) -> str:
     if not path:
         return ""
-    found = Path(path).expanduser().resolve()
+    try:
+        found = expanded(path, "").resolve()
+    except BadInput:  # told of by who reads it
+        return path
     return found.stem if found.is_file() else found.name
 
 
@@ -229,6 +233,13 @@ def quote_address(argument: str) -> str:
     return f"model={{address:'{text}'}}"
 
 
+def _is_there(path: str) -> bool:
+    try:
+        return expanded(path, "").exists()
+    except (BadInput, OSError, ValueError):
+        return False
+
+
 def quote_path(argument: str, *, multirun: bool = False) -> str:
     """`data.root=~/photos (1), a=b` as Hydra's grammar can take it; other arguments unchanged.
 
@@ -237,7 +248,7 @@ def quote_path(argument: str, *, multirun: bool = False) -> str:
     key, equals, value = argument.partition("=")
     if not equals or key.lstrip("+") not in PATH_KEYS or value[:1] in ("'", '"') or value in ("", "null"):
         return argument
-    if multirun and "," in value and not Path(value).expanduser().exists():
+    if multirun and "," in value and not _is_there(value):
         return argument
     # Hydra's quoted text: a quote, and the backslashes right before one, are escaped.
     text = re.sub(r"(\\*)('|$)", lambda match: match[1] * 2 + ("\\'" if match[2] else ""), value)

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from pipeline.errors import BadInput, did_you_mean
+from pipeline.paths import expanded
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -138,7 +139,7 @@ def load_file(backbone: nn.Module, path: Path) -> Loaded:
 
 def read_state(path: Path) -> State:
     """The tensors of a file by name. Raises BadInput where it is missing, cut short or holds anything else."""
-    path = path.expanduser()
+    path = expanded(path, "model.weights_file")
     if not path.is_file():
         raise BadInput(f"model.weights_file={path}: there is no such file")
     if path.suffix == ".safetensors":

@@ -16,9 +16,8 @@ import pyarrow as pa
 
 from pipeline.data import taxonomy
 from pipeline.data.checks import OnUnreadable, trusted_table
-from pipeline.data.files import existing, read_table
+from pipeline.data.files import SUFFIXES, existing, read_table
 from pipeline.data.json_stream import records
-from pipeline.data.sources.folder import SUFFIXES
 from pipeline.data.table import SPLITS, PictureTable
 from pipeline.errors import BadInput
 
