@@ -120,6 +120,7 @@ class _Categories:
             )
         facts = pd.DataFrame([self._known[int(number)] for number in numbers])
         ranks = taxonomy.tidy(facts)
+        taxonomy.check_parents(ranks, f"data.root: {root}")
         names = facts["name"] if "name" in facts else ranks["species"]
         names = names.fillna(ranks["species"]) if "species" in ranks else names
         homonyms = names.duplicated(keep=False)
