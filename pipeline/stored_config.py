@@ -53,8 +53,10 @@ def pictures_of(client: MlflowClient, run: Run) -> schema.Data:
         member = run.data.tags.get("best_member") or Recipe.read(artifact_folder(run, "ensemble")).run_ids[0]
         return pictures_of(client, find_run(client, member))
     try:
-        stored = yaml.safe_load((artifact_folder(run, "") / FILE).read_text())["data"]
-        today = yaml.safe_load((CONF / "data" / "base.yaml").read_text())  # for keys that are newer than the run
+        stored = yaml.safe_load((artifact_folder(run, "") / FILE).read_text(encoding="utf-8"))["data"]
+        today = yaml.safe_load(
+            (CONF / "data" / "base.yaml").read_text(encoding="utf-8")
+        )  # for keys that are newer than the run
         plain = {**today, **stored, "split": {**today["split"], **stored["split"], "save": None}}
         return TypeAdapter(schema.Data).validate_python(plain)
     except (OSError, KeyError, TypeError, ValidationError):
@@ -69,7 +71,7 @@ def _checked(folder: Path, run: Run, **changes: Any) -> schema.Train:
     from pipeline.tracking.finished import label
 
     try:
-        return schema.Train.model_validate({**yaml.safe_load((folder / FILE).read_text()), **changes})
+        return schema.Train.model_validate({**yaml.safe_load((folder / FILE).read_text(encoding="utf-8")), **changes})
     except (OSError, TypeError, yaml.YAMLError, ValidationError) as error:
         reason = str(error).splitlines()[0]
         raise BadInput(f"the {FILE} of {label(run)} cannot be used ({reason})") from None

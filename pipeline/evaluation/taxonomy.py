@@ -4,8 +4,6 @@ A taxonomy is a table with a row a class, indexed by class name, with some of th
 `pipeline.data.taxonomy.RANKS`.
 """
 
-from itertools import pairwise
-
 import numpy as np
 import pandas as pd
 
@@ -20,16 +18,17 @@ def ranks_of(taxonomy: pd.DataFrame) -> list[str]:
 
 
 def lineages(taxonomy: pd.DataFrame) -> pd.DataFrame:
-    """Each class's group at each rank, named by the whole path down to it, so that homonyms stay apart.
+    """Each class's group at each rank, named by the known names of the path down to it, so that homonyms stay apart.
 
-    A missing name counts as a group of its own with its class.
+    A missing name counts as a group of its own with its class, but sets nothing below it apart.
     """
-    ranks = ranks_of(taxonomy)
-    own = pd.Series([f"({name})" for name in taxonomy.index], index=taxonomy.index)
-    named = taxonomy[ranks].astype("string").apply(lambda column: column.fillna(own))
-    for above, below in pairwise(ranks):
-        named[below] = named[above] + " / " + named[below]
-    return named
+    named, path = {}, pd.Series("", index=taxonomy.index, dtype="string")
+    own = "(" + taxonomy.index.astype("string").to_series(index=taxonomy.index) + ")"
+    for rank in ranks_of(taxonomy):
+        name = taxonomy[rank].astype("string")
+        named[rank] = path + " / " + name.fillna(own)
+        path = named[rank].where(name.notna(), path)
+    return pd.DataFrame(named, index=taxonomy.index)
 
 
 def grouping(taxonomy: pd.DataFrame, most: int) -> pd.Series | None:

@@ -65,13 +65,15 @@ def test_missing_names_are_no_kin():
 
 
 def test_classes_without_a_row_are_left_out_of_rank_figures():
-    """They are no kingdoms of their own; to answer with one is a mistake, for one of them there is no figure."""
+    """They are no kingdoms of their own; to answer with one is a mistake, for their pictures there is no figure."""
     some = TAXONOMY.astype(object)
     some.loc[["Larus fuscus", "Amanita muscaria"]] = None
     table = taxonomy.rank_accuracy(answers((0, 0), (0, 1), (0, 2), (1, 1), (1, 0), (3, 3)), some).set_index("rank")
     assert table["groups"].to_dict() == {"kingdom": 1, "family": 1, "genus": 2, "label": 2}
     assert set(table["unknown"]) == {2}
-    assert table["accuracy"].to_dict() == pytest.approx({"kingdom": 2 / 3, "family": 2 / 3, "genus": 1 / 3, "label": 1 / 3})
+    assert table["accuracy"].to_dict() == pytest.approx(
+        {"kingdom": 2 / 3, "family": 2 / 3, "genus": 1 / 3, "label": 1 / 3}
+    )
     assert taxonomy.error_summary(answers((0, 0), (0, 1), (0, 2), (1, 0)), some)["pictures"].sum() == 1
     empty = taxonomy.rank_accuracy(PREDICTIONS, TAXONOMY.assign(kingdom=None))
     assert list(empty["rank"]) == ["family", "genus", "label"]

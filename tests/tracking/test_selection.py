@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from pipeline.errors import BadInput
@@ -68,6 +70,15 @@ def test_a_sweeps_jobs_are_its_children_and_the_parent_tells_of_them(store):
     assert outside in {run.info.run_id for run in trained_runs(store, experiment)}
     with pytest.raises(BadInput, match=rf"no such sweep; it can be latest, {parent}"):
         find_sweep(store, experiment, "another")
+
+
+def test_swept_is_what_hydra_sweeps(store, monkeypatch):
+    monkeypatch.delenv("PIPELINE_SWEPT_KEYS", raising=False)
+    given = ["data.classes=[a,b]", "model=glob(*)", "data.root='a, b'", "seed=0,1", "+x=range(1,3)"]
+    parent = sweeps.open_sweep("digits", given)
+    assert store.get_run(parent).info.run_name == "sweep model=glob(*) seed=0,1 +x=range(1,3)"
+    assert os.environ["PIPELINE_SWEPT_KEYS"] == "model,seed,+x"
+    sweeps.abandon_sweep(parent)
 
 
 def test_a_sweep_that_is_broken_off_leaves_nothing_running(store):
