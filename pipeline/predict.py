@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.door import door
 from pipeline.errors import BadInput
-from pipeline.paths import expanded
+from pipeline.paths import check_utf8, expanded
 
 if TYPE_CHECKING:
     from pipeline import schema
@@ -42,6 +42,8 @@ def find_pictures(images: str) -> list[Path]:
         raise BadInput(f"images={images}: there is no such file or folder")
     paths = (path for path in where.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
     found = sorted(path for path in paths if not _is_hidden(path.relative_to(where)))
+    for path in found:
+        check_utf8(path, f"images={images}")
     if not found:
         raise BadInput(f"images={images}: no picture in it ({', '.join(sorted(SUFFIXES))})")
     return found

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,37 @@ def test_nobodys_home(use):
     with pytest.raises(BadInput, match=r"~nobody-of-that-name.* no user is called") as told:
         use("~nobody-of-that-name/a")
     assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda folder: existing(folder, "data.root", "folder", folder=True),
+        lambda folder: find_pictures(str(folder)),
+        lambda folder: find_pictures(str(folder.parent)),
+    ],
+)
+def test_names_that_are_no_utf8(use, tmp_path):
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    (folder / "1.jpg").touch()
+    with pytest.raises(BadInput, match="caf\ufffd.* is not valid UTF-8; rename it"):
+        use(folder)
+
+
+@pytest.mark.parametrize("images", ["", " "])
+def test_no_picture_is_named(images):
+    with pytest.raises(BadInput, match="names no picture"):
+        find_pictures(images)
+
+
+def test_hidden_pictures_are_not_asked_about(tmp_path):
+    for name in ("IMG.jpg", "._IMG.jpg", ".trash/1.jpg", "more/2.PNG", "more/.3.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    hidden = tmp_path / ".trash"
+    assert [path.name for path in find_pictures(str(tmp_path))] == ["IMG.jpg", "2.PNG"]
+    assert find_pictures(str(hidden)) == [hidden / "1.jpg"]  # asked for by name
 
 
 def test_nobodys_home_elsewhere(monkeypatch):

@@ -16,6 +16,7 @@ from pipeline.data.checks import SPLIT_NAMES, OnUnreadable, check_class_names
 from pipeline.data.files import SUFFIXES, existing
 from pipeline.data.table import SPLITS, PictureTable
 from pipeline.errors import BadInput
+from pipeline.paths import check_utf8
 
 _SHOWN = 3
 _MOST_DEPTHS = 4  # that a message counts classes for
@@ -224,16 +225,8 @@ def _listed(folder: str | Path) -> list[os.DirEntry[str]]:
         raise BadInput(f"data.root: {folder} may not be read; give yourself the right to") from None
     for entry in shown:
         if not entry.name.isascii():
-            _check_name(entry)
+            check_utf8(entry.path, "data.root")
     return shown
-
-
-def _check_name(entry: os.DirEntry[str]) -> None:
-    try:
-        entry.name.encode()
-    except UnicodeEncodeError:
-        shown = os.fsencode(entry.path).decode(errors="replace")
-        raise BadInput(f"data.root: the name of {shown} is not valid UTF-8; rename it") from None
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

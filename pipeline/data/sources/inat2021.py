@@ -20,6 +20,7 @@ from pipeline.data.files import SUFFIXES, existing, read_table
 from pipeline.data.json_stream import records
 from pipeline.data.table import SPLITS, PictureTable
 from pipeline.errors import BadInput
+from pipeline.paths import check_utf8
 
 _FOLDER_RANKS = ("kingdom", "phylum", "class", "order", "family", "genus", "specific_epithet")
 _BATCH = 100_000
@@ -150,6 +151,9 @@ def _from_folders(folder: Path, version: str) -> tuple[pd.DataFrame, _Categories
         species = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
     for one in species:
         files = sorted(file for file in os.listdir(folder / one) if file.lower().endswith(SUFFIXES))  # noqa: PTH208
+        for path in (one, *files):
+            if not path.isascii():
+                check_utf8(folder / path, "data.root")
         numbers.append(categories.add_folder(one))
         counts.append(len(files))
         paths.append(pa.array([f"{version}/{one}/{file}" for file in files], pa.large_string()))
