@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import BadInput
+from pipeline.paths import expanded
 
 if TYPE_CHECKING:
     import numpy as np
@@ -119,7 +120,7 @@ def own_weights(config: schema.Train) -> Path | None:
     """The file of weights that `model.weights_file` names: a path, or an earlier run's or registered model's."""
     named = config.model.weights_file
     if named is None or not named.startswith(("runs:/", "models:/")):
-        return None if named is None else Path(named).expanduser()
+        return None if named is None else expanded(named, "model.weights_file")
     from pipeline.tracking.registry import weights_of
 
     return weights_of(named)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.door import door
 from pipeline.errors import BadInput
+from pipeline.paths import expanded
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -51,7 +52,7 @@ def main(config: schema.Compare) -> None:
 
 def checked_output(output: str) -> Path:
     """Where the page goes. BadInput where it cannot."""
-    path = Path(output).expanduser().resolve()
+    path = expanded(output, "output").resolve()
     if path.is_dir() or path.suffix != ".html":
         raise BadInput(f"output={output}: name a file that ends in .html")
     if not path.parent.is_dir():

@@ -25,6 +25,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from pipeline.errors import BadInput, Stopped, did_you_mean
+from pipeline.paths import expanded
 from pipeline.tracking.names import PARENT_VARIABLE
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
@@ -139,7 +140,10 @@ def _of_hydra(error: Exception) -> Exception:
 def _folder_name(path: str | None) -> str:
     if not path:
         return ""
-    found = Path(path).expanduser().resolve()
+    try:
+        found = expanded(path, "").resolve()
+    except BadInput:  # told of by who reads it
+        return path
     return found.stem if found.is_file() else found.name
 
 
@@ -295,6 +299,13 @@ def open_tags(argument: str) -> str:
     return f"++{argument.lstrip('+')}" if re.match(r"\+?tracking\.tags(\.[^=]+)?=", argument) else argument
 
 
+def _is_there(path: str) -> bool:
+    try:
+        return expanded(path, "").exists()
+    except (BadInput, OSError, ValueError):
+        return False
+
+
 def quote_path(argument: str, *, multirun: bool = False) -> str:
     """`data.root=~/photos (1), a=b` as Hydra's grammar can take it; other arguments unchanged.
 
@@ -303,7 +314,7 @@ def quote_path(argument: str, *, multirun: bool = False) -> str:
     key, equals, value = argument.partition("=")
     if not equals or key.lstrip("+") not in PATH_KEYS or value[:1] in ("'", '"') or value in ("", "null"):
         return argument
-    if multirun and "," in value and not Path(value).expanduser().exists():
+    if multirun and "," in value and not _is_there(value):
         return argument
     # Hydra's quoted text: a quote, and the backslashes right before one, are escaped.
     text = re.sub(r"(\\*)('|$)", lambda match: match[1] * 2 + ("\\'" if match[2] else ""), value)

@@ -80,7 +80,9 @@ def record(found: Survey, run: TrackedRun) -> None:
         "near_copies": (~exact).sum(),
         "leaks": len(found.leaks),
     }
-    for channel, row in channel_statistics(found.facts).iterrows():
+    if found.table.unlisted is not None:
+        figures["unlisted"] = found.table.unlisted
+    for channel, row in channel_statistics(found.facts).dropna().iterrows():  # of none that can be read there is none
         figures |= {f"mean_{channel}": row["mean"], f"std_{channel}": row["std"]}
     run.log_metrics({f"data/{name}": float(value) for name, value in figures.items()})
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.door import door
 from pipeline.errors import BadInput, Stopped
+from pipeline.paths import check_utf8, expanded
 
 if TYPE_CHECKING:
     from pipeline import schema
@@ -30,17 +31,27 @@ def main(config: schema.Predict) -> None:
 
 def find_pictures(images: str) -> list[Path]:
     """The picture, or all pictures of a folder and below, by name. BadInput where there is none."""
-    from pipeline.data.sources.folder import SUFFIXES
+    from pipeline.data.files import SUFFIXES
 
-    where = Path(images).expanduser()
+    if not images.strip():
+        raise BadInput("images= names no picture: give a picture's or a folder's path, images=. for this folder")
+    where = expanded(images, "images")
     if where.is_file():
         return [where]
     if not where.is_dir():
         raise BadInput(f"images={images}: there is no such file or folder")
-    found = sorted(path for path in where.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    paths = (path for path in where.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    found = sorted(path for path in paths if not _is_hidden(path.relative_to(where)))
+    for path in found:
+        check_utf8(path, f"images={images}")
     if not found:
         raise BadInput(f"images={images}: no picture in it ({', '.join(sorted(SUFFIXES))})")
     return found
+
+
+def _is_hidden(path: Path) -> bool:
+    """As `._IMG.jpg`, which a Mac leaves beside IMG.jpg on other disks: a name with a picture's ending, no picture."""
+    return any(part.startswith(".") for part in path.parts)
 
 
 def load(config: schema.Predict) -> Bundle:
@@ -111,7 +122,7 @@ def check_output(output: str) -> Path:
     """The file to write. BadInput where its folder is not there or takes no file, said before any work."""
     from pipeline.tracking.store import why_unwritable
 
-    path = Path(output).expanduser()
+    path = expanded(output, "output")
     if not path.parent.is_dir() or path.is_dir():
         raise BadInput(f"output={output}: a file's name in a folder that is there is wanted")
     if reason := why_unwritable(path):
@@ -139,7 +150,7 @@ def show(rows: list[dict[str, Any]], config: schema.Predict) -> None:
 
     from pipeline.terminal import console
 
-    folder = Path(config.images).expanduser()
+    folder = expanded(config.images, "images")
     columns = [name for name in ("picture", "label", "probability", "set", "answered") if name in rows[0]]
     table = Table()
     for name in columns:

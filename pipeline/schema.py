@@ -87,6 +87,7 @@ class Folder(Pictures):
     """Folders of pictures."""
 
     source: Literal["folder"]
+    label_depth: Count | None = None
 
 
 class Table(Pictures):
@@ -121,6 +122,8 @@ class Lists(Pictures):
 
     source: Literal["lists"]
     lists: str | None
+    labels_from: Literal[0, 1] | None = None
+    locations_from: Literal[0, 1] | None = None
 
 
 # The pictures: each source has its own keys beside those that all share.

@@ -232,7 +232,8 @@ def tell_skipped(prepared: Prepared, run: TrackedRun) -> None:
     run.log_metrics({"skipped_pictures": len(skipped)})
     if skipped:
         lines = [f"{path}\t{reason}" for path, reason in skipped.items()]
-        (run.folder / "skipped.tsv").write_text("\n".join(["path\treason", *lines]) + "\n")
+        text = "\n".join(["path\treason", *lines]) + "\n"
+        (run.folder / "skipped.tsv").write_text(text, encoding="utf-8")
         log.warning("%d pictures were left out, the first: %s (%s)", len(skipped), *next(iter(skipped.items())))
 
 
@@ -244,9 +245,12 @@ def log_inputs(config: schema.Train, prepared: Prepared, run: TrackedRun) -> Non
     from pipeline.tracking.runs import log_dataset
 
     plain = config.model_dump(mode="json")
-    (run.folder / "config.yaml").write_text(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
+    text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
+    (run.folder / "config.yaml").write_text(text, encoding="utf-8")
     keep_split(prepared.split, run.folder)
     log_dataset(prepared.table)
+    if prepared.split.unlisted is not None:
+        run.log_metrics({"data/unlisted": prepared.split.unlisted})
 
 
 def tell_leaks(prepared: Prepared, run: TrackedRun) -> None:

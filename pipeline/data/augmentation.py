@@ -12,6 +12,7 @@ from torchvision.transforms import v2
 from pipeline.errors import BadInput, did_you_mean
 
 _BILINEAR = v2.InterpolationMode.BILINEAR
+_TRIED = 32  # pixels a side are enough to see whether a recipe works
 Range = tuple[float, float]
 
 
@@ -35,9 +36,26 @@ def build_augmentation(name: str, image_size: int, **options: object) -> Augment
     for key in options.keys() - known:
         raise BadInput(f"augmentation.options: {name} has no {key!r}{did_you_mean(str(key), known)}")
     try:
-        return recipe(image_size, **options)
-    except (TypeError, ValueError) as error:
-        raise BadInput(f"augmentation.options of {name}: {error}") from error
+        made = recipe(image_size, **options)
+        _try_out(made, image_size)
+    except (TypeError, ValueError, RuntimeError, IndexError) as error:
+        raise BadInput(f"augmentation.options of {name}: {str(error).partition(chr(10))[0]}") from error
+    return made
+
+
+def _try_out(made: Augmentation, image_size: int) -> None:
+    """Change one picture: some values torchvision refuses only when they are used. Nobody's chance is drawn from."""
+    side = round(made.canvas * min(image_size, _TRIED))
+    with torch.random.fork_rng(devices=[]):
+        made.transform(torch.zeros(3, side, side, dtype=torch.uint8))
+
+
+def _ordered(name: str, given: Range, most: float) -> Range:
+    """A range of what is above 0 and at most `most`. ValueError where it is none."""
+    low, high = given
+    if not 0 < low <= high <= most:
+        raise ValueError(f"{name}={list(given)} is no range: two numbers above 0, the smaller first, up to {most:g}")
+    return low, high
 
 
 def none(image_size: int) -> Augmentation:
@@ -88,7 +106,9 @@ def crop_jitter(
     """
     return _chain(
         v2.RandomRotation(degrees, interpolation=_BILINEAR, fill=fill),
-        v2.RandomResizedCrop(image_size, scale=tuple(scale), ratio=tuple(ratio), antialias=True),
+        v2.RandomResizedCrop(
+            image_size, scale=_ordered("scale", scale, 1), ratio=_ordered("ratio", ratio, 100), antialias=True
+        ),
         v2.RandomHorizontalFlip(flip),
         v2.ColorJitter(brightness, contrast, saturation, hue),
         canvas=canvas,

@@ -14,6 +14,7 @@ import pandas as pd
 
 from pipeline.data.files import not_a_file
 from pipeline.data.table import SPLITS, PictureTable, chunks
+from pipeline.data.unlisted import tell_unlisted
 from pipeline.errors import BadInput, did_you_mean
 
 OnUnreadable = Literal["raise", "skip"]
@@ -41,18 +42,21 @@ def trusted_table(
     on_unreadable: OnUnreadable = "raise",
     classes: Sequence[str] | None = None,
     taxonomy: pd.DataFrame | None = None,
+    look_for_others: bool = False,
 ) -> PictureTable:
     """The table of `listed`: columns `path`, `label`, perhaps `split` (as people name them), any others.
 
     `source` is how messages name what was read. The classes are those of `classes` (default: sorted) that have
     pictures. A picture without a label, listed twice, outside `root` or not there raises `BadInput`, or with
-    `on_unreadable="skip"` is left out and told of in `skipped`.
+    `on_unreadable="skip"` is left out and told of in `skipped`. With `look_for_others`, pictures under `root` that
+    are not listed are counted (`unlisted`) and named.
     """
     rows = listed.reset_index(drop=True)
     rows["label"] = _stripped(rows["label"])
     rows["split"] = split_column(rows.get("split"), len(rows), source)
     rows["path"] = _within(rows["path"].astype("str"), root)
     skipped: dict[str, str] = {}
+    named = rows["path"]
     rows = _without(rows, _unnamed(rows), source, on_unreadable, skipped)
     rows = _without(rows, _outside(rows), source, on_unreadable, skipped)
     rows = _without(rows, _conflicts(rows), source, on_unreadable, skipped)
@@ -67,6 +71,7 @@ def trusted_table(
     rows = rows[[*first, *(column for column in rows if column not in first)]]
     return PictureTable(
         name=name, rows=rows, root=root, skipped=skipped,
+        unlisted=tell_unlisted(root, named, source) if look_for_others else None,
         taxonomy=None if taxonomy is None else taxonomy.reindex(kept),
     )  # fmt: skip
 

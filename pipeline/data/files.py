@@ -9,7 +9,14 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline.errors import BadInput, did_you_mean
+from pipeline.paths import expanded
 
+# How pictures' names end. The last line are pictures that are not read: in a table all the same, so that they are
+# named when met.
+SUFFIXES = (
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff",
+    ".gif", ".heic", ".heif", ".avif", ".jp2",
+)  # fmt: skip
 _SEPARATORS = ",;\t|"
 _MARKS = (  # a byte-order mark says it all
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -24,7 +31,7 @@ def existing(path: str | Path | None, key: str, what: str, *, folder: bool = Fal
     """The absolute path of a file (or folder) that is there; `key` and `what` are for the message otherwise."""
     if path is None:
         raise BadInput(f"{key}: name the {what}, as in {key}=~/{'photos' if folder else 'photos.csv'}")
-    found = Path(path).expanduser().absolute()
+    found = expanded(path, key).absolute()
     if not found.exists():
         raise BadInput(f"{key}: there is no {'folder' if folder else 'file'} {found}; check its spelling")
     if found.is_dir() != folder:

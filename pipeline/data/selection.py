@@ -12,6 +12,10 @@ def select_classes(table: PictureTable, classes: int | Sequence[str] | None) -> 
     """The pictures of the first `classes` classes, or of those named; None keeps all. Their order stays."""
     if classes is None:
         return table
+    if isinstance(classes, int) and not 2 <= classes <= len(table.classes):
+        raise BadInput(
+            f"data.classes: {classes} of {len(table.classes)} classes cannot be; it takes 2 or more, at most all"
+        )
     kept = table.classes[:classes] if isinstance(classes, int) else _named(table, classes)
     if len(kept) < 2:
         raise BadInput(

@@ -12,6 +12,7 @@ from pipeline.data.files import column, existing, read_table, read_text
 from pipeline.data.sources.lists import LINE
 from pipeline.data.table import SPLITS, PictureTable
 from pipeline.errors import BadInput
+from pipeline.paths import expanded
 
 KEPT = ("split.csv", "split.parquet")  # among a run's files
 TABLES = (".csv", ".tsv", ".parquet", ".pq")
@@ -22,11 +23,14 @@ _MOST_LINES = 100_000  # of a run's split as CSV, about 10 MB: every job of a sw
 def write_split(table: PictureTable, path: str | os.PathLike[str]) -> None:
     """Write the split as one CSV (a path that ends in .csv), else as lists in a folder, which data=lists reads.
 
-    Raises `BadInput` for a place within the pictures' own folder, and where another split lies already.
+    Raises `BadInput` for a place within the pictures' own folder or in a folder that is not there, and where another
+    split lies already.
     """
-    target = Path(path).expanduser().absolute()
+    target = expanded(path, "data.split.save").absolute()
     if table.root is not None and target.resolve().is_relative_to(table.root.resolve()):
         raise BadInput(f"data.split.save: {target} is inside data.root, where nothing is written; put it elsewhere")
+    if not target.parent.is_dir():
+        raise BadInput(f"data.split.save: the folder {target.parent} is not there; make it, or check its spelling")
     for file, text in _texts(table, target).items():
         if file.is_file() and file.read_bytes().decode(errors="replace") != text:
             raise BadInput(f"data.split.save: {file} holds another split; name a new file, or move it away")
@@ -72,8 +76,8 @@ def read_split(
     `drop`, a class of which it names no picture was too small when the split was made, and is dropped again.
     Raises `BadInput`.
     """
-    target = Path(path).expanduser().absolute()
     key = "data.split.file"
+    target = expanded(path, key).absolute()
     listed = _listed(table, target) if target.is_dir() else _from_table(existing(target, key, "split to read"))
     everything, table = (among or table).rows["path"], _of_named_classes(table, listed) if drop else table
     paths = pd.Index(table.rows["path"])

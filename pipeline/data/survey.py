@@ -155,7 +155,7 @@ _ODD_MODES = ("L", "LA", "1", "CMYK", "I", "I;16", "I;16B", "F", "P", "PA", "YCb
 
 def thumbnails(table: PictureTable, rows: np.ndarray, most: int, fit: Fit, seed: int = 0) -> list[tuple[bytes, str]]:
     """Some of `rows` as small JPEGs, each with its label: one a class by chance, then another, up to `most`."""
-    order = np.random.default_rng(seed).permutation(rows)
+    order = rows[np.random.default_rng(seed).permutation(len(rows))]
     labels = table.labels[order]
     turn = pd.Series(labels).groupby(labels).cumcount().to_numpy()
     chosen = order[np.argsort(turn, kind="stable")[:most]]

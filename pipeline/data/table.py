@@ -20,6 +20,7 @@ class PictureTable:
     `SPLITS`, missing where the set brings no split) and any further columns (`region`, `latitude`, ...).
     `taxonomy`, where there is one, has a row a class, indexed by class name, in the classes' order.
     `pixels`, for sets held in memory, is (n, height, width, 3) uint8 and stands for the files.
+    `unlisted`: how many pictures lie under `root` that the set does not name; None where nobody looked.
     `skipped`: what `data.on_unreadable=skip` left out and why; grows as pictures are read.
     """
 
@@ -29,6 +30,7 @@ class PictureTable:
     taxonomy: pd.DataFrame | None = None
     pixels: np.ndarray | None = None
     skipped: dict[str, str] = field(default_factory=dict)
+    unlisted: int | None = None
 
     @property
     def classes(self) -> list[str]:

@@ -1,5 +1,7 @@
 """From species to kingdom: what is known of each class, beside its name."""
 
+import logging
+from itertools import pairwise
 from pathlib import Path
 
 import pandas as pd
@@ -10,6 +12,9 @@ from pipeline.errors import BadInput
 
 RANKS = ("kingdom", "phylum", "class", "order", "family", "genus", "species")
 COLUMNS = (*RANKS, "common_name")
+_SHOWN = 3
+
+log = logging.getLogger(__name__)
 
 
 def tidy(table: pd.DataFrame) -> pd.DataFrame:
@@ -41,7 +46,39 @@ def join_taxonomy(table: PictureTable, file: str | None) -> PictureTable:
         raise BadInput(f"data.taxonomy: {found} names {repeated.iloc[0]!r} twice; keep one row a class")
     chosen = ranks.set_axis(pd.Index(keys), axis=0)
     joined = chosen[chosen.index.isin(wanted)].reindex(wanted).set_axis(pd.Index(table.classes), axis=0)
+    check_parents(joined, f"data.taxonomy: {found}")
+    lacking = [name for name, key in zip(table.classes, wanted, strict=True) if key not in chosen.index]
+    if lacking:
+        more = ", ..." if len(lacking) > _SHOWN else ""
+        log.warning(
+            "warning: data.taxonomy: %s has no row for %d of %d classes (%s%s), which figures by rank leave out", found,
+            len(lacking), len(table.classes), ", ".join(lacking[:_SHOWN]), more,
+        )  # fmt: skip
     return table.with_taxonomy(joined)
+
+
+def check_parents(taxonomy: pd.DataFrame, source: str) -> None:
+    """Raises `BadInput`, with both named, where a taxon has two parents, so that one of them must be a mistake.
+
+    The codes of nomenclature keep names unique within a kingdom only (*Oenanthe* is a bird and a plant), so homonyms
+    of two kingdoms are two taxa. Epithets are no names: a `species` counts where it is of two words. Rows that lack
+    one of the two ranks say nothing.
+    """
+    ranks = [rank for rank in RANKS if rank in taxonomy]
+    realm = taxonomy["kingdom"] if "kingdom" in taxonomy else pd.Series("", index=taxonomy.index)
+    for above, below in pairwise(ranks):
+        pairs = pd.DataFrame({"realm": realm, "above": taxonomy[above], "below": taxonomy[below]})
+        pairs = pairs.dropna(subset=["above", "below"]).drop_duplicates()
+        if below == "species":
+            pairs = pairs[pairs["below"].astype("str").str.contains(" ")]
+        twice = pairs[pairs.duplicated(["realm", "below"], keep=False)].sort_values("below", kind="stable")
+        if len(twice):
+            first, second = twice["above"].iloc[:2]
+            remedy = "" if "kingdom" in taxonomy else ", or tell homonyms apart by a column kingdom"
+            raise BadInput(
+                f"{source}: the {below} {twice['below'].iloc[0]} is of two parents, the {above} {first} and "
+                f"the {above} {second}; put one of them right{remedy}"
+            )
 
 
 def _key(known: pd.DataFrame, table: PictureTable, file: Path) -> str:

@@ -3,7 +3,9 @@
 import os
 from pathlib import Path
 
+from pipeline.paths import expanded
+
 
 def cache_folder() -> Path:
     """`$PIPELINE_CACHE`, else `~/.cache/species-pipeline`; perhaps not there yet."""
-    return Path(os.environ.get("PIPELINE_CACHE") or "~/.cache/species-pipeline").expanduser()
+    return expanded(os.environ.get("PIPELINE_CACHE") or "~/.cache/species-pipeline", "PIPELINE_CACHE")

@@ -26,14 +26,14 @@ class Recipe:
             "rule": to_dict(self.rule),
             "members": list(self.run_ids),
         }
-        (folder / FILE).write_text(json.dumps(plain, indent=1))
+        (folder / FILE).write_text(json.dumps(plain, indent=1), encoding="utf-8")
 
     @staticmethod
     def read(folder: Path) -> "Recipe":
         """What `write` wrote; BadInput where it is missing, damaged or of another version."""
         file = folder / FILE
         try:
-            plain = json.loads(file.read_text())
+            plain = json.loads(file.read_text(encoding="utf-8"))
             version = plain.get("format_version")
             if version == FORMAT_VERSION:
                 return Recipe(from_dict(plain["rule"]), tuple(plain["members"]))

@@ -15,7 +15,7 @@ from pipeline.evaluation.predictions import Predictions
 from pipeline.evaluation.rejection import coverage_curve
 from pipeline.evaluation.report import write_report
 from pipeline.evaluation.statistics import interval_of_mean
-from pipeline.evaluation.taxonomy import error_summary, rank_accuracy
+from pipeline.evaluation.taxonomy import error_summary, rank_accuracy, without_row
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,13 @@ def assess(
     interval = interval_of_mean(predictions.correct)
     figures |= {"accuracy_low": interval.low, "accuracy_high": interval.high}
     tables = {"most_confused": most_confused(predictions), "answered": _thinned(coverage_curve(predictions))}
+    notes = []
     if taxonomy is not None:
+        notes = _of_unknown_kin(taxonomy)
         tables |= {"rank_accuracy": rank_accuracy(predictions, taxonomy)}
         tables |= {"taxonomy_errors": error_summary(predictions, taxonomy)}
     if val is None:
-        return Assessment(figures, tables, None, ["calibration and prediction sets need val predictions"])
+        return Assessment(figures, tables, None, [*notes, "calibration and prediction sets need val predictions"])
     temperature = fit_temperature(val)
     after = predictions.at_temperature(temperature)
     figures |= {
@@ -53,11 +55,20 @@ def assess(
     try:
         rule = calibrate(val, coverage=coverage, temperature=temperature)
     except BadInput as error:
-        return Assessment(figures, tables, temperature, [f"no prediction sets: {error}"])
+        return Assessment(figures, tables, temperature, [*notes, f"no prediction sets: {error}"])
     sets = set_summary(rule.sets(predictions), predictions)
     percent = f"{100 * coverage:g}"
     figures |= {f"coverage_{percent}": sets["coverage"], f"set_size_{percent}": sets["mean_size"]}
-    return Assessment(figures, tables, temperature, _of_a_low_promise(coverage, figures["accuracy"]))
+    notes += _of_a_low_promise(coverage, figures["accuracy"])
+    return Assessment(figures, tables, temperature, notes)
+
+
+def _of_unknown_kin(taxonomy: pd.DataFrame) -> list[str]:
+    """How many classes figures by rank leave out."""
+    lacking = without_row(taxonomy).sum()
+    return [f"{lacking} of {len(taxonomy)} classes have no row in the taxonomy: no figure by rank has them"] * bool(
+        lacking
+    )
 
 
 def _of_a_low_promise(coverage: float, accuracy: float) -> list[str]:

@@ -200,10 +200,14 @@ class Predictions:
         return parquet.read(Path(path))
 
     def check_usable(self, name: str = "the predictions") -> None:
-        """Raise BadInput where there is nothing to score, or a logit is no number."""
+        """Raise BadInput where there is nothing to score, or a logit is no finite number.
+
+        Minus infinity is none either: it makes a log loss infinite and a temperature or stacking NaN, and a network
+        gets it by running over, as infinity.
+        """
         if not len(self):
             raise BadInput(f"{name} hold no picture: choose a split that has pictures")
-        bad = np.isnan(self.logits).any(axis=1) | np.isposinf(self.logits).any(axis=1)
+        bad = ~np.isfinite(self.logits).all(axis=1)
         bad |= ~np.isfinite(self.log_normaliser)
         if bad.any():
             first = self.ids[bad.argmax()]

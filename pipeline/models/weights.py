@@ -20,6 +20,7 @@ import torch
 from torch import nn
 
 from pipeline.errors import BadInput, did_you_mean
+from pipeline.paths import expanded
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -194,7 +195,7 @@ def read_state(path: Path, said: str | None = None) -> State:
 
     `said` is what messages call it, where no key names it.
     """
-    path = path.expanduser()
+    path = expanded(path, "model.weights_file")
     said = said or f"model.weights_file={path}"
     if not path.is_file():
         raise BadInput(f"{said}: there is no such file")

@@ -67,7 +67,7 @@ def write_bundle(
         "calibration": (calibration or Calibration()).to_dict(),
         "taxonomy": plain["taxonomy"],
     }
-    (folder / _FILE).write_text(json.dumps(description, indent=1))
+    (folder / _FILE).write_text(json.dumps(description, indent=1), encoding="utf-8")
     return first
 
 
@@ -80,7 +80,7 @@ def _facts(name: str, checkpoint: Path) -> NetworkFacts:
 def read_bundle(folder: Path) -> Bundle:
     """The served model that `write_bundle` wrote. Raises BadInput for another format, or what is damaged."""
     try:
-        plain: dict[str, Any] = json.loads((folder / _FILE).read_text())
+        plain: dict[str, Any] = json.loads((folder / _FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise BadInput(f"{folder / _FILE} is missing or no JSON ({error})") from None
     if plain.get("format_version") != FORMAT_VERSION:

@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from mlflow import MlflowClient
 from mlflow.entities import Run, RunStatus
 
@@ -31,7 +32,7 @@ def open_sweep(experiment: str, overrides: list[str]) -> str:
     """Start a sweep's parent run, leave its id in the environment for the jobs, and give it back."""
     given = run_given(experiment)
     belongs_to = experiment_id(experiment)
-    swept = [override for override in overrides if "," in override] or overrides
+    swept = _swept(overrides) or overrides
     tags = {"stage": "sweep", "overrides": shlex.join(overrides)}
     if given:
         parent = given
@@ -43,6 +44,12 @@ def open_sweep(experiment: str, overrides: list[str]) -> str:
     os.environ[PARENT_VARIABLE] = parent
     os.environ[SWEPT_VARIABLE] = ",".join(override.partition("=")[0] for override in swept)
     return parent
+
+
+def _swept(overrides: list[str]) -> list[str]:
+    """Those that have several values, as Hydra reads them: `seed=0,1` and `model=glob(*)`, but not `x=[a,b]`."""
+    parser = OverridesParser.create()
+    return [override for override in overrides if parser.parse_override(override).is_sweep_override()]
 
 
 def note_best() -> None:

@@ -65,7 +65,7 @@ class NetworkFacts:
 def save_best(folder: Path, network: Classifier, facts: NetworkFacts) -> None:
     """Write a network's weights and facts; whoever reads meanwhile sees the old files or the new, never half."""
     _save_weights(folder / BEST_WEIGHTS, network)
-    _write(folder / BEST_FACTS, lambda path: path.write_text(json.dumps(facts.to_dict(), indent=1)))
+    _write(folder / BEST_FACTS, lambda path: path.write_text(json.dumps(facts.to_dict(), indent=1), encoding="utf-8"))
 
 
 def save_epoch(folder: Path, network: Classifier, epoch: int) -> None:
@@ -85,7 +85,7 @@ def read_facts(folder: Path) -> NetworkFacts:
     """The facts beside a run's weights. Raises BadInput where they are missing or unreadable."""
     file = folder / BEST_FACTS
     try:
-        return NetworkFacts.from_dict(json.loads(file.read_text()), str(file))
+        return NetworkFacts.from_dict(json.loads(file.read_text(encoding="utf-8")), str(file))
     except (OSError, KeyError, TypeError, ValueError) as error:
         if isinstance(error, BadInput):
             raise

@@ -35,6 +35,14 @@ def test_options_set_each_part() -> None:
     assert torch.equal(quiet.transform(picture()), picture())
 
 
+def test_building_draws_from_nobodys_chance() -> None:
+    torch.manual_seed(3)
+    expected = torch.rand(3)
+    torch.manual_seed(3)
+    build_augmentation("trivial", 24)
+    assert torch.equal(torch.rand(3), expected)
+
+
 def test_noise_stays_within_its_bounds() -> None:
     grey = torch.full((3, 32, 32), 128, dtype=torch.uint8)
     moved = torch.stack([PixelNoise(0.2)(grey) for _ in range(20)]).int() - 128
@@ -51,6 +59,12 @@ def test_noise_stays_within_its_bounds() -> None:
         ("crop_jitter", {"canvas": 0.5}, "canvas must be at least 1"),
         ("flip_rotate", {"flip": 2}, "flip_rotate"),
         ("shells", {"noise": 3}, "between 0 and 1"),
+        ("crop_jitter", {"scale": [5, 1]}, r"scale=\[5, 1\] is no range"),
+        ("crop_jitter", {"scale": [0.5, 5]}, r"scale=\[0\.5, 5\] is no range"),
+        ("crop_jitter", {"scale": [0.5]}, "augmentation.options of crop_jitter"),
+        ("crop_jitter", {"ratio": [2, 1]}, r"ratio=\[2, 1\] is no range"),
+        ("crop_jitter", {"fill": "white"}, "augmentation.options of crop_jitter"),
+        ("trivial", {"bins": 0}, "augmentation.options of trivial"),
     ],
 )
 def test_recipes_that_cannot_be(name: str, options: dict, says: str) -> None:

@@ -21,7 +21,9 @@ def test_the_first_classes_or_those_named(digits: PictureTable) -> None:
     assert some.pixels is not None
     assert len(some.pixels) == len(some.rows)
     assert list(some.rows.index) == list(range(len(some.rows)))
-    for wrong, says in ((1, "takes 2"), (["3", "x"], "no class 'x'"), (["3"], "leaves 1 of 10")):
+    assert select_classes(digits, 10).classes == digits.classes
+    none = [(count, f"{count} of 10 classes") for count in (-2, 0, 1, 11)]
+    for wrong, says in (*none, (["3", "x"], "no class 'x'"), (["3"], "leaves 1 of 10")):
         with pytest.raises(BadInput, match=says):
             select_classes(digits, wrong)
 

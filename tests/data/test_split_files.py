@@ -20,7 +20,7 @@ def odd(write: Write, tmp_path: Path) -> PictureTable:
     return read_source("folder", root=str(tmp_path / "photos"))
 
 
-@pytest.mark.parametrize("target", ["splits/mine.csv", "splits/lists"])
+@pytest.mark.parametrize("target", ["mine.csv", "lists"])
 def test_what_is_written_is_read_back(target: str, odd: PictureTable, tmp_path: Path) -> None:
     split = split_table(odd, val=0.25, test=0.25, seed=3)
     for _ in range(2):  # the same again does no harm
@@ -29,6 +29,13 @@ def test_what_is_written_is_read_back(target: str, odd: PictureTable, tmp_path: 
     with pytest.raises(BadInput, match="holds another split"):
         write_split(split_table(odd, val=0.25, test=0.25, seed=4), tmp_path / target)
     assert data_digest(read_split(odd, tmp_path / target)) == data_digest(split)
+
+
+@pytest.mark.parametrize("target", ["spilts/mine.csv", "spilts/mine"])
+def test_no_folder_is_made_on_the_way(target: str, odd: PictureTable, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"data\.split\.save: the folder .*spilts is not there"):
+        write_split(split_table(odd, val=0.25, test=0.25), tmp_path / target)
+    assert not (tmp_path / "spilts").exists()
 
 
 def test_written_lists_are_a_data_set(odd: PictureTable, tmp_path: Path) -> None:

@@ -109,7 +109,7 @@ def test_a_builder_keeps_its_own_copy():
     np.testing.assert_array_equal(builder.finish().logits, [[1.0, 0.0]])
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_values_that_are_no_numbers(make_predictions, value):
     predictions = make_predictions()
     predictions.logits[7, 1] = value

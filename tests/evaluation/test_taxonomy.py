@@ -56,8 +56,27 @@ def test_homonyms_of_different_kingdoms_stay_apart():
 
 def test_missing_names_are_no_kin():
     holes = TAXONOMY.assign(genus=[None, None, "Sterna", "Amanita"])
-    assert list(taxonomy.error_heights(answers((0, 1)), holes)) == [1]
+    assert list(taxonomy.error_heights(answers((0, 1)), holes)) == [2]
+    table = taxonomy.rank_accuracy(answers((0, 0), (0, 1), (2, 2), (2, 0)), holes).set_index("rank")
+    assert table["groups"].to_dict() == {"kingdom": 2, "family": 2, "genus": 2, "label": 4}
+    assert table["unknown"].to_dict() == {"kingdom": 0, "family": 0, "genus": 2, "label": 0}
+    assert table["accuracy"].to_dict() == {"kingdom": 1.0, "family": 1.0, "genus": 0.5, "label": 0.5}
     assert taxonomy.error_summary(answers((0, 0)), TAXONOMY)["share"].sum() == 0
+
+
+def test_classes_without_a_row_are_left_out_of_rank_figures():
+    """They are no kingdoms of their own; to answer with one is a mistake, for their pictures there is no figure."""
+    some = TAXONOMY.astype(object)
+    some.loc[["Larus fuscus", "Amanita muscaria"]] = None
+    table = taxonomy.rank_accuracy(answers((0, 0), (0, 1), (0, 2), (1, 1), (1, 0), (3, 3)), some).set_index("rank")
+    assert table["groups"].to_dict() == {"kingdom": 1, "family": 1, "genus": 2, "label": 2}
+    assert set(table["unknown"]) == {2}
+    assert table["accuracy"].to_dict() == pytest.approx(
+        {"kingdom": 2 / 3, "family": 2 / 3, "genus": 1 / 3, "label": 1 / 3}
+    )
+    assert taxonomy.error_summary(answers((0, 0), (0, 1), (0, 2), (1, 0)), some)["pictures"].sum() == 1
+    empty = taxonomy.rank_accuracy(PREDICTIONS, TAXONOMY.assign(kingdom=None))
+    assert list(empty["rank"]) == ["family", "genus", "label"]
 
 
 def test_a_taxonomy_that_does_not_fit():

@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from pipeline.errors import BadInput
@@ -82,6 +84,15 @@ def test_the_latest_sweep_is_looked_for_in_every_experiment(store):
     assert find_experiment(store, "shells", "latest").name == "shells"
     with pytest.raises(BadInput, match="sweep=another: digits has no sweep yet"):
         find_sweep(store, find_experiment(store, None, "another"), "another")
+
+
+def test_swept_is_what_hydra_sweeps(store, monkeypatch):
+    monkeypatch.delenv("PIPELINE_SWEPT_KEYS", raising=False)
+    given = ["data.classes=[a,b]", "model=glob(*)", "data.root='a, b'", "seed=0,1", "+x=range(1,3)"]
+    parent = sweeps.open_sweep("digits", given)
+    assert store.get_run(parent).info.run_name == "sweep model=glob(*) seed=0,1 +x=range(1,3)"
+    assert os.environ["PIPELINE_SWEPT_KEYS"] == "model,seed,+x"
+    sweeps.abandon_sweep(parent)
 
 
 def test_a_sweep_that_is_broken_off_leaves_nothing_running(store):

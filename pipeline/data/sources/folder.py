@@ -1,5 +1,10 @@
-"""Folders of pictures: one folder a class, or train, val and test folders that hold those."""
+"""Folders of pictures: one folder a class, or train, val and test folders that hold those.
 
+Classes may lie deeper, as in `region/species/*.jpg`. Where that is as likely as one folder a class, nobody but the
+owner can tell, and `data.label_depth` is asked for.
+"""
+
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,21 +13,25 @@ from typing import NamedTuple
 import pandas as pd
 
 from pipeline.data.checks import SPLIT_NAMES, OnUnreadable, check_class_names
+from pipeline.data.files import SUFFIXES, existing
 from pipeline.data.table import SPLITS, PictureTable
 from pipeline.errors import BadInput
+from pipeline.paths import check_utf8
 
-# The last line are pictures that are not read: in the table all the same, so that they are named when met.
-SUFFIXES = (
-    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff",
-    ".gif", ".heic", ".heif", ".avif", ".jp2",
-)  # fmt: skip
+_SHOWN = 3
+_MOST_DEPTHS = 4  # that a message counts classes for
+
+log = logging.getLogger(__name__)
 
 
 class Picture(NamedTuple):
-    """A file found: where, relative to the root; what it shows; its split, if the set has any; its size."""
+    """A file found: where, relative to the root; the folders it lies in, those of splits left out; its split; its size.
+
+    `folders` has at least one, from the root (or the split's folder) down.
+    """
 
     path: str
-    label: str
+    folders: tuple[str, ...]
     split: str | None
     bytes: int
 
@@ -31,40 +40,37 @@ def read(
     *,
     name: str | None = None,
     root: str | os.PathLike[str] | None = None,
+    label_depth: int | None = None,
     on_unreadable: OnUnreadable = "raise",
 ) -> PictureTable:
-    """The pictures under class folders, sorted by split, class and name; what is hidden does not count.
+    """The pictures under class folders, sorted by split, folder and name; what is hidden does not count.
 
-    Classes are the folders' names in code-point order. Raises `BadInput` for a folder that is missing or
-    empty, for fewer than two classes, for a class without pictures.
+    Classes are the names of the folders `label_depth` levels below the root (below train, val and test, where there
+    are those), in code-point order; a name that comes in several folders is one class. What lies deeper belongs to
+    the folder's class; the folders above become the columns `folder_1`, `folder_2`, ... None takes the first level,
+    but stops where most of its folders hold nothing but folders. Raises `BadInput` for that, for a folder that is
+    missing or empty, for fewer than two classes, for a class without pictures.
     """
-    folder = _existing(root)
-    class_folders = _class_folders(folder)
-    classes = sorted({path.name for path, _ in class_folders})
-    _check_classes(folder, classes)
-    check_class_names(classes, f"data.root: {folder}", on_unreadable)
+    what = "folder that holds one folder of pictures a class"
+    folder = existing(root if root is None else os.fspath(root), "data.root", what, folder=True)
+    first_level = _first_level(folder)
+    _check_any(folder, [path for path, _ in first_level])
     pictures = [
-        Picture(os.path.relpath(file, folder), path.name, split, size)
-        for path, split in class_folders
-        for file, size in _pictures(path)
+        Picture(os.path.relpath(file, folder), folders, split, size)
+        for path, split in first_level
+        for file, size, folders in _pictures(path)
     ]
-    _check_pictures(folder, pictures, classes)
-    return PictureTable(name=name or folder.name, rows=_rows(pictures, classes), root=folder)
+    depth = label_depth or _likely_depth(folder, first_level, pictures)
+    classes = sorted({path.name for path in _at_depth([path for path, _ in first_level], depth)})
+    _check_classes(folder, classes, pictures, depth)
+    check_class_names(classes, f"data.root: {folder}", on_unreadable)
+    _check_pictures(folder, pictures, classes, depth)
+    beside = _tell_beside(folder)
+    return PictureTable(name=name or folder.name, rows=_rows(pictures, classes, depth), root=folder, unlisted=beside)
 
 
-def _existing(root: str | os.PathLike[str] | None) -> Path:
-    if root is None:
-        raise BadInput("data.root: name the folder that holds one folder of pictures a class, as in data.root=~/photos")
-    folder = Path(root).expanduser().absolute()
-    if not folder.exists():
-        raise BadInput(f"data.root: there is no folder {folder}; check its spelling")
-    if not folder.is_dir():
-        raise BadInput(f"data.root: {folder} is a file; name the folder that holds one folder a class")
-    return folder
-
-
-def _class_folders(root: Path) -> list[tuple[Path, str | None]]:
-    """Each class folder with its split, in order."""
+def _first_level(root: Path) -> list[tuple[Path, str | None]]:
+    """Each folder below the root, or below its split folders, with its split, in order."""
     folders = _subfolders(root)
     splits = {path: SPLIT_NAMES[path.name.lower()] for path in folders if path.name.lower() in SPLIT_NAMES}
     # A class may be called `train`: it then holds pictures, not folders.
@@ -73,6 +79,55 @@ def _class_folders(root: Path) -> list[tuple[Path, str | None]]:
     _check_split_folders(root, folders, splits)
     ordered = sorted(splits, key=lambda path: (SPLITS.index(splits[path]), path.name))
     return [(path, splits[folder]) for folder in ordered for path in _subfolders(folder)]
+
+
+def _at_depth(folders: list[Path], depth: int) -> list[Path]:
+    """The folders so many levels down, `folders` being the first."""
+    for _ in range(depth - 1):
+        folders = [below for path in folders for below in _subfolders(path)]
+    return folders
+
+
+def _likely_depth(root: Path, first_level: list[tuple[Path, str | None]], pictures: list[Picture]) -> int:
+    """1, with a word where there are folders below it. BadInput where the classes may as well lie deeper."""
+    if all(len(picture.folders) == 1 for picture in pictures):
+        return 1
+    names = {path.name for path, _ in first_level}
+    holding = {picture.folders[0] for picture in pictures if len(picture.folders) == 1}
+    said = _readings(pictures)
+    if 2 * len(holding) < len(names) and not any(split for _, split in first_level):
+        raise BadInput(
+            f"data.root: the folders of {root} hold folders, so classes may be those of several depths: "
+            f"{said}; choose one of them"
+        )
+    log.warning("warning: %s has folders below its class folders: data.label_depth=1 is taken of %s", root, said)
+    return 1
+
+
+def _readings(pictures: list[Picture]) -> str:
+    """What the classes would be at each depth that has pictures."""
+    deepest = min(max(len(picture.folders) for picture in pictures), _MOST_DEPTHS)
+    said = []
+    for depth in range(1, deepest + 1):
+        names = sorted({picture.folders[depth - 1] for picture in pictures if len(picture.folders) >= depth})
+        shallow = sum(len(picture.folders) < depth for picture in pictures)
+        more = ", ..." if len(names) > _SHOWN else ""
+        without = f", {shallow:,} pictures lie above" if shallow else ""
+        classes = f"{len(names):,} {'classes' if names[1:] else 'class'}"
+        said.append(f"data.label_depth={depth} ({classes}: {', '.join(names[:_SHOWN])}{more}{without})")
+    return " or ".join(said)
+
+
+def _tell_beside(root: Path) -> int:
+    """How many pictures lie in the root itself, which are of no class: said."""
+    beside = [entry.name for entry in _listed(root) if _is_picture(entry) and not _is_folder(entry)]
+    if beside:
+        more = ", ..." if len(beside) > _SHOWN else ""
+        log.warning(
+            "warning: pictures right in %s are of no class and left out: %d (%s%s)", root, len(beside),
+            ", ".join(beside[:_SHOWN]), more,
+        )  # fmt: skip
+    return len(beside)
 
 
 def _check_split_folders(root: Path, folders: list[Path], splits: dict[Path, str]) -> None:
@@ -88,49 +143,77 @@ def _check_split_folders(root: Path, folders: list[Path], splits: dict[Path, str
             )
 
 
-def _check_classes(root: Path, classes: list[str]) -> None:
+def _check_any(root: Path, folders: list[Path]) -> None:
     wanted = "it should hold one folder of pictures for each class, at least two"
-    if not classes and next(_pictures(root), None):
+    if not folders and next(_pictures(root), None):
         raise BadInput(f"data.root: {root} holds pictures but no class folders; {wanted}")
-    if not classes:
+    if not folders:
         raise BadInput(f"data.root: {root} is empty; {wanted}")
+
+
+def _check_classes(root: Path, classes: list[str], pictures: list[Picture], depth: int) -> None:
+    if not classes:
+        raise BadInput(f"data.label_depth: {root} has no folders {depth} levels down; choose a smaller one")
+    above = [picture.path for picture in pictures if len(picture.folders) < depth]
+    if above:
+        raise BadInput(
+            f"data.label_depth={depth}: {len(above):,} pictures of {root} lie in no folder so deep, such as "
+            f"{above[0]}; move them into one, or choose a smaller depth"
+        )
     if len(classes) == 1:
-        raise BadInput(f"data.root: {root} has only one class, {classes[0]!r}; {wanted}")
+        raise BadInput(
+            f"data.root: {root} has only one class, {classes[0]!r}; it should hold one folder of pictures for each "
+            "class, at least two"
+        )
 
 
-def _check_pictures(root: Path, pictures: list[Picture], classes: list[str]) -> None:
+def _check_pictures(root: Path, pictures: list[Picture], classes: list[str], depth: int) -> None:
     if not pictures:
         raise BadInput(f"data.root: no pictures under {root}; JPEG, PNG, WebP, BMP and TIFF are read")
-    seen = {picture.label for picture in pictures}
+    seen = {picture.folders[depth - 1] for picture in pictures}
     bare = [label for label in classes if label not in seen]
     if bare:
         others = f" (and {len(bare) - 1} more such folders)" if bare[1:] else ""
-        raise BadInput(f"data.root: {root / bare[0]} holds no pictures{others}; add some, or move the folder away")
+        where = root / bare[0] if depth == 1 else f"{root}: the folder {bare[0]}"
+        raise BadInput(f"data.root: {where} holds no pictures{others}; add some, or move the folder away")
 
 
-def _rows(pictures: list[Picture], classes: list[str]) -> pd.DataFrame:
-    rows = pd.DataFrame(pictures, columns=list(Picture._fields))
-    rows["path"] = rows["path"].astype("str")
-    rows["label"] = pd.Categorical(rows["label"], categories=classes)
-    rows["split"] = pd.Categorical(rows["split"], categories=SPLITS)
-    return rows.astype({"bytes": "int64"})
+def _rows(pictures: list[Picture], classes: list[str], depth: int) -> pd.DataFrame:
+    columns = {
+        "path": pd.Series([picture.path for picture in pictures], dtype="str"),
+        "label": pd.Categorical([picture.folders[depth - 1] for picture in pictures], categories=classes),
+        "split": pd.Categorical([picture.split for picture in pictures], categories=SPLITS),
+        "bytes": pd.Series([picture.bytes for picture in pictures], dtype="int64"),
+    }
+    above = {f"folder_{level + 1}": [picture.folders[level] for picture in pictures] for level in range(depth - 1)}
+    return pd.DataFrame(columns | above)
 
 
 def _subfolders(path: Path) -> list[Path]:
     return [Path(entry.path) for entry in _listed(path) if _is_folder(entry)]
 
 
-def _pictures(folder: str | Path, above: tuple[tuple[int, int], ...] = ()) -> Iterator[tuple[str, int]]:
-    """Path and size of each picture in a folder and those below; `above` are the folders on the way here."""
+def _pictures(
+    folder: str | Path, above: tuple[tuple[int, int], ...] = (), names: tuple[str, ...] = ()
+) -> Iterator[tuple[str, int, tuple[str, ...]]]:
+    """Of each picture in a folder and those below: path, size, the folders from this one down.
+
+    `above` are the folders on the way here, `names` what they are called.
+    """
     state = Path(folder).stat()
     identity = (state.st_dev, state.st_ino)
     if identity in above:
         raise BadInput(f"data.root: {folder} is a link to a folder above it, a circle; remove the link")
+    names = (*names, Path(folder).name)
     for entry in _listed(folder):
         if _is_folder(entry):
-            yield from _pictures(entry.path, (*above, identity))
-        elif entry.name.lower().endswith(SUFFIXES):
-            yield entry.path, _size(entry)
+            yield from _pictures(entry.path, (*above, identity), names)
+        elif _is_picture(entry):
+            yield entry.path, _size(entry), names
+
+
+def _is_picture(entry: os.DirEntry[str]) -> bool:
+    return entry.name.lower().endswith(SUFFIXES)
 
 
 def _listed(folder: str | Path) -> list[os.DirEntry[str]]:
@@ -142,16 +225,8 @@ def _listed(folder: str | Path) -> list[os.DirEntry[str]]:
         raise BadInput(f"data.root: {folder} may not be read; give yourself the right to") from None
     for entry in shown:
         if not entry.name.isascii():
-            _check_name(entry)
+            check_utf8(entry.path, "data.root")
     return shown
-
-
-def _check_name(entry: os.DirEntry[str]) -> None:
-    try:
-        entry.name.encode()
-    except UnicodeEncodeError:
-        shown = os.fsencode(entry.path).decode(errors="replace")
-        raise BadInput(f"data.root: the name of {shown} is not valid UTF-8; rename it") from None
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

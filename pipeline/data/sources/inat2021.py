@@ -16,11 +16,11 @@ import pyarrow as pa
 
 from pipeline.data import taxonomy
 from pipeline.data.checks import OnUnreadable, trusted_table
-from pipeline.data.files import existing, read_table
+from pipeline.data.files import SUFFIXES, existing, read_table
 from pipeline.data.json_stream import records
-from pipeline.data.sources.folder import SUFFIXES
 from pipeline.data.table import SPLITS, PictureTable
 from pipeline.errors import BadInput
+from pipeline.paths import check_utf8
 
 _FOLDER_RANKS = ("kingdom", "phylum", "class", "order", "family", "genus", "specific_epithet")
 _BATCH = 100_000
@@ -121,6 +121,7 @@ class _Categories:
             )
         facts = pd.DataFrame([self._known[int(number)] for number in numbers])
         ranks = taxonomy.tidy(facts)
+        taxonomy.check_parents(ranks, f"data.root: {root}")
         names = facts["name"] if "name" in facts else ranks["species"]
         names = names.fillna(ranks["species"]) if "species" in ranks else names
         homonyms = names.duplicated(keep=False)
@@ -150,6 +151,9 @@ def _from_folders(folder: Path, version: str) -> tuple[pd.DataFrame, _Categories
         species = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
     for one in species:
         files = sorted(file for file in os.listdir(folder / one) if file.lower().endswith(SUFFIXES))  # noqa: PTH208
+        for path in (one, *files):
+            if not path.isascii():
+                check_utf8(folder / path, "data.root")
         numbers.append(categories.add_folder(one))
         counts.append(len(files))
         paths.append(pa.array([f"{version}/{one}/{file}" for file in files], pa.large_string()))

@@ -41,4 +41,5 @@ def read(
     return trusted_table(
         pd.concat([pd.DataFrame(listed), others], axis=1),
         name=name or Path(found).stem, root=folder, source=f"data.file: {found}", on_unreadable=on_unreadable,
+        look_for_others=True,
     )  # fmt: skip

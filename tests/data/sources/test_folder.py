@@ -1,7 +1,10 @@
 import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pipeline.data.preprocessing import Preprocessing
 from pipeline.data.sources import read_source
@@ -61,6 +64,86 @@ def test_a_linked_folder_is_followed(write: Write, tmp_path: Path) -> None:
     write("set/a/1.png")
     (tmp_path / "set/b").symlink_to(tmp_path / "elsewhere")
     assert list(read_source("folder", root=str(tmp_path / "set")).rows["path"]) == ["a/1.png", "b/1.png"]
+
+
+def test_classes_further_down(write: Write, tmp_path: Path) -> None:
+    """The cone shells as they came: a folder a region, below it one a species; a species may be of two regions."""
+    for path in (
+        "Pacific/dalli/1.jpg",
+        "Atlantic/ventricosus/2.jpg",
+        "Atlantic/ater/raw/3.jpg",
+        "Mediterranean/ventricosus/4.jpg",
+    ):
+        write(f"shells/{path}")
+    root = str(tmp_path / "shells")
+    says = (
+        r"data\.label_depth=1 \(3 classes: Atlantic, Mediterranean, Pacific\) or data\.label_depth=2 "
+        r"\(3 classes: ater, dalli, ventricosus\) or data\.label_depth=3 \(1 class: raw, 3 pictures lie above\)"
+    )
+    with pytest.raises(BadInput, match=says):
+        read_source("folder", root=root)
+    assert read_source("folder", root=root, label_depth=1).classes == ["Atlantic", "Mediterranean", "Pacific"]
+    table = read_source("folder", root=root, label_depth=2)
+    assert table.classes == ["ater", "dalli", "ventricosus"]
+    assert dict(zip(table.rows["path"], table.rows["label"], strict=True)) == {
+        "Pacific/dalli/1.jpg": "dalli",
+        "Atlantic/ventricosus/2.jpg": "ventricosus",
+        "Atlantic/ater/raw/3.jpg": "ater",
+        "Mediterranean/ventricosus/4.jpg": "ventricosus",
+    }
+    assert table.rows["folder_1"].tolist() == [path.partition("/")[0] for path in table.rows["path"]]
+    with pytest.raises(BadInput, match=r"data\.label_depth=3: 3 pictures of .* such as Atlantic/ventricosus/2\.jpg"):
+        read_source("folder", root=root, label_depth=3)
+    with pytest.raises(BadInput, match="no folders 4 levels down"):
+        read_source("folder", root=root, label_depth=4)
+
+
+def test_depth_counts_below_train_and_val(write: Write, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for path in ("train/North/a/1.png", "train/South/b/2.png", "val/South/a/3.png"):
+        write(path)
+    table = read_source("folder", root=str(tmp_path), label_depth=2)
+    assert table.classes == ["a", "b"]
+    assert table.rows["folder_1"].tolist() == ["North", "South", "South"]
+    assert table.rows["split"].tolist() == ["train", "train", "val"]
+    assert read_source("folder", root=str(tmp_path)).classes == ["North", "South"]
+    assert "data.label_depth=2 (2 classes: a, b)" in caplog.text
+
+
+def test_series_within_a_class_are_its_own(write: Write, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for path in ("cat/1.png", "cat/2019/2.png", "dog/3.png", "dog/2019/4.png", "5.png"):
+        write(path)
+    table = read_source("folder", root=str(tmp_path))
+    assert table.classes == ["cat", "dog"]
+    assert len(table.rows) == 4
+    assert "data.label_depth=1 is taken" in caplog.text
+    assert table.unlisted == 1
+    assert "left out: 1 (5.png)" in caplog.text
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("pq"), st.sampled_from(["", "a", "b"]), st.sampled_from(["", "x", "y"])),
+        min_size=1, max_size=8,
+    )
+)  # fmt: skip
+@settings(deadline=None, max_examples=60)
+def test_any_layout_is_read_in_full_or_refused(places: list[tuple[str, ...]]) -> None:
+    """Whichever depth is said or taken, no picture is lost, and each is of its folder at that depth."""
+    with TemporaryDirectory() as folder:
+        files = {Path(*filter(None, place), f"{number}.png") for number, place in enumerate(places)}
+        for file in files:
+            (Path(folder) / file).parent.mkdir(parents=True, exist_ok=True)
+            (Path(folder) / file).touch()
+        for depth in (None, 1, 2, 3):
+            try:
+                rows = read_source("folder", root=folder, label_depth=depth).rows
+            except BadInput:
+                continue
+            assert set(rows["path"]) == set(map(str, files))
+            assert rows["label"].tolist() == [Path(path).parts[(depth or 1) - 1] for path in rows["path"]]
+            first = {file.parts[0] for file in files}
+            holding = {file.parts[0] for file in files if len(file.parts) == 2}
+            assert depth or 2 * len(holding) >= len(first)
 
 
 def missing(root: Path, write: Write) -> None: ...
