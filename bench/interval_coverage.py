@@ -32,8 +32,10 @@ def main(simulations: int) -> None:
     for groups, share in ((28, 0.97), (28, 0.85), (100, 0.97)):
         report(f"share {share} of {groups} groups of 5", grouped(groups, share, simulations))
     for pictures in (60, 140, 500):
-        for name, found in class_averages(pictures, simulations).items():
+        for name, found in class_averages(uneven(), pictures, simulations).items():
             report(f"{name} of {pictures}, uneven classes", found)
+    for name, found in class_averages(even(40), 120, simulations // 4).items():
+        report(f"{name} of 120, 40 even classes", found)
     for pictures, only_one, only_other in ((140, 0.03, 0.01), (140, 0.1, 0.08), (500, 0.02, 0.02)):
         report(f"difference of {pictures}: {only_one} and {only_other}",
                differences(pictures, only_one, only_other, simulations))  # fmt: skip
@@ -96,6 +98,14 @@ def uneven() -> np.ndarray:
     return table * sizes[:, None]
 
 
+def even(classes: int) -> np.ndarray:
+    """(k, k) probabilities where all classes are of one size, each right in 90 %, errors going to three others."""
+    table = 0.9 * np.eye(classes)
+    for step in (1, 2, 3):
+        table += 0.1 / 3 * np.roll(np.eye(classes), step, axis=1)
+    return table / classes
+
+
 def figure_of(name: str, tables: np.ndarray) -> np.ndarray:
     """(b,) figures of (b, k, k) counts, over the classes that occur in each."""
     hits, shown, answered = np.diagonal(tables, axis1=1, axis2=2), tables.sum(2), tables.sum(1)
@@ -104,23 +114,23 @@ def figure_of(name: str, tables: np.ndarray) -> np.ndarray:
     return np.nanmean(own, axis=1)
 
 
-def class_averages(pictures: int, simulations: int) -> dict[str, dict[str, tuple[float, float]]]:
+def class_averages(law: np.ndarray, pictures: int, simulations: int) -> dict[str, dict[str, tuple[float, float]]]:
     """Macro F1 and balanced accuracy by four methods."""
     chance = np.random.default_rng(0)
-    law = uneven()
+    size = len(law)
     methods = ("Wilson a class, combined", "percentile bootstrap", "shifted percentile", "BCa")
     made: dict[str, dict[str, list[tuple[float, float]]]] = {n: {m: [] for m in methods} for n in MEASURES}
     for _ in range(simulations):
         counts = chance.multinomial(pictures, law.ravel())
-        labels, predicted = np.divmod(np.repeat(np.arange(100), counts), 10)
+        labels, predicted = np.divmod(np.repeat(np.arange(size**2), counts), size)
         ours = intervals_of_class_averages(labels, predicted)
-        resampled = chance.multinomial(pictures, counts / pictures, RESAMPLES).reshape(-1, 10, 10)
+        resampled = chance.multinomial(pictures, counts / pictures, RESAMPLES).reshape(-1, size, size)
         cells = np.flatnonzero(counts)
-        without = np.tile(counts, (len(cells), 1)) - np.eye(100, dtype=int)[cells]
+        without = np.tile(counts, (len(cells), 1)) - np.eye(size**2, dtype=int)[cells]
         for name in MEASURES:
-            value = float(figure_of(name, counts.reshape(1, 10, 10))[0])
+            value = float(figure_of(name, counts.reshape(1, size, size))[0])
             draws = figure_of(name, resampled)
-            spared = np.repeat(figure_of(name, without.reshape(-1, 10, 10)), counts[cells])
+            spared = np.repeat(figure_of(name, without.reshape(-1, size, size)), counts[cells])
             made[name]["Wilson a class, combined"].append((ours[name].low, ours[name].high))
             made[name]["percentile bootstrap"].append(tuple(np.quantile(draws, [0.025, 0.975])))
             shift = value - draws.mean()

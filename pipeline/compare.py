@@ -111,7 +111,7 @@ def entered(client: MlflowClient, runs: list[Run], *, named: bool) -> tuple[list
 def entrant(client: MlflowClient, run: Run) -> Entrant:
     """One run, reduced to what ranking needs."""
     from pipeline.evaluation.ranking import Entrant, score
-    from pipeline.tracking.finished import cost, has_predictions, stored_predictions, typed_keys
+    from pipeline.tracking.finished import cost, has_predictions, stored_predictions, trained_on, typed_keys
 
     val = stored_predictions(run, "val")
     test = score(stored_predictions(run, "test")) if has_predictions(run, "test") else None
@@ -125,6 +125,7 @@ def entrant(client: MlflowClient, run: Run) -> Entrant:
         test,
         cost(client, run),
         typed_keys(run),
+        trained_on(run),
     )
 
 
@@ -144,7 +145,14 @@ def group(
     client: MlflowClient, members: list[Entrant], first: list[Entrant], runs: dict[str, Run], leaders: int
 ) -> Group:
     """Runs on the same pictures: their ranking and all that is read off it."""
-    from pipeline.evaluation.ranking import difference_of_data, majority, pairwise_tests, rank, run_table
+    from pipeline.evaluation.ranking import (
+        corrected_best,
+        difference_of_data,
+        majority,
+        pairwise_tests,
+        rank,
+        run_table,
+    )
     from pipeline.reporting.comparison import Group
     from pipeline.tracking.finished import history
 
@@ -156,10 +164,11 @@ def group(
         runs=table,
         keys=keys,
         baseline=majority(members),
-        why_apart="" if members is first else difference_of_data(first[0], members[0]),
+        why_apart="" if members is first else difference_of_data(first, members),
         tests={split: pairwise_tests(rows, split) for split in ("val", "test") if rows[0].first.test or split == "val"},
         histories={row.name: history(client, runs[row.first.id]) for row in rows[:3]},
         by_rank=rank_accuracies(rows, runs),
+        corrected=corrected_best(ranking.rows),
         run_names={one: runs[one].info.run_name for row in ranking.rows for one in (run.id for run in row.runs)},
     )
 

@@ -14,7 +14,7 @@ from pipeline.evaluation.plots import answered_accuracy, reliability_diagram
 from pipeline.evaluation.predictions import Predictions
 from pipeline.evaluation.rejection import coverage_curve
 from pipeline.evaluation.report import write_report
-from pipeline.evaluation.statistics import interval_of_mean
+from pipeline.evaluation.statistics import interval_of_share
 from pipeline.evaluation.taxonomy import error_summary, rank_accuracy
 
 
@@ -36,7 +36,7 @@ def assess(
 ) -> Assessment:
     """`val` (other pictures, answered the same way) gives the temperature and the threshold of the sets."""
     figures = summary(predictions)
-    interval = interval_of_mean(predictions.correct)
+    interval = interval_of_share(predictions.correct)
     figures |= {"accuracy_low": interval.low, "accuracy_high": interval.high}
     tables = {"most_confused": most_confused(predictions), "answered": _thinned(coverage_curve(predictions))}
     if taxonomy is not None:
