@@ -4,7 +4,7 @@
 
 Each method makes 95 % intervals for pictures drawn from a known law. Of shares: right with probability p. Of groups:
 specimens of five pictures, whose own probabilities vary by a beta law. Of averages over classes: ten classes whose
-sizes fall geometrically from 35 % to 1 %, recalls from 0.97 down to 0.6, errors going to the other classes by their size;
+sizes fall geometrically from 35 % to 1 %, recalls from 0.97 down to 0.6, errors going to others by their size;
 the truth is the figure of endlessly many pictures. Of a paired difference: two runs with a given share of disagreement.
 """
 
@@ -14,15 +14,13 @@ import numpy as np
 from scipy import stats
 
 from pipeline.evaluation.statistics import (
-    balanced_accuracy_of,
     interval_of_mean,
     interval_of_share,
     intervals_of_class_averages,
-    macro_f1_of,
 )
 
 RESAMPLES = 500
-MEASURES = {"macro_f1": macro_f1_of, "balanced_accuracy": balanced_accuracy_of}
+MEASURES = ("macro_f1", "balanced_accuracy")
 
 
 def main(simulations: int) -> None:
@@ -118,7 +116,7 @@ def class_averages(law: np.ndarray, pictures: int, simulations: int) -> dict[str
     """Macro F1 and balanced accuracy by four methods."""
     chance = np.random.default_rng(0)
     size = len(law)
-    methods = ("Wilson a class, combined", "percentile bootstrap", "shifted percentile", "BCa")
+    methods = ("Wilson by class", "percentile bootstrap", "shifted percentile", "BCa")
     made: dict[str, dict[str, list[tuple[float, float]]]] = {n: {m: [] for m in methods} for n in MEASURES}
     for _ in range(simulations):
         counts = chance.multinomial(pictures, law.ravel())
@@ -131,7 +129,7 @@ def class_averages(law: np.ndarray, pictures: int, simulations: int) -> dict[str
             value = float(figure_of(name, counts.reshape(1, size, size))[0])
             draws = figure_of(name, resampled)
             spared = np.repeat(figure_of(name, without.reshape(-1, size, size)), counts[cells])
-            made[name]["Wilson a class, combined"].append((ours[name].low, ours[name].high))
+            made[name]["Wilson by class"].append((ours[name].low, ours[name].high))
             made[name]["percentile bootstrap"].append(tuple(np.quantile(draws, [0.025, 0.975])))
             shift = value - draws.mean()
             made[name]["shifted percentile"].append(tuple(np.quantile(draws + shift, [0.025, 0.975])))

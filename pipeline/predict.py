@@ -24,8 +24,8 @@ def main(config: schema.Predict) -> None:
     pictures, output = find_pictures(config.images), check_output(config.output)
     bundle = load(config)
     rows = ask_all(bundle, pictures, config)
-    write_csv(output, rows)
-    show(rows, config)
+    show(rows, config)  # first, as the file may not be taken
+    keep(output, rows, config)
 
 
 def find_pictures(images: str) -> list[Path]:
@@ -115,11 +115,19 @@ def check_output(output: str) -> Path:
     return path
 
 
-def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
-    """All answers, a row a picture."""
+def keep(path: Path, rows: list[dict[str, Any]], config: schema.Predict) -> None:
+    """Write all answers, a row a picture. BadInput where the file cannot be written."""
     import pandas as pd
 
-    pd.DataFrame(rows).to_csv(path, index=False)
+    from pipeline.data.files import write_csv
+    from pipeline.terminal import counted
+
+    try:
+        write_csv(pd.DataFrame(rows), path)
+    except OSError as error:
+        raise BadInput(f"output={config.output}: it cannot be written ({error.strerror}); name another file") from None
+    more = f" (the first {_SHOWN} are shown)" if len(rows) > _SHOWN else ""
+    log.info("%s in %s%s", counted(len(rows), "answer"), config.output, more)
 
 
 def show(rows: list[dict[str, Any]], config: schema.Predict) -> None:
@@ -143,8 +151,6 @@ def show(rows: list[dict[str, Any]], config: schema.Predict) -> None:
         }
         table.add_row(*(escape(cells[name]) for name in columns))
     console().print(table)
-    more = f" (the first {_SHOWN} are shown)" if len(rows) > _SHOWN else ""
-    log.info("%s answers in %s%s", f"{len(rows):,}", config.output, more)
 
 
 if __name__ == "__main__":

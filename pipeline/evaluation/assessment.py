@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from pipeline.data.files import write_csv
 from pipeline.errors import BadInput
 from pipeline.evaluation.calibration import expected_calibration_error, fit_temperature
 from pipeline.evaluation.conformal import calibrate, set_summary
@@ -94,4 +95,4 @@ def write_assessment(
     reliability_diagram(versions).savefig(folder / "reliability.png")
     answered_accuracy({split: predictions}).savefig(folder / "answered.png")
     for name, table in found.tables.items():
-        table.to_csv(folder / f"{name}.csv", index=False)
+        write_csv(table, folder / f"{name}.csv")

@@ -308,10 +308,8 @@ def test_by_train(row: Row, split: str) -> float:
     """How many pictures a split scores for one that is trained on; where that is not stored, what the config says."""
     ratios = []
     for run, score in zip(row.runs, _scores(row, split), strict=True):
-        scored, trained = len(score.labels), run.trained_on
-        if trained is None:
-            trained = _trained_by_config(run)
-        ratios.append(scored / max(trained, 1))
+        trained = _trained_by_config(run) if run.trained_on is None else run.trained_on
+        ratios.append(len(score.labels) / max(trained, 1))
     return float(np.mean(ratios))
 
 

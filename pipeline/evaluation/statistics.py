@@ -1,6 +1,6 @@
 """How sure a figure is: intervals over pictures and over seeds, and paired tests between runs."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -14,6 +14,12 @@ from pipeline.evaluation.predictions import Predictions
 LEVEL = 0.95
 RESAMPLES = 2_000
 BATCH_VALUES = 10_000_000
+MEASURED = (  # by bench/interval_coverage.py
+    "How often such 95 % intervals hold the truth was simulated: Wilson's of a share in 95 to 98 % of cases (48 to 500 "
+    "pictures, 85 to 99 % right; the percentile bootstrap in 92 to 95 %); those of macro F1 in 95 to 97 % and of "
+    "balanced accuracy in 93 to 95 %, for ten uneven classes and 60, 140 or 500 pictures (the bootstrap in 90 to 93 % "
+    "and 78 to 93 %). Where a class has no picture at all, none of them knows."
+)
 
 
 @dataclass(frozen=True)
@@ -90,50 +96,31 @@ def intervals_of_class_averages(
     """Intervals of `macro_f1` and `balanced_accuracy` from (n,) codes, made of Wilson's for each class.
 
     A resample of a class that has three pictures, all right, knows no doubt, so that every bootstrap is too short
-    where classes are uneven. Here each class has Wilson's interval of its recall, and for F1 of the share of hits
-    among all pictures that are of the class or taken for it (of which F1 is a function), and these are combined
-    by Zou and Donner's method (2008, "Construction of confidence intervals about effect measures"). An error that
-    counts in two classes, and pictures of one specimen (`groups`, (n,) names), widen it by the ratio of the figure's
-    variances with and without. F1 of few pictures is too low on average, as it is a concave function of that share:
-    its interval is moved by that bias, to the second order. `MEASURED` has what it covers.
+    where classes are small. Here each class has Wilson's interval of its recall, and for F1 of the share of hits
+    among all pictures that are of the class or taken for it (of which F1 is a function); how these make one is told
+    in `_combined`. F1 of few pictures is too low on average, as it is a concave function of that share: its interval
+    is moved by that bias, to the second order. Pictures of one specimen (`groups`, (n,) names) widen both. `MEASURED`
+    has what they cover.
     """
     size = int(max(labels.max(), predicted.max())) + 1
     right = labels == predicted
     hits = np.bincount(labels[right], minlength=size)
     shown = np.bincount(labels, minlength=size)
     either = shown + np.bincount(predicted, minlength=size)  # 2 TP + FP + FN
-    occurring = shown > 0
-    recall = np.divide(hits, shown, out=np.zeros(size), where=occurring)
+    recall = np.divide(hits, shown, out=np.zeros(size), where=shown > 0)
     f1 = np.divide(2 * hits, either, out=np.zeros(size), where=either > 0)
-    quantile = float(stats.norm.ppf((1 + level) / 2))
-
-    recalls = wilson(recall[occurring], shown[occurring], quantile)
+    # How much each picture moves the sum over classes: of F1 in the true class and, where wrong, in the other.
     own = (right - recall[labels]) / shown[labels]
-    answered = either > 0
-    union = (either - hits)[answered]
-    f1s = tuple(2 * end / (1 + end) for end in wilson(hits[answered] / union, union, quantile))
-    near = (hits[answered] + 0.5) / (union + 1)
-    bias = float((2 * near * (1 - near) / (union * (1 + near) ** 3)).mean())
     true_side = np.where(right, 2 - 2 * f1[labels], -f1[labels]) / either[labels]
     other_side = np.where(right, 0.0, -f1[predicted] / either[predicted])
     return {
-        "macro_f1": _combined(f1[answered], f1s, [true_side, other_side], groups, level, bias),
-        "balanced_accuracy": _combined(recall[occurring], recalls, [own], groups, level),
+        "macro_f1": _combined(hits, either - hits, _widening([true_side, other_side], groups), level, f1=True),
+        "balanced_accuracy": _combined(hits, shown, _widening([own], groups), level),
     }
 
 
-def _combined(
-    figures: np.ndarray,
-    ends: tuple[np.ndarray, ...],
-    influences: list[np.ndarray],
-    groups: np.ndarray | None,
-    level: float,
-    bias: float = 0.0,
-) -> Interval:
-    """The interval of the mean of (k,) `figures` with their `ends`; `influences` (n,) of pictures on its sum.
-
-    Moved up by `bias`, as far as it still holds the mean.
-    """
+def _widening(influences: list[np.ndarray], groups: np.ndarray | None) -> float:
+    """The variance of a sum over classes by what it were if classes, and pictures, were independent; 1 at least."""
     apart = sum(float((one**2).sum()) for one in influences)
     together = np.sum(influences, axis=0)
     factor = 1.0
@@ -141,29 +128,37 @@ def _combined(
         codes, names = pd.factorize(np.asarray(groups))
         together = np.bincount(codes, weights=together) * np.sqrt(len(names) / max(len(names) - 1, 1))
         factor = len(codes) / len(names)
-    if apart > 0:
-        factor = max(1.0, float((together**2).sum()) / apart)
+    return max(1.0, float((together**2).sum()) / apart) if apart > 0 else factor
+
+
+def _combined(hits: np.ndarray, sizes: np.ndarray, widening: float, level: float, *, f1: bool = False) -> Interval:
+    """The interval of the mean over classes of hits / size, or of F1, which is 2 s / (1 + s) of that share s.
+
+    Twice, and the outer ends are taken: each class's own interval, combined by Zou and Donner's method (2008,
+    "Construction of confidence intervals about effect measures"), which holds where few rare classes decide; and
+    Wilson's of as many pictures as would have the variance of the mean (the classes' shares drawn to the mean by two
+    pictures), which holds where there are many classes, each all right or nearly so.
+    """
+    hits, sizes = hits[sizes > 0], sizes[sizes > 0]
+    quantile = float(stats.norm.ppf((1 + level) / 2))
+    shares = hits / sizes
+    figures, ends = shares, wilson(shares, sizes, quantile)
+    if f1:
+        figures, ends = 2 * shares / (1 + shares), tuple(2 * end / (1 + end) for end in ends)
     mean, classes = float(figures.mean()), len(figures)
-    down, up = (float(np.sqrt(factor * ((figures - end) ** 2).sum())) / classes for end in ends)
-    return Interval(mean, max(mean - max(down - bias, 0.0), 0.0), min(mean + up + bias, 1.0), level)
+    down, up = (float(np.sqrt(widening * ((figures - end) ** 2).sum())) / classes for end in ends)
 
+    middle = (float(shares.mean()) * classes + 0.5) / (classes + 1)
+    drawn = (hits + 2 * middle) / (sizes + 2)
+    slope = 2 / (1 + drawn) ** 2 if f1 else 1.0
+    variance = widening * float((slope**2 * drawn * (1 - drawn) / sizes).sum()) / classes**2
+    centre = 2 * middle / (1 + middle) if f1 else middle
+    other = wilson(mean, centre * (1 - centre) / variance, quantile)
 
-def macro_f1_of(rows: np.ndarray, labels: np.ndarray, predicted: np.ndarray) -> float:
-    """Macro F1 of a choice of pictures, over the classes that occur among them as a truth or an answer."""
-    truth, answer = labels[rows], predicted[rows]
-    size = max(truth.max(), answer.max()) + 1
-    hits = np.bincount(truth[truth == answer], minlength=size)
-    occurrences = np.bincount(truth, minlength=size) + np.bincount(answer, minlength=size)
-    occurring = occurrences > 0
-    return float(np.mean(2 * hits[occurring] / occurrences[occurring]))
-
-
-def balanced_accuracy_of(rows: np.ndarray, labels: np.ndarray, predicted: np.ndarray) -> float:
-    """Mean recall of a choice of pictures, over the classes that occur among them as a truth."""
-    truth, answer = labels[rows], predicted[rows]
-    shown = np.bincount(truth)
-    hits = np.bincount(truth[truth == answer], minlength=len(shown))
-    return float(np.mean(hits[shown > 0] / shown[shown > 0]))
+    near = (hits + 0.5) / (sizes + 1)
+    bias = float((2 * near * (1 - near) / (sizes * (1 + near) ** 3)).mean()) if f1 else 0.0
+    low, high = min(mean - down, float(other[0])) + bias, max(mean + up, float(other[1])) + bias
+    return Interval(mean, float(np.clip(low, 0.0, mean)), float(np.clip(high, mean, 1.0)), level)
 
 
 def intervals(

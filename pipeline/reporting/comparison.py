@@ -11,8 +11,10 @@ from pipeline.evaluation.comparison import JOIN, effects, grid, varied
 from pipeline.evaluation.plots import cost_and_quality, curves_together
 from pipeline.evaluation.plots.style import shortened
 from pipeline.evaluation.ranking import REPEATS, Ranking
+from pipeline.evaluation.statistics import MEASURED
 from pipeline.reporting.figures import duration, number, p_value, percent, signed, svg
 from pipeline.reporting.page import render, save
+from pipeline.terminal import counted
 
 CERTAIN = 0.05
 _SHORT = 70  # characters of a name in a figure
@@ -80,8 +82,8 @@ class Group:
         lines = [f"{said}."]
         if self.corrected is not None:
             lines.append(
-                f"Corrected for its being the best of {len(table)} on these pictures, its val accuracy is about "
-                f"{percent(self.corrected, self.digits)}; that each run's epoch was chosen by val too still flatters it."
+                f"Corrected for its being the best of {len(table)} on these pictures, its val accuracy is "
+                f"about {percent(self.corrected, self.digits)}; that each run's epoch was chosen by val too still flatters it."
             )
         if len(table) > 1:
             lines.append(self._certainty(str(best["name"])))
@@ -221,9 +223,15 @@ def note(comparison: Comparison) -> str:
 
 def write_page(path: Path, comparison: Comparison) -> None:
     """Write the page as one HTML file."""
-    words = (duration, number, p_value, percent, shade, signed, svg)
+    words = (counted, duration, number, p_value, percent, shade, signed, svg)
     title = f"Comparison: {comparison.title}"
-    html = render("comparison.html.j2", title=title, comparison=comparison, **{word.__name__: word for word in words})
+    html = render(
+        "comparison.html.j2",
+        title=title,
+        comparison=comparison,
+        measured=MEASURED,
+        **{word.__name__: word for word in words},
+    )
     save(html, path)
 
 
