@@ -83,7 +83,7 @@ class Group:
         if self.corrected is not None:
             lines.append(
                 f"Corrected for its being the best of {len(table)} on these pictures, its val accuracy is "
-                f"about {percent(self.corrected, self.digits)}; that each run's epoch was chosen by val too still flatters it."
+                f"about {percent(self.corrected, self.digits)}; that val chose each run's epoch too still flatters it."
             )
         if len(table) > 1:
             lines.append(self._certainty(str(best["name"])))
