@@ -29,7 +29,6 @@ def main(config: schema.Compare) -> None:
     """Rank by val from stored predictions, with test beside it: in the terminal, as a page, and in MLflow."""
     from mlflow import MlflowClient
 
-    from pipeline.reporting.comparison import write_page
     from pipeline.tracking.finished import count_test_looks
     from pipeline.tracking.store import Store
 
@@ -42,11 +41,10 @@ def main(config: schema.Compare) -> None:
     comparison = compared(client, title, entrants, by_id, config.leaders)
     comparison.left_out.update(left_out)
     comparison.looks = count_test_looks(client, [by_id[one.id] for one in entrants if one.test])
-    show(comparison)
-    write_page(output, comparison)
-    keep(client, config, comparison, output, runs)
+    show(comparison)  # first, as what follows may not be taken
+    page, kept = keep(client, config, comparison, runs)
+    put_page(output, config.output, page, kept)
     best = comparison.groups[0].ranking.rows[0].first.id
-    log.info("page: %s", output)
     log.info("next: python -m pipeline.promote run=%s    to serve the best by val", best)
 
 
@@ -112,7 +110,7 @@ def entered(client: MlflowClient, runs: list[Run], *, named: bool) -> tuple[list
 def entrant(client: MlflowClient, run: Run) -> Entrant:
     """One run, reduced to what ranking needs."""
     from pipeline.evaluation.ranking import Entrant, score
-    from pipeline.tracking.finished import cost, has_predictions, stored_predictions, typed_keys
+    from pipeline.tracking.finished import cost, has_predictions, stored_predictions, trained_on, typed_keys
 
     val = stored_predictions(run, "val")
     test = score(stored_predictions(run, "test")) if has_predictions(run, "test") else None
@@ -126,6 +124,7 @@ def entrant(client: MlflowClient, run: Run) -> Entrant:
         test,
         cost(client, run),
         typed_keys(run),
+        trained_on(run),
     )
 
 
@@ -145,7 +144,14 @@ def group(
     client: MlflowClient, members: list[Entrant], first: list[Entrant], runs: dict[str, Run], leaders: int
 ) -> Group:
     """Runs on the same pictures: their ranking and all that is read off it."""
-    from pipeline.evaluation.ranking import difference_of_data, majority, pairwise_tests, rank, run_table
+    from pipeline.evaluation.ranking import (
+        corrected_best,
+        difference_of_data,
+        majority,
+        pairwise_tests,
+        rank,
+        run_table,
+    )
     from pipeline.reporting.comparison import Group
     from pipeline.tracking.finished import history
 
@@ -157,10 +163,11 @@ def group(
         runs=table,
         keys=keys,
         baseline=majority(members),
-        why_apart="" if members is first else difference_of_data(first[0], members[0]),
+        why_apart="" if members is first else difference_of_data(first, members),
         tests={split: pairwise_tests(rows, split) for split in ("val", "test") if rows[0].first.test or split == "val"},
         histories={row.name: history(client, runs[row.first.id]) for row in rows[:3]},
         by_rank=rank_accuracies(rows, runs),
+        corrected=corrected_best(ranking.rows),
         run_names={one: runs[one].info.run_name for row in ranking.rows for one in (run.id for run in row.runs)},
     )
 
@@ -202,7 +209,7 @@ def show(comparison: Comparison) -> None:
 def show_leaderboard(screen: Console, group: Group) -> list[str]:
     """Print a leaderboard; gives what is to be said of rows and columns that it does not show."""
     from pipeline.reporting.comparison import cells
-    from pipeline.terminal import show_table
+    from pipeline.terminal import counted, show_table
 
     heads, body = cells(group)
     rows = body[:-1]  # the last is the most frequent class, of which the findings tell
@@ -214,32 +221,61 @@ def show_leaderboard(screen: Console, group: Group) -> list[str]:
     if len(rows) > _SHOWN:
         notes.append(f"the first {_SHOWN} of {len(rows)} are shown; the page has all")
     if group.ranking.older:
-        notes.append(f"{len(group.ranking.older)} earlier runs of the same config and seed are not counted again")
+        verb = "is" if len(group.ranking.older) == 1 else "are"
+        earlier = counted(len(group.ranking.older), "earlier run")
+        notes.append(f"{earlier} of the same config and seed {verb} not counted again")
     return notes
 
 
-def keep(client: MlflowClient, config: schema.Compare, comparison: Comparison, page: Path, runs: list[Run]) -> None:
-    """Put page and tables on the sweep's parent run; where there is none, on a run of their own."""
+def keep(client: MlflowClient, config: schema.Compare, comparison: Comparison, runs: list[Run]) -> tuple[bytes, str]:
+    """Put page and tables on the sweep's parent run; where there is none, on a run of their own.
+
+    Gives the page, and the name of that run.
+    """
     from pipeline.reporting.comparison import note
     from pipeline.tracking.finished import label
+    from pipeline.tracking.runs import tracked_run
     from pipeline.tracking.selection import find_experiment, find_sweep
 
-    experiment_id = runs[0].info.experiment_id
     if config.sweep:
-        experiment = find_experiment(client, config.tracking.experiment, config.sweep)
-        run = find_sweep(client, experiment, config.sweep)
+        run = find_sweep(client, find_experiment(client, config.tracking.experiment, config.sweep), config.sweep)
+        with tempfile.TemporaryDirectory() as scratch:
+            page = write(Path(scratch), comparison)
+            client.log_artifacts(run.info.run_id, scratch, "comparison")
+        kept = label(run)
     else:
+        experiment = client.get_experiment(runs[0].info.experiment_id).name
         tags = {"stage": "compare", "runs": str(len(runs)), "mlflow.note.content": note(comparison)}
-        run = client.create_run(experiment_id, run_name=f"compare {comparison.title}"[:250], tags=tags)
-    with tempfile.TemporaryDirectory() as scratch:
-        for number, one in enumerate(comparison.groups, start=1):
-            file = Path(scratch) / (f"leaderboard{number}.csv" if number > 1 else "leaderboard.csv")
-            one.ranking.table.to_csv(file, index=False)
-        (Path(scratch) / "comparison.html").write_bytes(page.read_bytes())
-        client.log_artifacts(run.info.run_id, scratch, "comparison")
-    if not config.sweep:
-        client.set_terminated(run.info.run_id)
-    log.info("in MLflow: %s, under comparison/", label(run))
+        with tracked_run(experiment, name=f"compare {comparison.title}"[:250], tags=tags, params={}) as own:
+            folder = own.folder / "comparison"
+            folder.mkdir(exist_ok=True)
+            page = write(folder, comparison)
+            kept = f"{own.name} ({own.id})"
+    log.info("in MLflow: %s, under comparison/", kept)
+    return page, kept
+
+
+def write(folder: Path, comparison: Comparison) -> bytes:
+    """A leaderboard as CSV for each group, and the page, which is given back."""
+    from pipeline.data.files import write_csv
+    from pipeline.reporting.comparison import write_page
+
+    for number, one in enumerate(comparison.groups, start=1):
+        write_csv(one.ranking.table, folder / (f"leaderboard{number}.csv" if number > 1 else "leaderboard.csv"))
+    write_page(folder / "comparison.html", comparison)
+    return (folder / "comparison.html").read_bytes()
+
+
+def put_page(path: Path, output: str, page: bytes, kept: str) -> None:
+    """The page where it was asked for. BadInput, which says where else it is, where that cannot be written."""
+    try:
+        path.write_bytes(page)
+    except OSError as error:
+        raise BadInput(
+            f"output={output}: it cannot be written ({error.strerror}); the page is in MLflow, under comparison/ of "
+            f"{kept}; give output= another place for a copy"
+        ) from None
+    log.info("page: %s", path)
 
 
 if __name__ == "__main__":

@@ -221,6 +221,7 @@ def run_tags(client: MlflowClient, vote: Vote, config: schema.Ensemble) -> dict[
 
 def write(run: TrackedRun, vote: Vote) -> dict[str, float]:
     """The files of the run; gives its metrics, under the names that a training run's have."""
+    from pipeline.data.files import write_csv
     from pipeline.ensembles.recipe import Recipe, without_idle
     from pipeline.evaluation.plots import gains
     from pipeline.evaluation.report import write_report
@@ -232,7 +233,7 @@ def write(run: TrackedRun, vote: Vote) -> dict[str, float]:
     scores = write_report(run.folder, splits, taxonomy=taxonomy_of(runs[0]))
     folder = run.folder / "ensemble"
     folder.mkdir()
-    vote.outcome.table.to_csv(folder / "strategies.csv", index=False)
+    write_csv(vote.outcome.table, folder / "strategies.csv")
     last = list(splits)[-1]
     figure = gains(vote.outcome.table, best=vote.outcome.best_member, chosen=vote.chosen, split=last)
     figure.savefig(folder / "strategies.png")

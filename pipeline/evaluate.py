@@ -303,14 +303,14 @@ def show(question: Question, answered: Predictions, found: Assessment, source: s
     from rich.markup import escape
     from rich.table import Table
 
-    from pipeline.terminal import console
+    from pipeline.terminal import console, counted
     from pipeline.tracking.finished import label
 
     screen = console()
-    unit = f"{question.config.evaluation.group}s" if question.config.evaluation.group else "pictures"
+    many = counted(len(answered), question.config.evaluation.group or "picture")
     screen.print(label(question.run), markup=False, highlight=False)
     screen.print(
-        f"on {question.split} of {question.name}: {len(answered):,} {unit}, from {source}",
+        f"on {question.split} of {question.name}: {many}, from {source}",
         markup=False, highlight=False,
     )  # fmt: skip
     table = Table(show_header=False)

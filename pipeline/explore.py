@@ -25,6 +25,7 @@ def main(config: schema.Explore) -> None:
     """Open every picture, say what was found; one run in MLflow and one page to read."""
     from pipeline.reporting.page import save
     from pipeline.reporting.survey_page import survey_page
+    from pipeline.terminal import counted
     from pipeline.tracking.runs import flatten, tracked_run
     from pipeline.tracking.store import Store
 
@@ -35,7 +36,7 @@ def main(config: schema.Explore) -> None:
     with tracked_run(
         config.tracking.experiment, name=config.tracking.run_name, tags=tags(config, table), params=params
     ) as run:
-        log.info("%s: %d pictures of %d classes", table.name, len(table.rows), len(table.classes))
+        log.info("%s: %s of %s", table.name, counted(len(table.rows), "picture"), counted(len(table.classes), "class"))
         found = look(config, table)
         record(found, run)
         file = save(survey_page(found), run.folder / "explore.html")
@@ -62,13 +63,14 @@ def look(config: schema.Explore, table: PictureTable) -> Survey:
 def record(found: Survey, run: TrackedRun) -> None:
     """The figures and tables that others can go on with."""
     from pipeline.data.digest import class_counts
+    from pipeline.data.files import write_csv
     from pipeline.data.statistics import channel_statistics
     from pipeline.tracking.runs import log_dataset
 
     log_dataset(found.table)
-    class_counts(found.table).to_csv(run.folder / "classes.csv")
-    found.leaks.to_csv(run.folder / "leaks.csv", index=False)
-    problems(found).to_csv(run.folder / "unreadable.csv", index=False)
+    write_csv(class_counts(found.table), run.folder / "classes.csv", index=True)
+    write_csv(found.leaks, run.folder / "leaks.csv")
+    write_csv(problems(found), run.folder / "unreadable.csv")
     exact = found.alike["kind"] == "exact"
     figures = {
         "pictures": len(found.table.rows),
@@ -107,16 +109,22 @@ def tags(config: schema.Explore, table: PictureTable) -> dict[str, str]:
 
 def conclude(found: Survey, file: str) -> None:
     """What needs a person's eye, and where to look."""
+    from pipeline.terminal import counted
+
     broken = problems(found)
     if len(broken):
         first = broken.iloc[0]
-        log.warning("warning: %d pictures cannot be read: %s %s", len(broken), first["path"], first["problem"])
-    if len(found.leaks):
-        first = found.leaks.iloc[0]
-        log.warning(
-            "warning: %d leaks: %s (%s, %s) is %s (%s, %s)", len(found.leaks), first["path"], first["split"],
-            first["label"], first["other_path"], first["other_split"], first["other_label"],
-        )  # fmt: skip
+        many = counted(len(broken), "picture")
+        log.warning("warning: %s cannot be read: %s %s", many, first["path"], first["problem"])
+    # One picture under two labels is a fault of the labels; only what is in two splits is a leak.
+    leaks = found.leaks["leak"] != "label"
+    for some, what in ((found.leaks[leaks], "leak"), (found.leaks[~leaks], "label conflict")):
+        if len(some):
+            first = some.iloc[0]
+            log.warning(
+                "warning: %s: %s (%s, %s) is %s (%s, %s)", counted(len(some), what), first["path"], first["split"],
+                first["label"], first["other_path"], first["other_split"], first["other_label"],
+            )  # fmt: skip
     log.info("the page: %s", file)
 
 

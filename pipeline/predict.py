@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +26,8 @@ def main(config: schema.Predict) -> None:
     pictures, output = find_pictures(config.images), check_output(config.output)
     bundle = load(config)
     rows = ask_all(bundle, pictures, config)
-    show(rows, config)
-    write_csv(output, rows)
+    show(rows, config)  # first, as the file may not be taken
+    keep(output, rows, config)
 
 
 def find_pictures(images: str) -> list[Path]:
@@ -130,17 +131,21 @@ def check_output(output: str) -> Path:
     return path
 
 
-def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
-    """All answers, a row a picture. Where the file cannot be written after all they are printed, and not lost."""
+def keep(path: Path, rows: list[dict[str, Any]], config: schema.Predict) -> None:
+    """Write all answers, a row a picture. Where the file cannot be written after all they are printed, and not lost."""
     import pandas as pd
+
+    from pipeline.data.files import write_csv
+    from pipeline.terminal import counted
 
     table = pd.DataFrame(rows)
     try:
-        table.to_csv(path, index=False)
+        write_csv(table, path)
     except OSError as error:
-        print(table.to_csv(index=False), end="", flush=True)
+        write_csv(table, sys.stdout)
         raise Stopped(f"output={path} could not be written ({error.strerror}): all answers stand above") from None
-    log.info("%s answers in %s", f"{len(rows):,}", path)
+    more = f" (the first {_SHOWN} are shown)" if len(rows) > _SHOWN else ""
+    log.info("%s in %s%s", counted(len(rows), "answer"), config.output, more)
 
 
 def show(rows: list[dict[str, Any]], config: schema.Predict) -> None:
@@ -164,8 +169,6 @@ def show(rows: list[dict[str, Any]], config: schema.Predict) -> None:
         }
         table.add_row(*(escape(cells[name]) for name in columns))
     console().print(table)
-    if len(rows) > _SHOWN:
-        log.info("the first %d are shown", _SHOWN)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""Tables in a terminal: where it is narrow, columns that matter least are left out and names folded; nothing is cut."""
+"""Words and tables for a terminal.
+
+Where it is narrow, columns that matter least are left out and names folded; nothing is cut.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,12 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 UNWATCHED = 160  # columns, where the output is no terminal and nobody said how wide it is
+
+
+def counted(number: int, name: str) -> str:
+    """`1 picture`, `1,399 pictures`, `2 classes`: a number with what it counts."""
+    plural = f"{name}es" if name.endswith(("s", "x", "ch", "sh")) else f"{name}s"
+    return f"{number:,} {name if number == 1 else plural}"
 
 
 def console() -> Console:

@@ -1,11 +1,17 @@
 """Comparing finished runs: the command as typed, over a store of runs with known predictions."""
 
+import errno
+import os
+import re
 import sys
+from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 from stored import CLASSES, finished, predictions
 
+from pipeline.evaluation import statistics
 from pipeline.evaluation.ranking import comparable, rank
 from pipeline.tracking import sweeps
 from pipeline.tracking.finished import TEST_LOOKS
@@ -146,3 +152,102 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments, said, store, monkeypat
     told = capsys.readouterr().err
     assert said in told
     assert len(told.strip().splitlines()) == 1
+
+
+def over_splits(seeds, *, pictures=60, **changes):
+    """A run a split: each holds out other pictures of one set of 300, which all have the same labels."""
+    return [
+        finished(digest=f"split {seed}", val=predictions(start=60 * seed, seed=seed, pictures=pictures, signal=signal),
+                 test=predictions("test", start=60 * seed, seed=seed, signal=signal), data__split__seed=str(seed),
+                 optimizer__lr=lr, **changes)
+        for lr, signal in ((0.1, 3), (0.2, 0.5)) for seed in seeds
+    ]  # fmt: skip
+
+
+def test_splits_of_the_same_pictures_are_one_row_and_compared_as_such(store, monkeypatch, tmp_path, capsys):
+    ids = over_splits(range(3))
+    [group] = comparable(entered(store, *ids))
+    ranking = rank(group)
+    assert list(ranking.table["n"]) == [3, 3]
+    assert list(ranking.table["splits"]) == [3, 3]
+    values = [store.get_run(one).data.metrics["test/accuracy"] for one in ids[:3]]
+    found = statistics.over_splits(values, statistics_ratio(ranking))
+    first = ranking.table.iloc[0]
+    assert first["test_accuracy"] == pytest.approx(np.mean(values))
+    assert first["test_low"] == pytest.approx(found["low"])
+    assert compare(monkeypatch) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "as the mean of 3 splits (" in said
+    assert "(corrected resampled t-test, Holm; largest p" in said
+    page = (tmp_path / "comparison.html").read_text()
+    assert "Nadeau and Bengio" in page
+    assert "McNemar" not in page
+
+
+def statistics_ratio(ranking):
+    from pipeline.evaluation.ranking import test_by_train
+
+    return test_by_train(ranking.rows[0], "test")
+
+
+def test_a_choice_run_on_fewer_splits_is_apart(store, monkeypatch, capsys):
+    over_splits(range(2))
+    finished(val=predictions(seed=0), test=predictions("test", seed=0), data__split__seed="0", optimizer__lr=0.3)
+    assert compare(monkeypatch) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "other splits of the same pictures: data.split.seed=0 instead of 0,1" in said
+
+
+def test_a_picture_with_another_label_is_of_another_set(store):
+    one, two = (
+        finished(val=predictions(start=start), test=predictions("test", start=start), data__split__seed=str(start))
+        for start in (0, 1)
+    )
+    assert len(comparable(entered(store, one, two))) == 1
+    three = predictions(start=2)
+    relabelled = replace(three, labels=(three.labels + 1) % 3)
+    other = finished(val=relabelled, test=predictions("test", start=2), data__split__seed="2")
+    assert len(comparable(entered(store, one, two, other))) == 3
+
+
+def test_the_headline_sets_each_split_beside_its_own_chance_and_corrects_the_best(store, monkeypatch, capsys):
+    test = predictions("test", pictures=91)  # 31 auks of 91
+    for seed in range(6):
+        finished(signal=0, optimizer__lr=seed, seed=0, val=predictions(signal=0, seed=seed), test=test)
+    assert compare(monkeypatch) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "(always auk: 33.3 %); on test" in said
+    assert "(always auk: 34.1 %)." in said
+    best, corrected = (
+        float(re.search(pattern, said)[1])
+        for pattern in (r"Best on val: \S+ ([\d.]+) %", r"its val accuracy is about ([\d.]+) %")
+    )
+    assert corrected < best - 1
+
+
+def test_a_page_that_cannot_be_written_loses_nothing(store, monkeypatch, tmp_path, capsys):
+    finished()
+    page = tmp_path / "there.html"
+    monkeypatch.setattr("pathlib.Path.write_bytes", refused)
+    assert compare(monkeypatch, f"output={page}") == 2
+    told = capsys.readouterr()
+    assert "Best on val" in told.out
+    assert len(told.err.strip().splitlines()) == 1
+    assert "it cannot be written (Permission denied); the page is in MLflow" in told.err
+    [run] = store.search_runs([store.get_experiment_by_name("birds").experiment_id], "tags.stage = 'compare'")
+    assert {file.path for file in store.list_artifacts(run.info.run_id, "comparison")} == {
+        "comparison/comparison.html",
+        "comparison/leaderboard.csv",
+    }
+
+
+def refused(*_):
+    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+def test_its_run_does_not_stay_running_when_it_fails(store, monkeypatch):
+    finished()
+    monkeypatch.setattr("pipeline.reporting.comparison.write_page", refused)
+    assert compare(monkeypatch) == 1
+    [run] = store.search_runs([store.get_experiment_by_name("birds").experiment_id], "tags.stage = 'compare'")
+    assert run.info.status == "FAILED"

@@ -3,9 +3,12 @@
 import codecs
 import csv
 import io
+import re
 import stat
 from pathlib import Path
+from typing import IO
 
+import numpy as np
 import pandas as pd
 
 from pipeline.errors import BadInput, did_you_mean
@@ -18,6 +21,7 @@ SUFFIXES = (
     ".gif", ".heic", ".heif", ".avif", ".jp2",
 )  # fmt: skip
 _SEPARATORS = ",;\t|"
+_FORMULA = r"'*[=+\-@\t\r]"  # how a cell begins that a spreadsheet would compute, apostrophes before it or none
 _MARKS = (  # a byte-order mark says it all
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -103,6 +107,35 @@ def read_table(file: Path, key: str, encoding: str | None = None) -> pd.DataFram
             'put a text that holds the separator in "quotes"'
         )
     return table
+
+
+def write_csv(table: pd.DataFrame, file: Path | IO[str], *, index: bool = False) -> None:
+    """Write a table for people and spreadsheets: UTF-8, a line a row.
+
+    A text (a class or a file name, a column's name) that begins with `=`, `+`, `-` or `@` would be a formula to a
+    spreadsheet: an apostrophe before it says that it is a text. `unguarded` takes it away again; numbers stay as
+    they are. https://owasp.org/www-community/attacks/CSV_Injection
+    """
+    frame = table.reset_index(allow_duplicates=True) if index else table
+    guarded = pd.DataFrame(
+        {place: _guarded(frame.iloc[:, place]) for place in range(frame.shape[1])}, index=range(len(frame))
+    )
+    guarded.columns = list(_guarded(pd.Series(frame.columns, dtype=object)))
+    guarded.to_csv(file, index=False, lineterminator="\n", encoding="utf-8")
+
+
+def unguarded(texts: pd.Series) -> pd.Series:
+    """Texts as they were before `write_csv` set an apostrophe before what looks like a formula."""
+    return texts.str.replace(f"^'(?={_FORMULA})", "", regex=True)
+
+
+def _guarded(cells: pd.Series) -> np.ndarray:
+    """(n,) the cells, texts that look like formulas with an apostrophe before them."""
+    if pd.api.types.is_numeric_dtype(cells):
+        return cells.array if isinstance(cells.array, pd.api.extensions.ExtensionArray) else cells.to_numpy()
+    own = cells.astype(object)
+    formula = own.map(lambda cell: isinstance(cell, str) and re.match(_FORMULA, cell) is not None).astype(bool)
+    return own.where(~formula, "'" + own.where(formula, "").astype(str)).to_numpy()
 
 
 def column(table: pd.DataFrame, name: str, key: str, file: Path) -> pd.Series:

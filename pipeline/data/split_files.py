@@ -1,5 +1,6 @@
 """Splits written out and read back: one CSV, or a folder of `train.txt`, `val.txt` and `test.txt`."""
 
+import io
 import os
 from pathlib import Path
 
@@ -8,11 +9,12 @@ import pandas as pd
 
 from pipeline.data.checks import split_column
 from pipeline.data.digest import picture_digests
-from pipeline.data.files import column, existing, read_table, read_text
+from pipeline.data.files import column, existing, read_table, read_text, unguarded, write_csv
 from pipeline.data.sources.lists import LINE
 from pipeline.data.table import SPLITS, PictureTable
 from pipeline.errors import BadInput
 from pipeline.paths import expanded
+from pipeline.terminal import counted
 
 KEPT = ("split.csv", "split.parquet")  # among a run's files
 TABLES = (".csv", ".tsv", ".parquet", ".pq")
@@ -47,7 +49,7 @@ def keep_split(table: PictureTable, folder: Path) -> Path:
     rows = table.rows[["path", "label", "split"]].assign(digest=[f"{number:016x}" for number in digests.tolist()])
     if len(rows) <= _MOST_LINES:
         file = folder / KEPT[0]
-        rows.to_csv(file, index=False, lineterminator="\n")
+        write_csv(rows, file)
     else:  # a tenth of the size
         file = folder / KEPT[1]
         rows.to_parquet(file, index=False, compression="zstd")
@@ -63,7 +65,11 @@ def kept_split(folder: Path) -> pd.DataFrame | None:
         if file.is_file():
             table = read_table(file, str(file))
             kept = {name: column(table, name, str(file), file).astype("str") for name in ("path", "label", "split")}
-            return pd.DataFrame(kept | ({"digest": table["digest"].astype("str")} if "digest" in table else {}))
+            if "digest" not in table:  # of a version that guarded no texts
+                return pd.DataFrame(kept)
+            if file.suffix == ".csv":
+                kept |= {name: unguarded(kept[name]) for name in ("path", "label")}
+            return pd.DataFrame(kept | {"digest": table["digest"].astype("str")})
     return None
 
 
@@ -78,8 +84,10 @@ def read_split(
     """
     key = "data.split.file"
     target = expanded(path, key).absolute()
-    listed = _listed(table, target) if target.is_dir() else _from_table(existing(target, key, "split to read"))
-    everything, table = (among or table).rows["path"], _of_named_classes(table, listed) if drop else table
+    everything = (among or table).rows["path"]
+    file = target if target.is_dir() else existing(target, key, "split to read")
+    listed = _listed(table, file) if file.is_dir() else _from_table(file, everything)
+    table = _of_named_classes(table, listed) if drop else table
     paths = pd.Index(table.rows["path"])
     if listed["path"].duplicated().any():
         twice = listed["path"][listed["path"].duplicated()].iloc[0]
@@ -100,7 +108,9 @@ def read_split(
 def _texts(table: PictureTable, target: Path) -> dict[Path, str]:
     rows = table.rows[["path", "label", "split"]]
     if target.suffix.lower() == ".csv":
-        return {target: rows.to_csv(index=False, lineterminator="\n")}
+        text = io.StringIO()
+        write_csv(rows, text)
+        return {target: text.getvalue()}
     if target.suffix:
         raise BadInput(f"data.split.save: {target} is neither a .csv nor a folder (a name without a dot)")
     odd = rows["path"][rows["path"].str.contains("\n")]
@@ -112,12 +122,15 @@ def _texts(table: PictureTable, target: Path) -> dict[Path, str]:
     return {file: "".join(f"{line}\n" for line in some) for file, some in files.items()}
 
 
-def _from_table(file: Path) -> pd.DataFrame:
+def _from_table(file: Path, known: pd.Series) -> pd.DataFrame:
     key = "data.split.file"
     if file.suffix.lower() not in TABLES:
         raise BadInput(f"{key}: {file} is neither a table ({', '.join(TABLES)}) nor a folder of lists")
     table = read_table(file, key)
     paths = column(table, "path", key, file).astype("str")
+    as_written = unguarded(paths)
+    if as_written.isin(known).sum() > paths.isin(known).sum():  # else it was not written by us, or long ago
+        paths = as_written
     splits = split_column(column(table, "split", key, file), len(table), f"{key}: {file}")
     return pd.DataFrame({"path": paths, "split": splits}).dropna()
 
@@ -153,5 +166,5 @@ def _path(line: str, known: set[str]) -> str:
 
 
 def _first(paths: list[str]) -> str:
-    more = f", ... ({len(paths):,} pictures)" if len(paths) > _SHOWN else ""
+    more = f", ... ({counted(len(paths), 'picture')})" if len(paths) > _SHOWN else ""
     return f"{', '.join(paths[:_SHOWN])}{more}"

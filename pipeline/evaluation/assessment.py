@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from pipeline.data.files import write_csv
 from pipeline.errors import BadInput
 from pipeline.evaluation.calibration import expected_calibration_error, fit_temperature
 from pipeline.evaluation.conformal import calibrate, set_summary
@@ -14,7 +15,7 @@ from pipeline.evaluation.plots import answered_accuracy, reliability_diagram
 from pipeline.evaluation.predictions import Predictions
 from pipeline.evaluation.rejection import coverage_curve
 from pipeline.evaluation.report import write_report
-from pipeline.evaluation.statistics import interval_of_mean
+from pipeline.evaluation.statistics import interval_of_share
 from pipeline.evaluation.taxonomy import error_summary, rank_accuracy, without_row
 
 
@@ -36,7 +37,7 @@ def assess(
 ) -> Assessment:
     """`val` (other pictures, answered the same way) gives the temperature and the threshold of the sets."""
     figures = summary(predictions)
-    interval = interval_of_mean(predictions.correct)
+    interval = interval_of_share(predictions.correct)
     figures |= {"accuracy_low": interval.low, "accuracy_high": interval.high}
     tables = {"most_confused": most_confused(predictions), "answered": _thinned(coverage_curve(predictions))}
     notes = []
@@ -103,4 +104,4 @@ def write_assessment(
     reliability_diagram(versions).savefig(folder / "reliability.png")
     answered_accuracy({split: predictions}).savefig(folder / "answered.png")
     for name, table in found.tables.items():
-        table.to_csv(folder / f"{name}.csv", index=False)
+        write_csv(table, folder / f"{name}.csv")

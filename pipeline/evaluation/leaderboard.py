@@ -9,7 +9,7 @@ from pipeline.evaluation.alignment import aligned
 from pipeline.evaluation.comparison import check_columns
 from pipeline.evaluation.metrics import summary
 from pipeline.evaluation.predictions import Predictions
-from pipeline.evaluation.statistics import LEVEL, interval_of_mean, over_seeds
+from pipeline.evaluation.statistics import LEVEL, interval_of_share, over_seeds
 
 
 def leaderboard(
@@ -17,7 +17,7 @@ def leaderboard(
 ) -> pd.DataFrame:
     """One row a run, the best by val accuracy first (of equals, the lower val log loss).
 
-    Columns: `run`; `val_accuracy`, `val_low`, `val_high` (bootstrap over pictures), `val_log_loss`,
+    Columns: `run`; `val_accuracy`, `val_low`, `val_high` (Wilson), `val_log_loss`,
     `val_macro_f1`, `val_ece`, `n_val`; and the same for `test` where it is given. Test ranks nothing.
     BadInput where runs have other classes or pictures: such runs are not ranked together.
     """
@@ -37,7 +37,7 @@ def leaderboard(
 
 def _row(split: str, predictions: Predictions, level: float) -> dict[str, float]:
     figures = summary(predictions)
-    interval = interval_of_mean(predictions.correct, level=level)
+    interval = interval_of_share(predictions.correct, level=level)
     return {
         f"{split}_accuracy": interval.value,
         f"{split}_low": interval.low,

@@ -12,18 +12,24 @@ import numpy as np
 import pandas as pd
 
 from pipeline.errors import BadInput
-from pipeline.evaluation.choices import short_key, short_value, telling_keys
+from pipeline.evaluation.choices import counts, short_key, short_value, telling_keys
 from pipeline.evaluation.metrics import summary
 from pipeline.evaluation.predictions import Predictions
 from pipeline.evaluation.statistics import (
+    Interval,
+    corrected_maximum,
     difference_over_seeds,
-    interval_of_mean,
+    interval_of_share,
+    intervals_of_class_averages,
     over_seeds,
+    over_splits,
     paired_tests_of,
 )
 
-SEED, FOLD, BOOTSTRAP = REPEATS = ("seed", "data.split.fold", "data.bootstrap")  # keys that repeat a choice
-FIGURES = ("log_loss", "macro_f1", "ece")
+# Keys that repeat a choice.
+SEED, SPLIT, FOLD, BOOTSTRAP = REPEATS = ("seed", "data.split.seed", "data.split.fold", "data.bootstrap")
+FIGURES = ("log_loss", "macro_f1", "balanced_accuracy", "ece")
+CLASS_AVERAGES = ("macro_f1", "balanced_accuracy")
 COSTS = ("minutes", "images_per_second", "parameters")
 LEADERS = 5
 _PLAIN_KEYS = ("model", "regime")  # whose answers speak for themselves
@@ -33,13 +39,16 @@ _PLAIN_KEYS = ("model", "regime")  # whose answers speak for themselves
 class Score:
     """What ranking needs of a run's predictions, small enough to hold for hundreds of runs.
 
-    `pictures` is a digest of ids and labels; `labels` (n,) and `correct` (n,) bool stand in the order of the ids.
+    `pictures` is a digest of ids and labels; `ids` (n,) uint64 hashes of the ids, `labels` (n,) and `correct` (n,)
+    bool stand in the order of the ids. `intervals` are those of the averages over classes.
     """
 
     pictures: str
+    ids: np.ndarray
     labels: np.ndarray
     correct: np.ndarray
     figures: dict[str, float]
+    intervals: dict[str, Interval]
 
 
 @dataclass(frozen=True)
@@ -54,11 +63,17 @@ class Entrant:
     test: Score | None = None
     cost: Mapping[str, float] = field(default_factory=dict)
     typed: frozenset[str] = frozenset()  # keys that the user gave on the command line
+    trained_on: int | None = None  # pictures
 
     @property
     def repeat(self) -> tuple[str, ...]:
         """Which repetition of its choice it is."""
         return tuple(self.choices.get(key, "").zfill(9) for key in REPEATS)  # so that 2 stands before 10
+
+    @property
+    def partition(self) -> tuple[str, str]:
+        """Which pictures were held out from it."""
+        return self.val.pictures, self.test.pictures if self.test else ""
 
     @property
     def folds(self) -> bool:
@@ -73,6 +88,12 @@ class Row:
     name: str
     answers: dict[str, str]
     runs: list[Entrant]
+
+    @property
+    def splits(self) -> list[str]:
+        """The seeds of the splits that its runs are on, where these hold out different pictures; else nothing."""
+        seeds = sorted({one.choices.get(SPLIT, "") for one in self.runs}, key=lambda seed: seed.zfill(9))
+        return seeds if len(seeds) > 1 and len({one.partition for one in self.runs}) > 1 else []
 
     @property
     def first(self) -> Entrant:
@@ -100,14 +121,17 @@ def score(predictions: Predictions) -> Score:
         raise BadInput(f"{ids[twice[0]]} is there more than once: score the run again")
     digest = hashlib.sha256("\0".join(ids).encode())
     digest.update(labels.astype("<i8").tobytes())
-    return Score(digest.hexdigest()[:16], labels, predictions.correct[order], figures)
+    intervals = intervals_of_class_averages(predictions.labels, predictions.predicted)
+    hashes = pd.util.hash_array(ids.astype(object), categorize=False)
+    return Score(digest.hexdigest()[:16], hashes, labels, predictions.correct[order], figures, intervals)
 
 
 def comparable(entrants: Sequence[Entrant]) -> list[list[Entrant]]:
     """The runs in groups on the same classes, pictures and splits; the largest group first.
 
     Folds of one split are together. So are runs on a part or a resample of the training pictures, which is a
-    choice like others: their val and test are the same.
+    choice like others: their val and test are the same. Runs on several splits of the same pictures, which differ in
+    `data.split.seed`, are together where each choice was run on all of these splits.
     """
     groups: dict[tuple[Any, ...], list[Entrant]] = defaultdict(list)
     for one in entrants:
@@ -117,7 +141,58 @@ def comparable(entrants: Sequence[Entrant]) -> list[list[Entrant]]:
         plain = [other for other in groups if other[:-1] == key[:-1] and other[-1]]
         if len(plain) == 1:
             groups[plain[0]] += groups.pop(key)
-    return sorted(groups.values(), key=len, reverse=True)
+    return sorted(_joined_over_splits(list(groups.values())), key=len, reverse=True)
+
+
+def _joined_over_splits(groups: Sequence[list[Entrant]]) -> list[list[Entrant]]:
+    """Groups that hold out other pictures of the same set, as the seed of their split has it, as one."""
+    by_set: dict[tuple[Any, ...], list[list[Entrant]]] = defaultdict(list)
+    for group in groups:
+        by_set[(group[0].classes, group[0].test is None, *_set_but_split(group[0]))].append(group)
+    joined: list[list[Entrant]] = []
+    for same in by_set.values():
+        joined += _by_splits([one for group in same for one in group]) if _are_splits(same) else same
+    return joined
+
+
+def _set_but_split(one: Entrant) -> list[tuple[str, str]]:
+    """What its config says of the pictures, and not of how they are split."""
+    no_part = (FOLD, SPLIT, "data.fraction")
+    return sorted(
+        (key, value)
+        for key, value in one.choices.items()
+        if (_says_the_data(key) and counts(key) and key not in no_part) or key == "trainer.limit_batches"
+    )
+
+
+def _are_splits(groups: Sequence[list[Entrant]]) -> bool:
+    """Whether groups of one set differ in the split alone: another seed each, as many pictures, the same labels."""
+    seeds = [{one.choices.get(SPLIT, "") for one in group} for group in groups]
+    if len(groups) < 2 or sum(map(len, seeds)) != len(frozenset().union(*seeds)):
+        return False
+    runs = [one for group in groups for one in group]
+    totals = {
+        one.trained_on + len(one.val.labels) + (len(one.test.labels) if one.test else 0)
+        for one in runs
+        if one.trained_on is not None and not _resampled(one)
+    }
+    scores = {score.pictures: score for one in runs for score in (one.val, one.test) if score}.values()
+    ids, labels = (np.concatenate([getattr(one, name) for one in scores]) for name in ("ids", "labels"))
+    pairs = pd.DataFrame({"id": ids, "label": labels}).drop_duplicates()
+    return len(totals) < 2 and not pairs["id"].duplicated().any()
+
+
+def _by_splits(runs: Sequence[Entrant]) -> list[list[Entrant]]:
+    """Runs over several splits, apart by the splits that all runs of their choice are on: means compare then."""
+    keys = telling_keys([_plain(one) for one in runs], frozenset().union(*(one.typed for one in runs)))
+    choices = [tuple(one.choices.get(key, "") for key in keys) for one in runs]
+    splits: dict[tuple[str, ...], set[str]] = defaultdict(set)
+    for choice, one in zip(choices, runs, strict=True):
+        splits[choice].add(one.choices.get(SPLIT, ""))
+    groups: dict[frozenset[str], list[Entrant]] = defaultdict(list)
+    for choice, one in zip(choices, runs, strict=True):
+        groups[frozenset(splits[choice])].append(one)
+    return list(groups.values())
 
 
 def _held_out(one: Entrant) -> str:
@@ -165,33 +240,85 @@ def _row(keys: Sequence[str], choice: Sequence[str], runs: list[Entrant]) -> Row
 
 
 def _figures(row: Row) -> dict[str, float]:
-    spread = over_seeds([one.val.figures["accuracy"] for one in row.runs])
-    found = {
-        "n": len(row.runs),
-        "val_sd": spread["sd"],
-        **_split_figures("val", [one.val for one in row.runs]),
-    }
-    tests = [one.test for one in row.runs if one.test]
-    if len(tests) == len(row.runs):
-        spread = over_seeds([test.figures["accuracy"] for test in tests])
-        found |= {"test_sd": spread["sd"], **_split_figures("test", tests)}
+    found = {"n": len(row.runs), "splits": max(1, len(row.splits)), **_split_figures("val", row)}
+    if all(one.test for one in row.runs):
+        found |= _split_figures("test", row)
     for cost in COSTS:
         known = [one.cost[cost] for one in row.runs if cost in one.cost]
         found[cost] = float(np.mean(known)) if known else np.nan
     return found
 
 
-def _split_figures(split: str, scores: Sequence[Score]) -> dict[str, float]:
-    interval = interval_of_mean(picture_scores(scores))
-    mean = float(np.mean([one.figures["accuracy"] for one in scores]))
-    shift = mean - interval.value  # folds of unequal size: the mean of folds is not that of pictures
-    return {
-        f"{split}_accuracy": mean,
-        f"{split}_low": interval.low + shift,
-        f"{split}_high": interval.high + shift,
+def _split_figures(split: str, row: Row) -> dict[str, float]:
+    scores = _scores(row, split)
+    accuracies = [one.figures["accuracy"] for one in scores]
+    found = {
+        f"{split}_accuracy": float(np.mean(accuracies)),
+        f"{split}_sd": over_seeds(accuracies)["sd"],
+        f"{split}_min": min(accuracies),
+        f"{split}_max": max(accuracies),
         **{f"{split}_{name}": float(np.mean([one.figures[name] for one in scores])) for name in FIGURES},
         f"n_{split}": float(len(picture_scores(scores))),
     }
+    for name in ("accuracy", *CLASS_AVERAGES):
+        low, high = _ends(row, split, name, found[f"{split}_{name}"])
+        prefix = split if name == "accuracy" else f"{split}_{name}"
+        found |= {f"{prefix}_low": max(low, 0.0), f"{prefix}_high": min(high, 1.0)}
+    return found
+
+
+def _ends(row: Row, split: str, name: str, mean: float) -> tuple[float, float]:
+    """Where a row's figure lies with 95 % confidence.
+
+    Over several splits that is a matter of their spread; else of the pictures, whatever the seeds, and of folds
+    of unequal size the mean is moved to that of folds.
+    """
+    scores = _scores(row, split)
+    if row.splits and len({one.pictures for one in scores}) > 1:
+        found = over_splits(list(_by_partition(row, split, name).values()), test_by_train(row, split))
+        return found["low"], found["high"]
+    if name == "accuracy":
+        interval = interval_of_share(picture_scores(scores))
+        shift = mean - interval.value
+        return interval.low + shift, interval.high + shift
+    gaps = defaultdict(list)
+    for one in scores:
+        gaps[one.pictures].append([one.intervals[name].value - one.intervals[name].low,
+                                   one.intervals[name].high - one.intervals[name].value])  # fmt: skip
+    down, up = np.sqrt(np.square([np.mean(some, axis=0) for some in gaps.values()]).sum(axis=0)) / len(gaps)
+    return mean - float(down), mean + float(up)
+
+
+def _scores(row: Row, split: str) -> list[Score]:
+    found = [one.val if split == "val" else one.test for one in row.runs]
+    return [one for one in found if one]
+
+
+def _by_partition(row: Row, split: str, name: str = "accuracy") -> dict[tuple[str, str], float]:
+    """A figure by what was held out: the mean of the seeds."""
+    figures: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for run in row.runs:
+        score = run.val if split == "val" else run.test
+        if score:
+            figures[run.partition].append(score.figures[name])
+    return {partition: float(np.mean(some)) for partition, some in figures.items()}
+
+
+def test_by_train(row: Row, split: str) -> float:
+    """How many pictures a split scores for one that is trained on; where that is not stored, what the config says."""
+    ratios = []
+    for run, score in zip(row.runs, _scores(row, split), strict=True):
+        trained = _trained_by_config(run) if run.trained_on is None else run.trained_on
+        ratios.append(len(score.labels) / max(trained, 1))
+    return float(np.mean(ratios))
+
+
+def _trained_by_config(run: Entrant) -> float:
+    val = len(run.val.labels)
+    if run.folds:
+        return val * (int(run.choices["data.split.folds"]) - 1)
+    shares = [float(run.choices.get(f"data.split.{part}", 0) or 0) for part in ("val", "test")]
+    return val * (1 - sum(shares)) / shares[0] if shares[0] > 0 else val
 
 
 def picture_scores(scores: Sequence[Score]) -> np.ndarray:
@@ -211,17 +338,45 @@ def majority(entrants: Sequence[Entrant]) -> dict[str, Any]:
     found: dict[str, Any] = {"class": first.classes[code], "classes": size}
     vals = {one.val.pictures: one.val for one in entrants}
     found["val_accuracy"] = float(np.mean(np.concatenate([one.labels for one in vals.values()]) == code))
-    if first.test is not None:
-        found["test_accuracy"] = float(np.mean(first.test.labels == code))
+    tests = {one.test.pictures: one.test for one in entrants if one.test}
+    if tests:
+        found["test_accuracy"] = float(np.mean(np.concatenate([one.labels for one in tests.values()]) == code))
     return found
+
+
+def corrected_best(rows: Sequence[Row]) -> float | None:
+    """Val accuracy of the best row, corrected for its being the best of so many; None where that cannot be said.
+
+    See `corrected_maximum`. Rows are chosen among by the mean of their runs.
+    """
+    if len(rows) < 2:
+        return None
+    held = [_by_pictures(row) for row in rows]
+    common = [pictures for pictures in held[0] if all(pictures in one for one in held)]
+    if not common or any(len(one) != len(common) for one in held):
+        return None
+    table = np.stack([np.concatenate([one[pictures][1] for pictures in common]) for one in held])
+    ids = np.concatenate([held[0][pictures][0] for pictures in common])
+    return min(corrected_maximum(table, ids), float(table.mean(axis=1).max()))
+
+
+def _by_pictures(row: Row) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Its val pictures (ids) and how often each was answered rightly, by their digest."""
+    found: dict[str, list[Score]] = defaultdict(list)
+    for run in row.runs:
+        found[run.val.pictures].append(run.val)
+    return {name: (some[0].ids, np.mean([one.correct for one in some], axis=0)) for name, some in found.items()}
 
 
 def pairwise_tests(rows: Sequence[Row], split: str, most: int = LEADERS) -> pd.DataFrame:
     """McNemar's tests between the first rows, one run a row: that with the lowest seed, its folds joined.
 
-    Columns as in `paired_tests`, and `p_seeds`: Welch's test over seeds where both have at least two.
+    Columns as in `paired_tests`, and `p_seeds`: Welch's test over seeds where both have at least two. Rows over
+    several splits have the corrected resampled t-test instead (`over_splits`).
     """
     leaders = {row.name: row for row in rows[:most]}
+    if all(row.splits for row in leaders.values()):
+        return _tests_over_splits(leaders, split)
     right: dict[str, np.ndarray] = {}
     seen: list[tuple[str, ...]] = []
     for name, row in leaders.items():
@@ -235,6 +390,22 @@ def pairwise_tests(rows: Sequence[Row], split: str, most: int = LEADERS) -> pd.D
     seeds = {frozenset(pair): _over_seeds(leaders[pair[0]], leaders[pair[1]], split) for pair in combinations(right, 2)}
     pairs = zip(table["one"], table["other"], strict=True)
     return table.assign(p_seeds=[seeds[frozenset(pair)] for pair in pairs])
+
+
+def _tests_over_splits(leaders: Mapping[str, Row], split: str) -> pd.DataFrame:
+    """Pairs by their differences on the splits that both are on."""
+    from statsmodels.stats.multitest import multipletests
+
+    found = []
+    for (one, row), (other, rival) in combinations(leaders.items(), 2):
+        mine, theirs = _by_partition(row, split), _by_partition(rival, split)
+        gaps = [mine[partition] - theirs[partition] for partition in mine if partition in theirs]
+        if len(gaps) > 1:
+            test = over_splits(gaps, test_by_train(row, split))
+            found.append((one, other, test["mean"], test["low"], test["high"], test["p"]))
+    table = pd.DataFrame(found, columns=["one", "other", "difference", "low", "high", "p"])
+    table["p_holm"] = multipletests(table["p"], method="holm")[1] if found else []
+    return table.assign(p_seeds=np.nan).sort_values("p", kind="stable", ignore_index=True)
 
 
 def _one_repeat(row: Row) -> list[Entrant]:
@@ -269,8 +440,12 @@ def run_table(ranking: Ranking) -> tuple[pd.DataFrame, list[str]]:
     return pd.DataFrame(rows), [*ranking.rows[0].answers, *REPEATS]
 
 
-def difference_of_data(one: Entrant, other: Entrant) -> str:
-    """Why two runs are not ranked together, in a line."""
+def difference_of_data(ranked: Sequence[Entrant], others: Sequence[Entrant]) -> str:
+    """Why two groups of runs are not ranked together, in a line."""
+    one, other = ranked[0], others[0]
+    seeds, own = (sorted({run.choices.get(SPLIT, "") for run in runs}) for runs in (ranked, others))
+    if seeds != own and one.classes == other.classes and _set_but_split(one) == _set_but_split(other):
+        return f"other splits of the same pictures: {SPLIT}={','.join(own)} instead of {','.join(seeds)}"
     if one.classes != other.classes:
         new, gone = (sorted(set(a) - set(b)) for a, b in ((other.classes, one.classes), (one.classes, other.classes)))
         parts = [f"{verb} {_some(names)}" for verb, names in (("adds", new), ("lacks", gone)) if names]

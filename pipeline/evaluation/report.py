@@ -5,12 +5,14 @@ from pathlib import Path
 
 import pandas as pd
 
+from pipeline.data.files import write_csv
 from pipeline.evaluation import confusion
 from pipeline.evaluation.metrics import class_report, summary
 from pipeline.evaluation.plots import confusion as plot_confusion
 from pipeline.evaluation.plots import curves
 from pipeline.evaluation.plots.learning import History
 from pipeline.evaluation.predictions import Predictions
+from pipeline.terminal import counted
 
 
 def write_report(
@@ -33,10 +35,10 @@ def write_report(
     if history is not None:
         curves(history).savefig(folder / "curves.png")
     split, last = list(scored.items())[-1]
-    plot_confusion(last, taxonomy=taxonomy, title=f"{split}: {len(last):,} pictures").savefig(
+    plot_confusion(last, taxonomy=taxonomy, title=f"{split}: {counted(len(last), 'picture')}").savefig(
         folder / "confusion_matrix.png"
     )
     table = confusion.table(last)
-    table.to_csv(folder / "confusion_matrix.csv", index=table.index.name is not None)
-    class_report(last).to_csv(folder / "class_report.csv", index=False)
+    write_csv(table, folder / "confusion_matrix.csv", index=table.index.name is not None)
+    write_csv(class_report(last), folder / "class_report.csv")
     return {split: summary(made) for split, made in scored.items()}

@@ -11,8 +11,10 @@ from pipeline.evaluation.comparison import JOIN, effects, grid, varied
 from pipeline.evaluation.plots import cost_and_quality, curves_together
 from pipeline.evaluation.plots.style import shortened
 from pipeline.evaluation.ranking import REPEATS, Ranking
+from pipeline.evaluation.statistics import MEASURED
 from pipeline.reporting.figures import duration, number, p_value, percent, signed, svg
 from pipeline.reporting.page import render, save
+from pipeline.terminal import counted
 
 CERTAIN = 0.05
 _SHORT = 70  # characters of a name in a figure
@@ -24,7 +26,8 @@ class Group:
 
     `runs` has a row a run and `keys` its columns of choices; `tests` the pairs of leaders by split; `histories` the
     best rows' learning curves; `by_rank` accuracies (val, test) by rank of the taxonomy and row; `why_apart` says
-    why these are not ranked with the first group.
+    why these are not ranked with the first group; `corrected` is the best row's val accuracy without the luck of
+    having been chosen.
     """
 
     ranking: Ranking
@@ -36,6 +39,7 @@ class Group:
     histories: dict[str, pd.DataFrame]
     by_rank: dict[str, dict[str, list[float]]]
     run_names: dict[str, str]
+    corrected: float | None = None
 
     @property
     def answers(self) -> list[str]:
@@ -63,23 +67,42 @@ class Group:
             return None
         return grid(self.runs, "val accuracy")
 
+    @property
+    def test_name(self) -> str:
+        """Which test sets the leaders against each other."""
+        return "McNemar" if "only_one" in self.tests["val"] else "corrected resampled t-test"
+
     def findings(self) -> list[str]:
         """The comparison in a few sentences."""
-        table, digits = self.ranking.table, self.digits
+        table = self.ranking.table
         best = table.iloc[0]
-        said = f"Best on val: {best['name']}, {percent(best['val_accuracy'], digits)}"
+        said = f"Best on val: {best['name']}, {self._beside_chance('val')}"
         if self.has_test:
-            said += f"; on test {percent(best['test_accuracy'], digits)}"
-        lines = [f"{said} (always {self.baseline['class']}: {percent(self.baseline['val_accuracy'], digits)})."]
+            said += f"; on test {self._beside_chance('test')}"
+        lines = [f"{said}."]
+        if self.corrected is not None:
+            lines.append(
+                f"Corrected for its being the best of {len(table)} on these pictures, its val accuracy is "
+                f"about {percent(self.corrected, self.digits)}; that val chose each run's epoch too still flatters it."
+            )
         if len(table) > 1:
             lines.append(self._certainty(str(best["name"])))
         return lines + self._what_mattered()
+
+    def _beside_chance(self, split: str) -> str:
+        """The best row's accuracy beside what the most frequent class would score on the same pictures."""
+        best, digits = self.ranking.table.iloc[0], self.digits
+        said = percent(best[f"{split}_accuracy"], digits)
+        if best["splits"] > 1:
+            low, high = (f"{100 * best[f'{split}_{end}']:.{digits}f}" for end in ("min", "max"))
+            said += f" as the mean of {best['splits']:.0f} splits ({low} to {high})"
+        return f"{said} (always {self.baseline['class']}: {percent(self.baseline[f'{split}_accuracy'], digits)})"
 
     def _what_mattered(self) -> list[str]:
         """The choice with the largest effect, beside what seeds alone do."""
         effects = self.effects()
         by_choice = effects.drop_duplicates("choice").set_index("choice")["range"]
-        chance = by_choice[by_choice.index.isin(REPEATS)]
+        chance = by_choice[[set(key.split(JOIN)) <= set(REPEATS) for key in by_choice.index]]
         choices = by_choice.drop(chance.index)
         if choices.empty:
             return []
@@ -100,13 +123,14 @@ class Group:
         rivals = tests[(tests["one"] == best) | (tests["other"] == best)]
         if rivals.empty:
             return "Its rivals were scored on other pictures: no paired test can be made."
+        how = f"{self.test_name}, Holm"
         open_ = rivals[rivals["p_holm"] >= CERTAIN]
         largest = p_value(float(rivals["p_holm"].max()))
         if open_.empty:
             ahead = f"its {len(rivals)} nearest rivals" if len(rivals) > 1 else "its only rival"
-            return f"On val it is ahead of {ahead} by more than chance (McNemar, Holm; largest p {largest})."
+            return f"On val it is ahead of {ahead} by more than chance ({how}; largest p {largest})."
         how_many = f"{len(open_)} of its {len(rivals)} nearest rivals" if len(rivals) > 1 else "its only rival"
-        return f"On val {how_many} cannot be told from it (McNemar, Holm; largest p {largest})."
+        return f"On val {how_many} cannot be told from it ({how}; largest p {largest})."
 
     def pairs(self) -> list[tuple[str, str, dict[str, Any]]]:
         """The tested pairs with their figures by split; the one ahead on val is named first."""
@@ -199,9 +223,15 @@ def note(comparison: Comparison) -> str:
 
 def write_page(path: Path, comparison: Comparison) -> None:
     """Write the page as one HTML file."""
-    words = (duration, number, p_value, percent, shade, signed, svg)
+    words = (counted, duration, number, p_value, percent, shade, signed, svg)
     title = f"Comparison: {comparison.title}"
-    html = render("comparison.html.j2", title=title, comparison=comparison, **{word.__name__: word for word in words})
+    html = render(
+        "comparison.html.j2",
+        title=title,
+        comparison=comparison,
+        measured=MEASURED,
+        **{word.__name__: word for word in words},
+    )
     save(html, path)
 
 

@@ -12,6 +12,7 @@ from pipeline.data.table import PictureTable
 from pipeline.data.taxonomy import RANKS
 from pipeline.reporting import charts, page
 from pipeline.reporting.page import Figure, Section
+from pipeline.terminal import counted
 
 _MOST_BARS = 40
 _MOST_RANK_BARS = 25
@@ -37,8 +38,8 @@ def survey_page(found: Survey) -> str:
     """The page's HTML."""
     table, opened = found.table, len(found.facts)
     n = len(table.rows)
-    said = f"{n:,} pictures of {len(table.classes):,} classes"
-    part = "every picture was opened" if opened == n else f"a sample of {opened:,} pictures was opened"
+    said = f"{counted(n, 'picture')} of {counted(len(table.classes), 'class')}"
+    part = "every picture was opened" if opened == n else f"a sample of {counted(opened, 'picture')} was opened"
     sections = [
         classes(table), *taxonomy(table), trouble(found), same(found), shapes(found), colours(found),
         *metadata(table), samples(found),
@@ -49,13 +50,15 @@ def survey_page(found: Survey) -> str:
 def headline(found: Survey) -> list[Figure]:
     """The numbers seen first."""
     counts = class_counts(found.table).sum(axis=1)
+    leaks = found.leaks["leak"] != "label"
     unreadable = int((found.facts["problem"] != "").sum())
     return [
-        Figure(f"{len(found.table.rows):,}", "pictures"),
+        Figure(*counted(len(found.table.rows), "picture").split()),
         Figure(f"{len(found.table.classes):,}", "classes"),
         Figure(f"{int(counts.min()):,} – {int(counts.max()):,}", "pictures a class"),
         Figure(f"{unreadable:,}", "unreadable", "bad" if unreadable else "good"),
-        Figure(f"{len(found.leaks):,}", "leaks", "bad" if len(found.leaks) else "good"),
+        Figure(*counted(int(leaks.sum()), "leak").split(), "bad" if leaks.any() else "good"),
+        *([] if leaks.all() else [Figure(f"{(~leaks).sum():,}", "label conflicts", "bad")]),
     ]
 
 
@@ -149,8 +152,13 @@ def same(found: Survey) -> Section:
     if leaks.empty:
         section.add(page.note("No picture is in two splits or under two labels.", "good"))
     else:
-        say = f"{len(leaks):,} leaks: the same picture in two splits, or under two labels. Scores will not be true."
-        section.add(page.note(say, "bad"))
+        torn = int((leaks["leak"] != "label").sum())
+        if torn:
+            section.add(page.note(f"{counted(torn, 'leak')}: the same picture in two splits. Scores flatter.", "bad"))
+        if torn < len(leaks):
+            conflicts = counted(len(leaks) - torn, "label conflict")
+            say = f"{conflicts}: the same picture under two labels in one split. One of the two is wrong."
+            section.add(page.note(say, "bad"))
         section.add(page.table(_leak_rows(leaks)))
     kinds = alike.groupby("kind").agg(groups=("group", "nunique"), pictures=("row", "size")).reset_index()
     paths = found.table.rows["path"].to_numpy()
@@ -203,7 +211,7 @@ def metadata(table: PictureTable) -> list[Section]:
     if {"latitude", "longitude"} <= set(rows):
         where = rows[["latitude", "longitude"]].apply(pd.to_numeric, errors="coerce").dropna()
         where = where[(where["latitude"].abs() <= 90) & (where["longitude"].abs() <= 180)]
-        parts.append(page.note(f"{len(where):,} of {len(rows):,} pictures say where they were taken."))
+        parts.append(page.note(f"{len(where):,} of {counted(len(rows), 'picture')} say where they were taken."))
         some = where.sample(min(len(where), _MOST_DOTS), random_state=0)
         drawn = "" if len(some) == len(where) else f" ({len(some):,} of them, by chance)"
         parts.append(charts.world(*some.to_numpy().T, title=f"Where pictures were taken{drawn}"))

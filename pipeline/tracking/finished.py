@@ -98,6 +98,15 @@ def cost(client: MlflowClient, run: Run) -> dict[str, float]:
     return found
 
 
+def trained_on(run: Run) -> int | None:
+    """How many pictures a run was trained on; None where it does not say."""
+    for given in run.inputs.dataset_inputs if run.inputs else ():
+        for tag in given.tags:
+            if tag.key == "train" and tag.value.isdecimal():
+                return int(tag.value)
+    return None
+
+
 def typed_keys(run: Run) -> frozenset[str]:
     """The keys that the user gave for a run; a group's answer (`model=resnet50`) counts as its name."""
     try:
