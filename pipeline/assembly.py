@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.errors import BadInput
+from pipeline.errors import BadInput, Stopped
 from pipeline.paths import expanded
 
 if TYPE_CHECKING:
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from pipeline.training.features import Features
 
 _MOST_WORKERS = 8
+_DISK_FULL = (  # as it is worded by the system, safetensors, SQLite and torch.save, which does not know why
+    "No space left on device", "Disk quota exceeded", "disk is full", "PytorchStreamWriter failed writing",
+)  # fmt: skip
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "is killed by signal: Killed")
 
 
@@ -209,6 +212,24 @@ def memory_in_one_line(batch_size: int) -> Iterator[None]:
             raise
         remedy = f"try trainer.batch_size={batch_size // 2}" if batch_size > 1 else "try a smaller data.image_size"
         raise BadInput(f"out of memory with trainer.batch_size={batch_size}: {remedy}") from None
+
+
+@contextmanager
+def full_disk_in_one_line(folder: Path, run: str) -> Iterator[None]:
+    """Turn the many ways in which a full disk shows itself into Stopped; what was written before stays."""
+    from pipeline.training.checkpoints import LAST
+
+    try:
+        yield
+    except Exception as error:
+        if not any(sign in str(error) for sign in _DISK_FULL):
+            raise
+        if (folder / "checkpoints" / LAST).exists():
+            remedy = f"free some, then go on with python -m pipeline.train resume={run}"
+        else:
+            remedy = "free some, then train again"
+        where = getattr(error, "filename", None) or folder
+        raise Stopped(f"no space is left on the disk of {where}: {remedy}") from None
 
 
 def loss(config: schema.Train, table: PictureTable) -> nn.Module:

@@ -151,9 +151,11 @@ def show(outcome: Any) -> None:
     screen = console()
     swept = swept_values(outcome.jobs)
     columns = sorted({key for values in swept for key in values})
-    heads = [*columns, "val", "epoch", "test", "minutes", "status"]
+    judged = [job.data.tags.get("verdict.kind", "") for job in outcome.jobs]
+    verdicts = ["verdict"] if any(kind not in ("", "sound") for kind in judged) else []
+    heads = [*columns, "val", "epoch", "test", "minutes", "status", *verdicts]
     body = []
-    for job, values in zip(outcome.jobs, swept, strict=True):
+    for job, values, kind in zip(outcome.jobs, swept, judged, strict=True):
         metrics, info = job.data.metrics, job.info
         body.append(
             [
@@ -163,9 +165,10 @@ def show(outcome: Any) -> None:
                 _percent(metrics.get("test/accuracy")),
                 f"{((info.end_time or info.start_time) - info.start_time) / 60_000:.1f}",
                 info.status.lower(),
+                *([kind] if verdicts else []),
             ]
         )
-    if left_out := show_table(screen, heads, body, names=len(columns), spare=("epoch", "minutes")):
+    if left_out := show_table(screen, heads, body, names=len(columns), spare=("epoch", "minutes", "verdict")):
         print(f"for want of room without {' and '.join(left_out)}; mlflow ui has all")
     if (summed := over_repeats_table(outcome.jobs, swept)) is not None:
         screen.print(summed)

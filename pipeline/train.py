@@ -107,7 +107,8 @@ def experiment(config: schema.Train, prepared: Prepared) -> float:
     tracked = tracked_run(
         config.tracking.experiment, name=run_name(config), tags=tags, params=params, resume=config.resume
     )
-    with tracked as run, assembly.memory_in_one_line(config.trainer.batch_size):
+    batch_size = config.trainer.batch_size
+    with tracked as run, assembly.memory_in_one_line(batch_size), assembly.full_disk_in_one_line(run.folder, run.id):
         if not config.resume:
             log_inputs(config, prepared, run)
         tell_leaks(prepared, run)

@@ -39,6 +39,29 @@ def test_a_command_ends_with_all_that_was_promised_for_its_end(tmp_path):
     assert done.stdout.splitlines() == ["recipe", "other thread", "promised"]
 
 
+def test_what_a_job_returns_is_what_sweepers_search_by_and_a_failed_one_returns_nothing(tmp_path):
+    code = (
+        "import sys; sys.argv = ['train', '-m', 'seed=3,4,5', '~hydra.callbacks.sweep']\n"
+        "from hydra._internal.hydra import Hydra\n"
+        "from pipeline.door import door\n"
+        "from pipeline.errors import Stopped\n"
+        "multirun = Hydra.multirun\n"
+        "def told(*given, **named):\n"
+        "    batches = multirun(*given, **named)\n"
+        "    print([job.return_value for batch in batches for job in batch])\n"
+        "Hydra.multirun = told\n"
+        "@door('train')\n"
+        "def recipe(config):\n"
+        "    if config.seed == 4: raise Stopped('no number')\n"
+        "    return config.seed / 10\n"
+        "recipe()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "[0.3, None, 0.5]" in done.stdout
+    assert done.returncode == 1
+    assert "error: no number" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("argument", "said"),
     [

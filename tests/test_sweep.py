@@ -41,6 +41,18 @@ def test_the_table_says_what_failed_and_what_to_type_next(capsys):
     assert "python -m pipeline.promote sweep=abc" in said
 
 
+def test_a_job_that_is_not_sound_is_told_of_in_the_table(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "120")
+    sound, short = (
+        job(f"seed={seed}", metrics={"best/val_accuracy": 0.875}, **{"verdict.kind": kind})
+        for seed, kind in enumerate(("sound", "still improving"))
+    )
+    show(SimpleNamespace(parent="abc", jobs=[sound, short], failed=[]))
+    assert "still improving" in capsys.readouterr().out
+    show(SimpleNamespace(parent="abc", jobs=[sound, sound], failed=[]))
+    assert "verdict" not in capsys.readouterr().out
+
+
 def test_a_narrow_terminal_cuts_no_name(monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "80")
     jobs = [

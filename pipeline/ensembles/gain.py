@@ -1,16 +1,18 @@
 """Is an ensemble better than one network by more than chance? Asked of val, where promotion is decided."""
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
+from sklearn.metrics import f1_score, recall_score
 
 from pipeline.evaluation.alignment import aligned
 from pipeline.evaluation.predictions import Predictions
-from pipeline.evaluation.statistics import balanced_accuracy_of, macro_f1_of, paired_tests_of
+from pipeline.evaluation.statistics import paired_tests_of
 
 LEVEL = 0.05
 PERMUTATIONS = 2_000
-_OF_CLASSES: dict[str, Callable[..., float]] = {"macro_f1": macro_f1_of, "balanced_accuracy": balanced_accuracy_of}
+_OF_CLASSES: dict[str, Callable[..., float]] = {"macro_f1": f1_score, "balanced_accuracy": recall_score}
 
 
 def measured(measure: str) -> str:
@@ -36,10 +38,10 @@ def paired_gain(single: Predictions, ensemble: Predictions, measure: str = "accu
         gain = float(differences.mean())
         draws = np.array([np.where(swap, -differences, differences).mean() for swap in swaps])
     else:
-        of, rows = _OF_CLASSES[measure], np.arange(len(one))
+        of = partial(_OF_CLASSES[measure], average="macro", zero_division=0)
 
         def gap(first: np.ndarray, second: np.ndarray) -> float:
-            return of(rows, one.labels, second) - of(rows, one.labels, first)
+            return float(of(one.labels, second) - of(one.labels, first))
 
         mine, theirs = one.predicted, other.predicted
         gain = gap(mine, theirs)

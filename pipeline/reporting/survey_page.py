@@ -53,13 +53,19 @@ def headline(found: Survey) -> list[Figure]:
     leaks = found.leaks["leak"] != "label"
     unreadable = int((found.facts["problem"] != "").sum())
     return [
-        Figure(*counted(len(found.table.rows), "picture").split()),
+        Figure(*_apart(len(found.table.rows), "picture")),
         Figure(f"{len(found.table.classes):,}", "classes"),
         Figure(f"{int(counts.min()):,} – {int(counts.max()):,}", "pictures a class"),
         Figure(f"{unreadable:,}", "unreadable", "bad" if unreadable else "good"),
-        Figure(*counted(int(leaks.sum()), "leak").split(), "bad" if leaks.any() else "good"),
+        Figure(*_apart(int(leaks.sum()), "leak"), "bad" if leaks.any() else "good"),
         *([] if leaks.all() else [Figure(f"{(~leaks).sum():,}", "label conflicts", "bad")]),
     ]
+
+
+def _apart(number: int, name: str) -> tuple[str, str]:
+    """A number, and in its plural what it counts."""
+    figure, _, words = counted(number, name).partition(" ")
+    return figure, words
 
 
 def classes(table: PictureTable) -> Section:

@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 
 import mlflow
 from mlflow.entities import Metric, Run
+from mlflow.exceptions import MlflowException
 
 from pipeline.data.digest import data_digest
 from pipeline.data.table import SPLITS, PictureTable
@@ -101,7 +102,7 @@ def tracked_run(
     Under `mlflow run`, which makes the run itself, that one is used; `resume` is the id of one that goes on.
     """
     given = resume or run_given(experiment)
-    with mlflow.start_run(given) if given else _start(experiment, name) as active:
+    with _ended_in_one_line(), mlflow.start_run(given) if given else _start(experiment, name) as active:
         run = TrackedRun(active)
         mlflow.set_tags({key: str(value) for key, value in tags.items()})
         mlflow.log_params({key: str(value)[:_PARAMETER_LIMIT] for key, value in params.items()})
@@ -113,6 +114,23 @@ def tracked_run(
             raise
         run.send_waiting()
         run.upload()
+
+
+@contextmanager
+def _ended_in_one_line() -> Iterator[None]:
+    """Where MLflow cannot be told that a run ended (its disk is full, say), what ended the run is what is raised."""
+    try:
+        yield
+    except MlflowException as error:
+        first: BaseException | None = error
+        while first is not None and not isinstance(first, BadInput | Stopped):
+            first = first.__context__
+        if first is None and "disk is full" not in str(error):
+            raise
+        log.warning("warning: MLflow could not note how the run ended, so it shows it as RUNNING (the disk is full?)")
+        raise first or Stopped(
+            "MLflow's store cannot be written as the disk is full: free some, then train again"
+        ) from None
 
 
 def run_given(experiment: str) -> str | None:

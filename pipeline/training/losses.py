@@ -73,7 +73,7 @@ def loss_of_knowing_nothing(loss: nn.Module, labels: np.ndarray, trained: np.nda
 
     The better of two: all classes alike, or each as often as among the labels `trained` on (m,).
     """
-    some = torch.from_numpy(np.asarray(labels[:: 1 + len(labels) // _SOME], dtype=np.int64))
+    some = torch.from_numpy(np.array(labels[:: 1 + len(labels) // _SOME], dtype=np.int64))
     counts = np.bincount(trained, minlength=n_classes) + 1.0  # a class that was not trained on is rare, not impossible
     answers = np.log(np.stack([np.full(n_classes, 1 / n_classes), counts / counts.sum()]))
     logits = torch.from_numpy(answers).float()

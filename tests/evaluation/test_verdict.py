@@ -88,6 +88,21 @@ def test_of_nothing_learned_the_gradient_tells_unstable_from_too_little():
     assert (judge(steady, TEN).kind, judge(thrown, TEN).kind) == ("not above chance", "unstable")
 
 
+@pytest.mark.parametrize(
+    ("kind", "val_loss", "train_loss", "accuracy", "norms", "largest"),
+    [  # as 376 digits gave them: resnet18 with a rate of 1e-9, squeezenet with one of 0.05, both by AdamW
+        ("not above chance", [2.34, 2.48, 2.55, 2.57], [2.59, 2.61, 2.60, 2.60], [0.089, 0.072, 0.094, 0.1],
+         [52.1, 52.6, 53.0, 52.6], [63.0, 71.5, 58.4, 61.6]),
+        ("unstable", [2.32, 2.29, 2.29, 2.30], [2.6e5, 2.33, 2.31, 2.31], [0.1, 0.106, 0.1, 0.1],
+         [1.3e6, 0.309, 0.218, 0.191], [1.5e7, 0.537, 0.335, 0.297]),
+        ("still improving", [1.90, 1.35, 1.19, 0.983], [1.65, 1.09, 0.93, 0.642], [0.37, 0.69, 0.76, 0.82],
+         [45.3, 35.3, 32.6, 25.4], [54.9, 42.3, 35.7, 29.8]),
+    ],
+)  # fmt: skip
+def test_real_curves(kind, val_loss, train_loss, accuracy, norms, largest):
+    assert judge(history(val_loss, train_loss, accuracy, norms, largest), TEN).tag == kind
+
+
 def test_a_loss_above_knowing_nothing_is_unstable_though_val_is_at_chance():
     diverged = history([40.0, 30.0, 20.0], [90.0, 50.0, 30.0], [0.1] * 3)
     assert judge(diverged, TEN).tag == "unstable"

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from pipeline.errors import BadInput
-from pipeline.training.losses import FocalLoss, build_loss
+from pipeline.training.losses import FocalLoss, build_loss, loss_of_knowing_nothing
 
 CLASSES = ["ant", "bee", "cat"]
 CODES = np.array([0, 0, 0, 0, 1, 1, 2])
@@ -92,3 +92,17 @@ def test_focal_loss_of_one_class_is_nothing_to_learn():
     logits = torch.tensor([[3.0], [-2.0]], requires_grad=True)
     FocalLoss(2.0)(logits, torch.tensor([0, 0])).backward()
     assert not logits.grad.any()
+
+
+def test_knowing_nothing_of_even_classes_costs_ln_k():
+    even = np.arange(300) % 3
+    for loss in (built("cross_entropy"), built("cross_entropy", label_smoothing=0.1), built("weighted")):
+        assert loss_of_knowing_nothing(loss, even, even, 3) == pytest.approx(np.log(3), rel=1e-5)
+    assert loss_of_knowing_nothing(FocalLoss(2.0), even, even, 3) == pytest.approx((2 / 3) ** 2 * np.log(3), rel=1e-5)
+
+
+def test_knowing_how_often_classes_come_is_knowing_nothing_too():
+    uneven = np.repeat([0, 1], [900, 100])
+    shares = -(0.9 * np.log(0.9) + 0.1 * np.log(0.1))
+    assert loss_of_knowing_nothing(built("cross_entropy"), uneven, uneven, 2) == pytest.approx(shares, rel=1e-3)
+    assert loss_of_knowing_nothing(built("cross_entropy"), uneven[::-1], 1 - uneven, 2) == pytest.approx(np.log(2))
