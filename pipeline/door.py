@@ -8,8 +8,10 @@ import gc
 import logging
 import os
 import re
+import shutil
 import signal
 import sys
+import tempfile
 import threading
 import traceback
 from collections.abc import Callable
@@ -47,6 +49,9 @@ PATH_KEYS = (
 # Here `model` chooses a network; elsewhere it is the address of a model that is there.
 NETWORK_COMMANDS = ("train",)
 
+# How the processes of a sweep find the folder of the command that started them.
+_FOLDER_VARIABLE = "PIPELINE_OWN_FOLDER"
+
 # Importing PyTorch and MLflow makes a million objects and hardly a cycle: with Python's 700, looking for those after
 # each so many new objects takes an eighth of it.
 _COLLECT_SELDOM = (100_000, 50, 50)
@@ -81,7 +86,7 @@ def door(command_name: str) -> Callable[[Callable[[Any], None]], Callable[[], No
             gc.set_threshold(*_COLLECT_SELDOM)
             multirun = bool({"-m", "--multirun"} & set(sys.argv))
             failures.clear()
-            arguments = [quote_path(argument, multirun=multirun) for argument in sys.argv[1:]]
+            arguments = [open_tags(quote_path(argument, multirun=multirun)) for argument in sys.argv[1:]]
             sys.argv[1:] = arguments if command_name in NETWORK_COMMANDS else list(map(quote_address, arguments))
             try:
                 hydra.main(version_base="1.3", config_path=str(CONF), config_name=command_name)(job)()
@@ -120,11 +125,9 @@ def _tell_the_sweep(error: Exception) -> None:
 
 def _of_hydra(error: Exception) -> Exception:
     """What Hydra or its launcher met, in the words of this program where the cause is known."""
-    if isinstance(error, OSError) and error.filename:
-        return BadInput(
-            f"{error.filename}: {error.strerror}: Hydra's folder of this name cannot be made; "
-            f"leave hydra.run.dir and hydra.sweep.dir out, and nothing is written there"
-        )
+    if isinstance(error, OSError) and error.strerror:
+        where = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        return BadInput(f"{where}: Hydra cannot write its own files; without hydra.run.dir and the like it writes none")
     if type(error).__name__ == "TerminatedWorkerError":  # joblib's
         return Stopped(
             "a job's process died, and joblib ended the others: mostly memory is too small for so many at once; "
@@ -140,8 +143,26 @@ def _folder_name(path: str | None) -> str:
     return found.stem if found.is_file() else found.name
 
 
-# Here, so that the processes of a launcher, which import this module, know it too.
+def _own_folder() -> str:
+    """A folder that is this command's alone, and that of the processes it starts; it goes at the command's end."""
+    if _FOLDER_VARIABLE not in os.environ:
+        try:
+            os.environ[_FOLDER_VARIABLE] = folder = tempfile.mkdtemp(prefix="pipeline-")
+        except OSError as error:
+            raise BadInput(f"no folder for passing files can be made ({error.strerror}): set TMPDIR to one") from None
+        atexit.register(_remove_own_folder, folder, os.getpid())
+    return os.environ[_FOLDER_VARIABLE]
+
+
+def _remove_own_folder(folder: str, maker: int) -> None:
+    if os.getpid() == maker:  # and not a process forked off it
+        shutil.rmtree(folder, ignore_errors=True)
+        os.environ.pop(_FOLDER_VARIABLE, None)
+
+
+# Here, so that the processes of a launcher, which import this module, know them too.
 OmegaConf.register_new_resolver("folder_name", _folder_name, replace=True)
+OmegaConf.register_new_resolver("own_folder", _own_folder, replace=True)
 
 
 def _end_in_order() -> None:
@@ -264,6 +285,14 @@ def quote_address(argument: str) -> str:
         return argument
     text = value.strip("'\"").replace("\\", "\\\\").replace("'", "\\'")
     return f"model={{address:'{text}'}}"
+
+
+def open_tags(argument: str) -> str:
+    """`tracking.tags.site=reef` and `tracking.tags={site: reef}` as Hydra can take them: it would know no such key.
+
+    Tags are free, all other keys closed.
+    """
+    return f"++{argument.lstrip('+')}" if re.match(r"\+?tracking\.tags(\.[^=]+)?=", argument) else argument
 
 
 def quote_path(argument: str, *, multirun: bool = False) -> str:

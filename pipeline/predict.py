@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.door import door
-from pipeline.errors import BadInput
+from pipeline.errors import BadInput, Stopped
 
 if TYPE_CHECKING:
     from pipeline import schema
@@ -24,8 +24,8 @@ def main(config: schema.Predict) -> None:
     pictures, output = find_pictures(config.images), check_output(config.output)
     bundle = load(config)
     rows = ask_all(bundle, pictures, config)
-    write_csv(output, rows)
     show(rows, config)
+    write_csv(output, rows)
 
 
 def find_pictures(images: str) -> list[Path]:
@@ -53,7 +53,7 @@ def load(config: schema.Predict) -> Bundle:
     from pipeline.tracking.selection import find_experiment
     from pipeline.tracking.store import Store
 
-    Store().open()
+    Store().open(to_write=False)
     uri = config.model
     if uri is None:
         name = find_experiment(MlflowClient(), config.tracking.experiment).name
@@ -108,18 +108,28 @@ def row(picture: Path, said: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_output(output: str) -> Path:
-    """The file to write. BadInput where its folder is not there, said before any work."""
+    """The file to write. BadInput where its folder is not there or takes no file, said before any work."""
+    from pipeline.tracking.store import why_unwritable
+
     path = Path(output).expanduser()
     if not path.parent.is_dir() or path.is_dir():
         raise BadInput(f"output={output}: a file's name in a folder that is there is wanted")
+    if reason := why_unwritable(path):
+        raise BadInput(f"output={output} cannot be written: {reason}; name another file")
     return path
 
 
 def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
-    """All answers, a row a picture."""
+    """All answers, a row a picture. Where the file cannot be written after all they are printed, and not lost."""
     import pandas as pd
 
-    pd.DataFrame(rows).to_csv(path, index=False)
+    table = pd.DataFrame(rows)
+    try:
+        table.to_csv(path, index=False)
+    except OSError as error:
+        print(table.to_csv(index=False), end="", flush=True)
+        raise Stopped(f"output={path} could not be written ({error.strerror}): all answers stand above") from None
+    log.info("%s answers in %s", f"{len(rows):,}", path)
 
 
 def show(rows: list[dict[str, Any]], config: schema.Predict) -> None:
@@ -143,8 +153,8 @@ def show(rows: list[dict[str, Any]], config: schema.Predict) -> None:
         }
         table.add_row(*(escape(cells[name]) for name in columns))
     console().print(table)
-    more = f" (the first {_SHOWN} are shown)" if len(rows) > _SHOWN else ""
-    log.info("%s answers in %s%s", f"{len(rows):,}", config.output, more)
+    if len(rows) > _SHOWN:
+        log.info("the first %d are shown", _SHOWN)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,12 @@ Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
+# What NumPy's and PyTorch's generators take alike.
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+
+# A tag is text; a number or a truth value typed for one is as good as its text.
+Text = Annotated[str, BeforeValidator(lambda given: str(given).lower() if isinstance(given, bool) else given)]
+
 Strategy = Literal["hard_vote", "soft_vote", "weighted_soft_vote", "greedy", "stacking", "class_stacking", "soup"]
 
 
@@ -36,7 +42,7 @@ class Split(Section):
 
     val: Fraction
     test: Fraction
-    seed: int
+    seed: Seed
     group: str | None
     folds: Annotated[int, Field(ge=2)] | None
     fold: Annotated[int, Field(ge=0)]
@@ -54,7 +60,7 @@ class Pictures(Section):
     classes: int | list[str] | None
     small_classes: Literal["raise", "drop", "train_only"]
     fraction: Annotated[float, Field(gt=0, le=1)]
-    bootstrap: Annotated[int, Field(ge=0)] | None
+    bootstrap: Seed | None
     taxonomy: str | None
     split: Split
     on_unreadable: Literal["raise", "skip"]
@@ -221,7 +227,7 @@ class Tracking(Section):
 
     experiment: str
     run_name: str | None
-    tags: dict[str, str]
+    tags: dict[str, Text]
 
     @field_validator("experiment")
     @classmethod
@@ -236,7 +242,7 @@ class Command(Section):
 class Train(Command):
     """`python -m pipeline.train`."""
 
-    seed: Annotated[int, Field(ge=0)]
+    seed: Seed
     resume: str | None
     data: Data
     model: Model

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline import assembly
 from pipeline.data.user_cache import cache_folder
+from pipeline.errors import BadInput
 from pipeline.progress import watch
 
 if TYPE_CHECKING:
@@ -41,6 +42,15 @@ def stages(config: schema.Train) -> list[Stage]:
     main = Phase(regime.trains, backbone_lr=regime.backbone_lr, batchnorm=regime.batchnorm)
     first = [Stage(Phase("head", regime.head_lr), regime.head_epochs)] if regime.head_epochs else []
     return [*first, Stage(main, config.trainer.epochs)]
+
+
+def check_epochs(config: schema.Train) -> None:
+    """BadInput where weights of an epoch are to be kept that the stages do not come to."""
+    last = sum(stage.epochs for stage in stages(config))
+    beyond = [epoch for epoch in config.trainer.keep_epochs if epoch > last]
+    if beyond:
+        first = f", {config.regime.head_epochs} of them of the head alone" if config.regime.head_epochs else ""
+        raise BadInput(f"trainer.keep_epochs={beyond}: the last epoch is {last}{first}")
 
 
 def learning(config: schema.Train, prepared: Prepared, phase: Phase) -> tuple[nn.Module, Callable[..., Batches]]:

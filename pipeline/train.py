@@ -15,7 +15,7 @@ from pipeline.assembly import Prepared
 from pipeline.door import door
 from pipeline.progress import watch
 from pipeline.scoring import split_answers
-from pipeline.stages import learning, stages
+from pipeline.stages import check_epochs, learning, stages
 from pipeline.stored_config import unfinished_config
 
 if TYPE_CHECKING:
@@ -47,6 +47,8 @@ def prepare(config: schema.Train) -> Prepared:
 
     from pipeline.training.hardware import make_fabric, resolved
 
+    if not config.resume:
+        check_epochs(config)
     if config.trainer.threads:
         torch.set_num_threads(config.trainer.threads)
     fabric = make_fabric(config.trainer.accelerator, config.trainer.precision)
@@ -136,11 +138,12 @@ def train(config: schema.Train, prepared: Prepared, folder: Path, progress: Prog
 def conclude(config: schema.Train, prepared: Prepared, run: TrackedRun, progress: Progress) -> None:
     """Score val and test once with the best epoch's weights; write what there is to look at."""
     from pipeline.evaluation.report import write_report
+    from pipeline.sweep import draws_for
     from pipeline.training.checkpoints import BEST_WEIGHTS, fill_network
 
     fill_network(prepared.network, run.folder / "checkpoints" / BEST_WEIGHTS)
     predictions = {split: split_answers(config, prepared, split) for split in ("val", "test")}
-    metrics = write_report(run.folder, predictions, progress.history, prepared.table.taxonomy)
+    metrics = write_report(run.folder, predictions, progress.history, prepared.table.taxonomy, draw=draws_for(run))
     scored = metrics.get("test", {})  # there may be no test, or none of it that can be read
     named = {f"best/val_{name}": value for name, value in metrics["val"].items()}
     named |= {f"test/{name}": value for name, value in scored.items()}

@@ -5,10 +5,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_dir
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pipeline.door import quote_path
+from pipeline.door import CONF, check, open_tags, quote_path
 
 ROOT = Path(__file__).parent.parent
 
@@ -46,6 +47,8 @@ def test_a_command_ends_with_all_that_was_promised_for_its_end(tmp_path):
         ("+optimizer.lrr=1", "unknown key optimizer.lrr; did you mean optimizer.lr?"),
         ("model=resnet51", "model=resnet51: no such choice; did you mean resnet50?"),
         ("trainer.epochs=0", "trainer.epochs=0: should be greater than or equal to 1"),
+        ("seed=99999999999999999999", "seed=99999999999999999999: should be less than 9223372036854775808"),
+        ("hydra.run.dir=/dev/null/x", "error: /dev/null/x: Not a directory: Hydra cannot write its own files"),
         ("trainer.epochs=many", "trainer.epochs=many: should be a valid integer"),
         ("model.name=resnet18", "say which library's network it is"),
         ("data=folder", "data.root is missing: give it as data.root=..."),
@@ -110,3 +113,24 @@ def test_in_a_sweep_a_comma_separates_unless_the_folder_exists(tmp_path):
     odd = tmp_path / "one, two"
     odd.mkdir()
     assert parsed(quote_path(f"data.root={odd}", multirun=True)) == str(odd)
+
+
+def composed(*arguments):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return check(compose("train", list(map(open_tags, arguments))), "train")
+
+
+@pytest.mark.parametrize(
+    "typed",
+    ["tracking.tags={a: b}", "tracking.tags={a:b}", "+tracking.tags.a=b", "tracking.tags.a=b", "++tracking.tags.a=b"],
+)
+def test_tags_are_free(typed):
+    assert composed(typed).tracking.tags == {"a": "b"}
+
+
+def test_tags_are_text_and_other_keys_closed():
+    assert composed("tracking.tags={n: 1, yes: true}", "tracking.tags.x=0.5").tracking.tags == {
+        "n": "1", "yes": "true", "x": "0.5",
+    }  # fmt: skip
+    for other in ("tracking.run_name=tags", "tracking.tagged.a=b", "data.tags={a: b}"):
+        assert open_tags(other) == other

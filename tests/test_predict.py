@@ -116,3 +116,10 @@ def test_sets_and_the_answered_are_columns_when_asked_for(photos, monkeypatch, t
     capsys.readouterr()
     assert typed(monkeypatch, "predict", f"images={photos}", "coverage=0.9999") == 2
     assert "coverage=0.9999 cannot be promised by this model: at most 0.99" in capsys.readouterr().err
+
+
+def test_answers_that_no_file_takes_are_printed(photos, monkeypatch, tmp_path, capsys):
+    assert typed(monkeypatch, "predict", f"images={photos}", "output=/dev/full") == 1
+    said, error = capsys.readouterr()
+    assert error == "error: output=/dev/full could not be written (No space left on device): all answers stand above\n"
+    assert sum(line.startswith(f"{photos}/") for line in said.splitlines()) == 11

@@ -108,6 +108,7 @@ def test_a_job_that_dies_before_its_run_is_counted_and_named(launcher, code, sai
         cwd=tmp_path, PYTHONPATH=os.pathsep.join([str(ROOT), str(broken.parent)]),
     )  # fmt: skip
     assert done.returncode == 1
+    assert {one.name for one in tmp_path.iterdir()} <= {"path", "mlflow.db", ".mlflow.db.lock"}  # none of Hydra's
     (experiment,) = [one for one in store.search_experiments() if one.name == "digits"]
     runs = store.search_runs([experiment.experiment_id])
     assert [run.info.status for run in runs] == ["FAILED"] * 3

@@ -21,9 +21,11 @@ from mlflow.entities import Metric, Run
 
 from pipeline.data.digest import data_digest
 from pipeline.data.table import SPLITS, PictureTable
+from pipeline.data.user_cache import cache_folder
 from pipeline.errors import BadInput, Stopped
 from pipeline.evaluation.choices import SAME_FIGURES
 from pipeline.tracking.names import PARENT_VARIABLE
+from pipeline.tracking.store import experiment_id
 
 _VERSIONS = ("torch", "torchvision", "timm", "lightning-fabric", "mlflow", "scikit-learn", "numpy", "pillow")
 _PARAMETER_LIMIT = 6000  # characters
@@ -45,6 +47,11 @@ class TrackedRun:
         self._waiting: list[Metric] = []
         self._told = False
         self._client = mlflow.MlflowClient()
+
+    @property
+    def in_place(self) -> bool:
+        """Whether what is written into the folder is in the store at once."""
+        return not self._upload
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Log metrics; what could not be logged is kept and tried again with the next ones."""
@@ -137,7 +144,7 @@ def record_failure(experiment: str, *, name: str | None, tags: Mapping[str, Any]
 def _start(experiment: str, name: str | None) -> mlflow.ActiveRun:
     parent = os.environ.get(PARENT_VARIABLE)
     if parent is None:
-        mlflow.set_experiment(experiment)
+        experiment_id(experiment)
     else:  # MLflow nests runs of one experiment only
         mlflow.set_experiment(experiment_id=mlflow.get_run(parent).info.experiment_id)
     return mlflow.start_run(run_name=name, parent_run_id=parent)
@@ -163,7 +170,12 @@ def home(run: Run) -> Path:
 
     It follows from the run's id, so that a run that broke off can be gone on with.
     """
-    return local_folder(run.info.artifact_uri or "") or Path.cwd() / "mlruns" / "unfinished" / run.info.run_id
+    return local_folder(run.info.artifact_uri or "") or _until_sent() / run.info.run_id
+
+
+def _until_sent() -> Path:
+    """In the current folder, or in the user's cache where that one cannot be written."""
+    return Path.cwd() / "mlruns" / "unfinished" if os.access(Path.cwd(), os.W_OK) else cache_folder() / "unfinished"
 
 
 def local_folder(uri: str) -> Path | None:

@@ -1,10 +1,14 @@
 """Where MLflow keeps its runs: finding the store, making it once, saying early when it cannot be reached."""
 
+import errno
 import logging
 import os
+import re
 import subprocess
 import sys
+import tempfile
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -12,6 +16,8 @@ from pipeline.errors import BadInput
 
 _ANSWER_WITHIN = 5  # seconds
 _PREFIX = "sqlite:///"
+_ROOM = 2**20  # bytes; a new database takes as many
+_DATABRICKS = ("databricks", "databricks-uc", "uc")
 
 
 def tracking_uri() -> str:
@@ -30,10 +36,14 @@ class Store:
         self.uri = tracking_uri()
         self._making = _begin(self.uri)
 
-    def open(self) -> None:
-        """Point MLflow at the store. Raises BadInput where it cannot be made or reached."""
-        if self._making is not None and self._making.wait() != 0:
-            raise BadInput(f"MLflow's store {self.uri} could not be made: is its folder there and writable?")
+    def open(self, *, to_write: bool = True) -> None:
+        """Point MLflow at the store. Raises BadInput where it cannot be made or reached, or (`to_write`) written."""
+        if self._making is not None:
+            said = self._making.communicate()[0].decode().strip()
+            if self._making.returncode:
+                raise BadInput(_unmade(self.uri, said or "the process that makes it died"))
+        if to_write and self.uri.startswith(_PREFIX) and (reason := why_unwritable(database(self.uri))):
+            raise BadInput(f"MLflow's store {self.uri} cannot be written: {reason}")
         import mlflow
 
         mlflow.set_tracking_uri(self.uri)
@@ -51,7 +61,12 @@ def _begin(uri: str) -> subprocess.Popen[bytes] | None:
     scheme = urlsplit(uri).scheme
     if scheme in ("http", "https"):
         _knock(uri)
-    elif scheme in ("", "file"):
+    elif uri.rstrip("/") == "sqlite:" or ":memory:" in uri:
+        raise BadInput(
+            f"MLFLOW_TRACKING_URI={uri}: that database is in memory, and gone with the command; name a file, "
+            f"sqlite:///mlflow.db"
+        )
+    elif scheme in ("", "file") and uri not in _DATABRICKS:
         raise BadInput(
             f"MLFLOW_TRACKING_URI={uri}: MLflow keeps no runs in plain folders any more; "
             f"use sqlite:///mlflow.db (mlflow migrate-filestore brings old runs over)"
@@ -59,8 +74,38 @@ def _begin(uri: str) -> subprocess.Popen[bytes] | None:
     elif uri.startswith(_PREFIX) and not database(uri).exists():
         if not database(uri).parent.is_dir():
             raise BadInput(f"MLFLOW_TRACKING_URI={uri}: the folder {database(uri).parent} is not there")
-        return subprocess.Popen([sys.executable, "-m", "pipeline.tracking.store", uri])
+        if reason := why_unwritable(database(uri)):
+            raise BadInput(_unmade(uri, reason))
+        return subprocess.Popen([sys.executable, "-m", "pipeline.tracking.store", uri], stdout=subprocess.PIPE)
     return None
+
+
+def _unmade(uri: str, reason: str) -> str:
+    remedy = "free some room" if os.strerror(errno.ENOSPC) in reason else "make it writable"
+    return (
+        f"MLflow's store cannot be made in {database(uri).parent}: {reason}; {remedy}, work in another folder, or name "
+        f"a store elsewhere: MLFLOW_TRACKING_URI=sqlite:////FOLDER/mlflow.db"
+    )
+
+
+def why_unwritable(file: Path) -> str | None:
+    """What the system says against a file of that name being made or grown by a megabyte; None where nothing is."""
+    if file.exists() and not os.access(file, os.W_OK):
+        return os.strerror(errno.EROFS if _read_only(file) else errno.EACCES)
+    if file.exists() and not file.is_file():  # /dev/stdout
+        return None
+    try:
+        with tempfile.TemporaryFile(dir=file.parent) as probe:  # without a name, where the system can
+            probe.write(bytes(_ROOM))
+            probe.flush()
+    except OSError as error:
+        if not (file.exists() and error.errno in (errno.EACCES, errno.EPERM)):  # it is there, and can be written
+            return error.strerror or type(error).__name__
+    return None
+
+
+def _read_only(file: Path) -> bool:
+    return hasattr(os, "statvfs") and bool(os.statvfs(file).f_flag & os.ST_RDONLY)
 
 
 def _knock(uri: str) -> None:
@@ -100,8 +145,27 @@ def make_database(uri: str) -> None:
         fresh.unlink(missing_ok=True)
         from mlflow import MlflowClient
 
-        MlflowClient(tracking_uri=f"{_PREFIX}{fresh}").search_experiments(max_results=1)
-        fresh.replace(file)
+        try:
+            MlflowClient(tracking_uri=f"{_PREFIX}{fresh}").search_experiments(max_results=1)
+            fresh.replace(file)
+        finally:
+            fresh.unlink(missing_ok=True)
+
+
+def experiment_id(name: str) -> str:
+    """The id of the experiment of that name, now the current one; made where it is not there.
+
+    A new one keeps its files beside the database: MLflow would put them into the current folder, which may be another
+    one, and read-only.
+    """
+    import mlflow
+
+    file = database(mlflow.get_tracking_uri())
+    beside = mlflow.get_tracking_uri().startswith(_PREFIX) and file.resolve().parent != Path.cwd()
+    if beside and mlflow.get_experiment_by_name(name) is None:
+        with suppress(mlflow.exceptions.MlflowException):  # another process made it meanwhile
+            mlflow.create_experiment(name, artifact_location=(file.resolve().parent / "mlruns" / name).as_uri())
+    return mlflow.set_experiment(name).experiment_id
 
 
 def _quiet() -> None:
@@ -113,5 +177,10 @@ def _quiet() -> None:
 
 if __name__ == "__main__":
     _quiet()
-    logging.disable(logging.INFO)
-    make_database(sys.argv[1])
+    logging.disable(logging.CRITICAL)
+    try:
+        make_database(sys.argv[1])
+    except Exception as problem:  # the disk filled up, say; whoever started this tells of it
+        found = re.search(r"\(sqlite3\.\w+\) (.+)", str(problem))
+        print(why_unwritable(database(sys.argv[1])) or (found[1] if found else _first_line(problem)))
+        sys.exit(1)

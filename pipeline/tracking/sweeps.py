@@ -5,13 +5,13 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import Run, RunStatus
 
 from pipeline.tracking.names import PARENT_VARIABLE, SWEPT_VARIABLE
 from pipeline.tracking.runs import record_failure, run_given
 from pipeline.tracking.selection import CHOOSE_BY, by_metric, children
+from pipeline.tracking.store import experiment_id
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Outcome:
 def open_sweep(experiment: str, overrides: list[str]) -> str:
     """Start a sweep's parent run, leave its id in the environment for the jobs, and give it back."""
     given = run_given(experiment)
-    experiment_id = mlflow.set_experiment(experiment).experiment_id
+    belongs_to = experiment_id(experiment)
     swept = [override for override in overrides if "," in override] or overrides
     tags = {"stage": "sweep", "overrides": shlex.join(overrides)}
     if given:
@@ -38,7 +38,7 @@ def open_sweep(experiment: str, overrides: list[str]) -> str:
         for key, value in tags.items():
             MlflowClient().set_tag(parent, key, value)
     else:
-        made = MlflowClient().create_run(experiment_id, run_name=f"sweep {' '.join(swept)}"[:250], tags=tags)
+        made = MlflowClient().create_run(belongs_to, run_name=f"sweep {' '.join(swept)}"[:250], tags=tags)
         parent = made.info.run_id
     os.environ[PARENT_VARIABLE] = parent
     os.environ[SWEPT_VARIABLE] = ",".join(override.partition("=")[0] for override in swept)

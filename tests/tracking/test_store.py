@@ -1,12 +1,16 @@
+import resource
 import sqlite3
 import subprocess
 import sys
+from contextlib import contextmanager
+from pathlib import Path
 
+import mlflow
 import pytest
 
 from pipeline.errors import BadInput
 from pipeline.tracking.names import safe_name
-from pipeline.tracking.store import Store, tracking_uri
+from pipeline.tracking.store import Store, experiment_id, tracking_uri
 
 
 def test_four_processes_that_start_at_once_on_a_fresh_folder_share_one_store(tmp_path):
@@ -31,6 +35,8 @@ def test_the_store_stands_in_the_current_folder_unless_named(monkeypatch, tmp_pa
         ("./mlruns", "MLflow keeps no runs in plain folders"),
         ("file:///tmp/mlruns", "MLflow keeps no runs in plain folders"),
         ("http://127.0.0.1:9", "no MLflow server answers there"),
+        ("sqlite://", "that database is in memory, and gone with the command"),
+        ("sqlite:///:memory:", "that database is in memory, and gone with the command"),
         ("sqlite:////nowhere/at/all/mlflow.db", "the folder /nowhere/at/all is not there"),
     ],
 )
@@ -53,3 +59,44 @@ def test_a_store_that_cannot_be_is_told_of_before_any_work(uri, said, monkeypatc
 )
 def test_experiments_can_be_named_after_any_folder(name, safe):
     assert safe_name(name) == safe
+
+
+@contextmanager
+def files_of_at_most(size):
+    """As on a disk that has so many bytes left."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_where_no_store_can_be_made_the_reason_is_the_systems(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with files_of_at_most(1000), pytest.raises(BadInput, match=f"cannot be made in {tmp_path}: File too large; "):
+        Store()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_store_that_cannot_grow_is_told_of_before_a_run_but_can_be_read(store):
+    with files_of_at_most(1000):
+        Store().open(to_write=False)
+        with pytest.raises(BadInput, match=r"mlflow\.db cannot be written: File too large"):
+            Store().open()
+
+
+@pytest.mark.usefixtures("store")
+def test_a_store_elsewhere_keeps_files_beside_its_database(monkeypatch, tmp_path):
+    here = mlflow.get_experiment(experiment_id("here"))
+    assert here.artifact_location == str(tmp_path / "mlruns" / here.experiment_id)
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path / "other")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    Store().open()
+    made = experiment_id("more birds")
+    assert mlflow.get_experiment(made).artifact_location == (tmp_path / "mlruns" / "more birds").as_uri()
+    assert experiment_id("more birds") == made
+    assert experiment_id("here") == here.experiment_id
+    assert not list(Path.cwd().iterdir())
