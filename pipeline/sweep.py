@@ -1,10 +1,12 @@
 """Hydra's side of a sweep: its parent run is opened before the first job and closed after the last, come what may."""
 
+from __future__ import annotations
+
 import atexit
 import os
 import shlex
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.hydra_config import HydraConfig
@@ -15,7 +17,12 @@ from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryV
 
 from pipeline.door import BAD_INPUT, FAILED, check, exit_code, one_line, tell
 from pipeline.errors import BadInput
+from pipeline.evaluation.drawing import DrawingProcess
 from pipeline.tracking.names import PARENT_VARIABLE, SWEPT_VARIABLE
+
+if TYPE_CHECKING:
+    from pipeline.evaluation.report import Draw
+    from pipeline.tracking.runs import TrackedRun
 
 _DIED = "ended before it had a run: what it said stands above; without a word its process died (out of memory?)"
 
@@ -26,6 +33,7 @@ class SweepCallback(Callback):
     def __init__(self) -> None:
         self._parent: str | None = None
         self._jobs: list[str] = []
+        self.draw: DrawingProcess | None = None
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Check what all jobs share, then open the parent. Hydra swallows exceptions here, but no SystemExit."""
@@ -45,6 +53,7 @@ class SweepCallback(Callback):
         from pipeline.tracking import sweeps
 
         self._parent = sweeps.open_sweep(experiment, overrides)
+        self.draw = DrawingProcess()
         atexit.register(self._abandon)
         _under_way.append(self)
 
@@ -62,6 +71,7 @@ class SweepCallback(Callback):
 
         if self._parent is None:
             return
+        self._end_drawing()
         outcome = sweeps.close_sweep(self._parent, {one: job_name(shlex.split(one)) for one in self._jobs}, why)
         self._parent = None
         show(outcome)
@@ -71,8 +81,13 @@ class SweepCallback(Callback):
     def _abandon(self) -> None:
         from pipeline.tracking import sweeps
 
+        self._end_drawing()
         if self._parent is not None:
             sweeps.abandon_sweep(self._parent)
+
+    def _end_drawing(self) -> None:
+        if self.draw is not None:
+            self.draw.close()
 
 
 _under_way: list[SweepCallback] = []  # in the process that was typed, never in a job's
@@ -86,6 +101,19 @@ def launcher_broke(error: Exception) -> None:
     if exit_code(error) != BAD_INPUT:
         for sweep in _under_way:
             sweep.close(f"left without an end when the launcher gave up: {one_line(error)}"[:1000])
+
+
+def draws_for(run: TrackedRun) -> Draw:
+    """How a run's figures are drawn: beside the next job, where this process has more jobs to come, else at once.
+
+    Where each job has a process of its own all cores are taken, and where files are sent they must be there first.
+    """
+    from pipeline.evaluation.report import draw_figures
+
+    for sweep in _under_way:
+        if sweep.draw is not None and run.in_place:
+            return sweep.draw
+    return draw_figures
 
 
 def expected_jobs(config: DictConfig, overrides: list[str]) -> list[str]:

@@ -188,11 +188,12 @@ def make_up_for_metrics(run: TrackedRun, progress: Progress) -> None:
 def conclude(config: schema.Train, prepared: Prepared, run: TrackedRun, progress: Progress) -> float:
     """Score val and test once with the best epoch's weights; write what there is to look at. Gives val's accuracy."""
     from pipeline.evaluation.report import write_report
+    from pipeline.sweep import draws_for
     from pipeline.training.checkpoints import BEST_WEIGHTS, fill_network
 
     fill_network(prepared.network, run.folder / "checkpoints" / BEST_WEIGHTS)
     predictions = {split: split_answers(config, prepared, split) for split in ("val", "test")}
-    metrics = write_report(run.folder, predictions, progress.history, prepared.table.taxonomy)
+    metrics = write_report(run.folder, predictions, progress.history, prepared.table.taxonomy, draw=draws_for(run))
     scored = metrics.get("test", {})  # there may be no test, or none of it that can be read
     named = {f"best/val_{name}": value for name, value in metrics["val"].items()}
     named |= {f"test/{name}": value for name, value in scored.items()}

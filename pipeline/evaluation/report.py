@@ -2,43 +2,61 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 import pandas as pd
 
 from pipeline.data.files import write_csv
 from pipeline.evaluation import confusion
 from pipeline.evaluation.metrics import class_report, summary
-from pipeline.evaluation.plots import confusion as plot_confusion
-from pipeline.evaluation.plots import curves
-from pipeline.evaluation.plots.learning import History
 from pipeline.evaluation.predictions import Predictions
 from pipeline.terminal import counted
+
+if TYPE_CHECKING:
+    from pipeline.evaluation.plots.learning import History
+
+
+class Draw(Protocol):
+    """Whatever sees to a run's figures, now or later: what `draw_figures` takes."""
+
+    def __call__(
+        self, folder: Path, split: str, history: "History | None", taxonomy: pd.DataFrame | None, /
+    ) -> object: ...
+
+
+def draw_figures(folder: Path, split: str, history: "History | None", taxonomy: pd.DataFrame | None) -> None:
+    """Draw `curves.png`, where there is a history, and a split's `confusion_matrix.png` from its stored predictions."""
+    from pipeline.evaluation.plots import confusion as plot_confusion
+    from pipeline.evaluation.plots import curves
+
+    if history is not None:
+        curves(history).savefig(folder / "curves.png")
+    made = Predictions.read(folder / "predictions" / f"{split}.parquet")
+    figure = plot_confusion(made, taxonomy=taxonomy, title=f"{split}: {counted(len(made), 'picture')}")
+    figure.savefig(folder / "confusion_matrix.png")
 
 
 def write_report(
     folder: Path,
     predictions: Mapping[str, Predictions],
-    history: History | None = None,
+    history: "History | None" = None,
     taxonomy: pd.DataFrame | None = None,
+    *,
+    draw: Draw = draw_figures,
 ) -> dict[str, dict[str, float]]:
     """Write a run's report into `folder` and give each split's summary; splits without pictures are left out.
 
-    Writes `predictions/SPLIT.parquet` for each split, `curves.png` where there is a history, and for the last
-    split that has pictures
-    (test, where there is one) `confusion_matrix.png`, `confusion_matrix.csv` and `class_report.csv`.
+    Writes `predictions/SPLIT.parquet` for each split, and for the last split that has pictures (test, where there is
+    one) `confusion_matrix.csv` and `class_report.csv`; `draw` adds the figures.
     """
     scored = {split: made for split, made in predictions.items() if len(made)}
     for split, made in scored.items():
         path = folder / "predictions" / f"{split}.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
         made.write(path)
-    if history is not None:
-        curves(history).savefig(folder / "curves.png")
     split, last = list(scored.items())[-1]
-    plot_confusion(last, taxonomy=taxonomy, title=f"{split}: {counted(len(last), 'picture')}").savefig(
-        folder / "confusion_matrix.png"
-    )
     table = confusion.table(last)
     write_csv(table, folder / "confusion_matrix.csv", index=table.index.name is not None)
     write_csv(class_report(last), folder / "class_report.csv")
+    draw(folder, split, history, taxonomy)
     return {split: summary(made) for split, made in scored.items()}

@@ -49,6 +49,11 @@ class TrackedRun:
         self._told = False
         self._client = mlflow.MlflowClient()
 
+    @property
+    def in_place(self) -> bool:
+        """Whether what is written into the folder is in the store at once."""
+        return not self._upload
+
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Log metrics; what could not be logged is kept and tried again with the next ones."""
         now = int(1000 * time())  # milliseconds

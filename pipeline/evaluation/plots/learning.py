@@ -20,7 +20,8 @@ def curves(history: History, title: str = "") -> Figure:
     a column that is missing is left out of the figure.
     """
     epochs = as_table(history)
-    figure = new_figure(10, 4, title)
+    margins = {"left": 0.08, "right": 0.985, "bottom": 0.13, "top": 0.82 if title else 0.91, "wspace": 0.2}
+    figure = new_figure(10, 4, title, margins)
     for axes, measure in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         _line(axes, epochs, f"train/{measure}", linestyle="--", color=MUTED, label="train")
         _line(axes, epochs, f"val/{measure}", linestyle="-", color=BLUE, label="val")

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -89,10 +90,10 @@ def _name_ticks(axes: Axes, square: pd.DataFrame) -> None:
 
 def _rule_off(axes: Axes, rows: int, columns: int) -> None:
     """White lines between the cells lead the eye from a name to its cell."""
-    axes.set_xticks(np.arange(columns + 1) - 0.5, minor=True)
-    axes.set_yticks(np.arange(rows + 1) - 0.5, minor=True)
-    axes.grid(which="minor", color=EMPTY, linewidth=0.8)
-    axes.tick_params(which="minor", length=0)
+    down, across = np.arange(rows + 1) - 0.5, np.arange(columns + 1) - 0.5
+    lines = [[(-0.5, place), (columns - 0.5, place)] for place in down]
+    lines += [[(place, -0.5), (place, rows - 0.5)] for place in across]
+    axes.add_collection(LineCollection(lines, colors=EMPTY, linewidths=0.8), autolim=False)  # ticks cost ten times it
 
 
 def _number(axes: Axes, values: np.ndarray, top: float, *, percent: bool) -> None:

@@ -1,6 +1,6 @@
 """The look all figures share: quiet ink, a light grid, no box; colours that the colour-blind tell apart."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
@@ -16,9 +16,14 @@ SHADES = LinearSegmentedColormap.from_list(
 DPI = 144
 
 
-def new_figure(width: float, height: float, title: str = "") -> Figure:
-    """An empty figure of so many inches, the title in its upper left corner."""
-    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained", facecolor="white")
+def new_figure(width: float, height: float, title: str = "", margins: Mapping[str, float] | None = None) -> Figure:
+    """An empty figure of so many inches, the title in its upper left corner.
+
+    With `margins` (as `Figure.subplots_adjust` takes them) they are not looked for, which takes as long as drawing.
+    """
+    figure = Figure(figsize=(width, height), dpi=DPI, layout=None if margins else "constrained", facecolor="white")
+    if margins:
+        figure.subplots_adjust(**margins)
     if title:
         figure.suptitle(title, x=0.01, ha="left", color=INK, fontsize=13, fontweight="bold")
     return figure
