@@ -162,7 +162,7 @@ def _as_splits(names: pd.Series) -> pd.Categorical:
 
 
 def _changed(split: PictureTable, kept: pd.DataFrame) -> np.ndarray:
-    """(n,) whether a picture has another label or content than it had; of earlier versions' the label is known alone."""
+    """(n,) whether a picture has another label or content than it had; earlier versions kept the label alone."""
     import numpy as np
 
     from pipeline.data.digest import picture_digests
