@@ -8,7 +8,6 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from pipeline import assembly
-from pipeline.data.table import SPLITS
 from pipeline.door import door
 from pipeline.errors import BadInput, did_you_mean
 from pipeline.own_pictures import OwnPictures, own_pictures
@@ -62,8 +61,7 @@ class Question:
 
         if self._own is None:
             run = trained_run(self.client, self.run)
-            splits = SPLITS if self.split == "all" else tuple({self.split, "val"})
-            self._own = own_pictures(run, artifact_folder(run, ""), self.data, splits)
+            self._own = own_pictures(run, artifact_folder(run, ""), self.data)
             if self._own.difference:
                 log.warning("%s", self._own.difference)
         return self._own

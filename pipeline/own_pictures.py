@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -69,8 +69,8 @@ class OwnPictures:
             )
 
 
-def own_pictures(run: Run, folder: Path, data: schema.Data, splits: Sequence[str] = SPLITS) -> OwnPictures:
-    """The pictures of a run whose files are in `folder`, as the kept split says; of `splits` the content is compared.
+def own_pictures(run: Run, folder: Path, data: schema.Data) -> OwnPictures:
+    """The pictures of a run whose files are in `folder`, as the kept split says.
 
     A run without a kept split (of an earlier version) has the pictures that it would be given anew where these are
     the same by its digest; else those of val and test that it left answers for, and none of train. Raises BadInput
@@ -88,7 +88,7 @@ def own_pictures(run: Run, folder: Path, data: schema.Data, splits: Sequence[str
     split = today.take(places[found])
     split = split.with_rows(split.rows.assign(split=_as_splits(kept["split"][found])))
     changed = np.zeros(len(kept), dtype=bool)
-    changed[found] = _changed(split, kept[found], splits)
+    changed[found] = _changed(split, kept[found])
     return OwnPictures(
         split=split,
         table=split.take(_used(kept, found, classes, data)),
@@ -161,17 +161,16 @@ def _as_splits(names: pd.Series) -> pd.Categorical:
     return pd.Categorical(names, categories=list(SPLITS))
 
 
-def _changed(split: PictureTable, kept: pd.DataFrame, splits: Sequence[str]) -> np.ndarray:
-    """(n,) whether a picture has another label than it had or, in one of `splits`, another content."""
+def _changed(split: PictureTable, kept: pd.DataFrame) -> np.ndarray:
+    """(n,) whether a picture has another label or content than it had; earlier versions kept the label alone."""
     import numpy as np
 
     from pipeline.data.digest import picture_digests
 
     changed = (split.rows["label"].astype("str").to_numpy() != kept["label"].to_numpy()).astype(bool)
     if "digest" in kept:
-        rows = np.flatnonzero(kept["split"].isin(list(splits)).to_numpy())
-        then = np.array([int(text, 16) for text in kept["digest"].iloc[rows]], dtype=np.uint64)
-        changed[rows] |= picture_digests(split, rows) != then
+        then = np.array([int(text, 16) for text in kept["digest"]], dtype=np.uint64)
+        changed |= picture_digests(split, np.arange(len(kept))) != then
     return changed
 
 

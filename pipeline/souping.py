@@ -66,7 +66,7 @@ def _answers(member: Run, network: Classifier) -> tuple[Predictions, Predictions
     from pipeline.training.hardware import make_fabric, resolved
 
     config = finished_config(member)
-    own = own_pictures(member, artifact_folder(member, ""), config.data, ("val", "test"))
+    own = own_pictures(member, artifact_folder(member, ""), config.data)
     own.check_unchanged("soup", ("val", "test"))  # else its figures could not stand beside the members'
     fabric = make_fabric(config.trainer.accelerator, config.trainer.precision)
     prepared = Prepared(own.split, own.table, network, fabric, resolved(fabric))

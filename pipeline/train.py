@@ -109,7 +109,9 @@ def experiment(config: schema.Train, prepared: Prepared) -> float:
     )
     batch_size = config.trainer.batch_size
     with tracked as run, assembly.memory_in_one_line(batch_size), assembly.full_disk_in_one_line(run.folder, run.id):
-        if not config.resume:
+        if config.resume:
+            tell_other_hardware(prepared, run)
+        else:
             log_inputs(config, prepared, run)
         tell_leaks(prepared, run)
         run.log_metrics({"parameters": count_parameters(prepared)})
@@ -172,6 +174,20 @@ def train(config: schema.Train, prepared: Prepared, folder: Path, progress: Prog
                 save_epoch(folder, network, epoch.epoch)
             saver.keep(best() if epoch.improved else None)
             yield epoch
+
+
+def tell_other_hardware(prepared: Prepared, run: TrackedRun) -> None:
+    """Warn where a run goes on with what gives other figures than it began with."""
+    from mlflow import MlflowClient
+
+    tags = MlflowClient().get_run(run.id).data.tags
+    for name, value in prepared.resolved.items():
+        began = tags.get(f"machine.{name}", str(value))
+        if began != str(value):
+            log.warning(
+                "warning: the run began with %s %s and goes on with %s: its figures need not be as in one go",
+                name, began, value,
+            )  # fmt: skip
 
 
 def make_up_for_metrics(run: TrackedRun, progress: Progress) -> None:

@@ -12,7 +12,9 @@ import yaml
 from hydra import compose, initialize_config_dir
 
 from pipeline import ensemble, promote
+from pipeline.assembly import split_pictures
 from pipeline.data.preprocessing import Preprocessing
+from pipeline.data.split_files import keep_split
 from pipeline.door import CONF, check, quote_path
 from pipeline.errors import BadInput
 from pipeline.evaluation.builder import PredictionsBuilder
@@ -246,6 +248,7 @@ def test_a_soup_is_one_network(store, tmp_path):
     members = [stored(seed, classes=("0", "1", "2"), **flatten({"data.classes": 3})) for seed in range(2)]
     for member in members:
         (member.folder / "config.yaml").write_text(yaml.safe_dump(plain))
+        keep_split(split_pictures(config.data), member.folder)
         for split in ("val", "test"):
             (member.folder / "predictions" / f"{split}.parquet").write_bytes(b"")
     from pipeline.souping import cook

@@ -154,6 +154,5 @@ def test_what_changed_is_counted_and_can_be_refused(trained, photos):
     assert own.split.classes == ["ant", "bee"]
     with pytest.raises(BadInput, match=rf"soup: photos is no longer .*: {edited} has changed; put back what was there"):
         own.check_unchanged("soup", ("val", "test"))
-    with pytest.raises(BadInput, match=r"resume=x: photos .* is gone, .*and .*|is gone, .* is gone, .* has changed"):
+    with pytest.raises(BadInput, match=r"resume=x: photos .* is gone, .* is gone, .* has changed; put back"):
         own.check_unchanged("resume=x")
-    assert len(own_pictures(run, folder, data, ("test",)).changed) == 0  # val's content was not compared

@@ -27,7 +27,7 @@ def train(monkeypatch, store, *arguments):
 def test_the_kept_split_gives_the_same_run(choices, store, monkeypatch, tmp_path):
     first = train(monkeypatch, store, *choices)
     kept = Path(store.download_artifacts(first.info.run_id, "split.csv", str(tmp_path)))
-    assert kept.read_text().startswith("path,label,split\n")
+    assert kept.read_text().startswith("path,label,split,digest\n")
     again = train(monkeypatch, store, *choices, f"data.split.file={kept}", "data.split.folds=null")
     assert again.data.tags["data_digest"] == first.data.tags["data_digest"]
     same = ("train/loss", "val/loss", "best/val_accuracy", "test/accuracy")

@@ -111,16 +111,18 @@ def photographs(folder):
     return folder
 
 
+PHOTOS = (*COMMON[2:], "model=squeezenet", "data=folder", "data.root=photos", "data.image_size=32", "regime=scratch")
+
+
 @pytest.fixture
 def killed(store, tmp_path):
-    """A run killed after so many files of its checkpoints: its id."""
-    photos = photographs(tmp_path / "photos")
+    """Kill a run when so many files of its checkpoints are written; its id."""
+    photographs(tmp_path / "photos")
 
-    def _killed(files=4, *arguments):
+    def _killed(files):
         done = subprocess.run(
-            [sys.executable, "-c", KILLED, str(files), *COMMON[2:], "model=squeezenet", "data=folder",
-             f"data.root={photos}", "data.image_size=32", "regime=scratch", *arguments],
-            env=os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}, check=False,
+            [sys.executable, "-c", KILLED, str(files), *PHOTOS], check=False, cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)},
         )  # fmt: skip
         assert done.returncode == -signal.SIGKILL
         [run, *_] = store.search_runs([store.get_experiment_by_name("photos").experiment_id])
@@ -128,6 +130,31 @@ def killed(store, tmp_path):
         return run.info.run_id
 
     return _killed
+
+
+class BrokenOff(BaseException):
+    pass
+
+
+@pytest.fixture
+def broken_off(store, tmp_path, monkeypatch, typed, _saves_every_epoch):
+    """Break off a run in this process, which is quicker: its id."""
+    photographs(tmp_path / "photos")
+
+    def _broken_off(*arguments):
+        def describe(epoch):
+            if epoch.epoch == 2:
+                raise BrokenOff
+            return ""
+
+        with monkeypatch.context() as patch:
+            patch.setattr(train, "describe", describe)
+            with pytest.raises(BrokenOff):
+                typed(*PHOTOS, *arguments)
+        [run] = store.search_runs([store.get_experiment_by_name("photos").experiment_id])
+        return run.info.run_id
+
+    return _broken_off
 
 
 def story(store, run_id):
@@ -146,10 +173,9 @@ def story(store, run_id):
 
 
 def test_a_killed_run_goes_on_to_the_same_figures_weights_and_split(killed, typed, store, tmp_path, capsys):
-    photos = ("data=folder", f"data.root={tmp_path}/photos", "data.image_size=32", "regime=scratch")
-    assert typed(*COMMON[2:], "model=squeezenet", *photos) == 0
-    [whole] = store.search_runs([store.get_experiment_by_name("photos").experiment_id])
-    run_id = killed()
+    run_id = killed(files=4)
+    assert typed(*PHOTOS) == 0
+    [whole, _] = store.search_runs([store.get_experiment_by_name("photos").experiment_id])
     before = store.get_run(run_id).data
     config = (artifact_folder(store.get_run(run_id), "") / "config.yaml").read_bytes()
     (tmp_path / "photos" / "ant" / "00.png").write_bytes((tmp_path / "photos" / "bee" / "1.png").read_bytes())
@@ -166,8 +192,8 @@ def test_a_killed_run_goes_on_to_the_same_figures_weights_and_split(killed, type
     assert "there is nothing to go on from (finished)" in capsys.readouterr().err
 
 
-def test_what_cannot_go_on_as_it_was_is_refused_and_left_as_it_is(killed, typed, store, tmp_path, capsys):
-    run_id = killed(6)
+def test_what_cannot_go_on_as_it_was_is_refused_and_left_as_it_is(broken_off, typed, store, tmp_path, capsys):
+    run_id = broken_off()
     folder = artifact_folder(store.get_run(run_id), "")
     before = {file.name: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
     for arguments, said in [
@@ -195,15 +221,19 @@ def test_what_cannot_go_on_as_it_was_is_refused_and_left_as_it_is(killed, typed,
     assert typed(f"resume={run_id}") == 2
     assert "ant/0.png is gone; put back what was there" in capsys.readouterr().err
     assert {file.name: file.read_bytes() for file in folder.rglob("*") if file.is_file()} == before
-    assert store.get_run(run_id).info.status == "RUNNING"
+    assert store.get_run(run_id).info.status == "FAILED"
 
 
-def test_a_run_older_than_a_key_goes_on_with_its_default(killed, typed, store, capsys):
-    run_id = killed(6, "loss=focal")
+def test_a_run_older_than_a_key_goes_on_with_its_default(broken_off, typed, store, capsys):
+    run_id = broken_off("loss=focal")
     file = artifact_folder(store.get_run(run_id), "") / "config.yaml"
+    store.set_tag(run_id, "machine.precision", "bf16")
     stored = yaml.safe_load(file.read_text())
     del stored["trainer"]["feature_cache_gb"], stored["data"]["cache_gb"], stored["loss"]["gamma"]
     file.write_text(yaml.safe_dump(stored))
     assert typed(f"resume={run_id}", "trainer.epochs=4") == 0  # what is as in the run may be typed again
-    assert "as today's defaults: loss.gamma, trainer.feature_cache_gb, data.cache_gb" in capsys.readouterr().out
+    assert "as today's defaults: loss.gamma, trainer.feature_cache_gb, data.cache_gb" in (
+        said := capsys.readouterr().out
+    )
+    assert "the run began with precision bf16 and goes on with fp32: its figures need not be" in said
     assert store.get_run(run_id).info.status == "FINISHED"
