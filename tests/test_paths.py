@@ -50,7 +50,7 @@ def test_names_that_are_no_utf8(use, tmp_path):
     folder = tmp_path / os.fsdecode(b"caf\xe9")
     folder.mkdir()
     (folder / "1.jpg").touch()
-    with pytest.raises(BadInput, match=r"caf\ufffd.* is not valid UTF-8; rename it"):
+    with pytest.raises(BadInput, match=r"caf.* is not valid UTF-8; rename it"):
         use(folder)
 
 

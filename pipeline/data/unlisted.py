@@ -36,7 +36,7 @@ def tell_unlisted(root: Path, listed: pd.Series, source: str) -> int | None:
             shown += [path] if len(shown) < _SHOWN else []
     if others:
         log.warning(
-            "warning: %s: %d pictures under %s are not named there, and are left out: %s%s%s", source, others, root,
+            "warning: %s: pictures under %s that are not named there, and left out: %d (%s%s)%s", source, root, others,
             ", ".join(os.fsencode(path).decode(errors="replace") for path in shown),
             ", ..." if others > len(shown) else "",
             f" (of the first {MOST_LOOKED_AT:,} files looked at)" if seen > MOST_LOOKED_AT else "",

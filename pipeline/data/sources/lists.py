@@ -99,7 +99,7 @@ class Names:
         if 0 in numbers or max(numbers) > most:  # too large a number is the line's to refuse
             return 0
         if max(numbers) == most:
-            log.info("%s count from 1: there are %d, and number %d but no 0", key.removesuffix("_from"), most, most)
+            log.info("%s=1 is taken: of %d names the lists have number %d, and no 0", key, most, most)
             return 1
         raise BadInput(
             f"{key}: the lists have the numbers {min(numbers)} to {max(numbers)} for the {most} names of {self.file}, "
