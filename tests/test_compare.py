@@ -192,7 +192,8 @@ def statistics_ratio(ranking):
 
 def test_a_choice_run_on_fewer_splits_is_apart(store, monkeypatch, capsys):
     over_splits(range(2))
-    finished(val=predictions(seed=0), test=predictions("test", seed=0), data__split__seed="0", optimizer__lr=0.3)
+    own = {"val": predictions(seed=0), "test": predictions("test", seed=0)}
+    finished(digest="split 0", data__split__seed="0", optimizer__lr=0.3, **own)
     assert compare(monkeypatch) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert "other splits of the same pictures: data.split.seed=0 instead of 0,1" in said

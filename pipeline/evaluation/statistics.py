@@ -210,7 +210,7 @@ def over_splits(values: Sequence[float], test_by_train: float, level: float = LE
     free = found["n"] - 1
     error = found["sd"] * np.sqrt(1 / found["n"] + test_by_train)
     half = float(stats.t.ppf((1 + level) / 2, free)) * error
-    t = found["mean"] / error if error > 0 else np.inf * np.sign(found["mean"])
+    t = found["mean"] / error if error > 0 else np.inf
     p = 1.0 if found["mean"] == 0 else float(2 * stats.t.sf(abs(t), free))
     return found | {"low": found["mean"] - half, "high": found["mean"] + half, "p": p}
 
