@@ -141,6 +141,46 @@ def test_a_single_network_is_promoted_before_an_ensemble_that_is_no_better(store
     assert promote.choose(store, composed(f"run={alone.id}", command="promote")).info.run_id == alone.id
 
 
+def log_ensemble(of, accuracy_of, name):
+    """An ensemble's run whose stored val predictions are those given."""
+    tags = {"stage": "ensemble", "strategy": "soft_vote"}
+    with tracked_run("birds", name=name, tags=tags, params={"members": of}) as run:
+        (run.folder / "predictions").mkdir()
+        accuracy_of.write(run.folder / "predictions" / "val.parquet")
+        run.log_metrics({"best/val_accuracy": float(accuracy_of.correct.mean())})
+    return run.id
+
+
+def nearly(made, more):
+    """The same answers, but `more` of the wrong ones right."""
+    logits = made.logits.copy()
+    rows = np.flatnonzero(~made.correct)[:more]
+    logits[rows, made.labels[rows]] += 100
+    return Predictions(made.ids, made.labels, made.classes, logits)
+
+
+@pytest.mark.parametrize(("more", "stage"), [(1, "train"), (5, "train"), (6, "ensemble")])
+def test_an_ensemble_is_promoted_for_more_than_chance_alone(more, stage, store, caplog):
+    single, val = stored(0), made_up(0, "val")
+    ensemble_id = log_ensemble([single.id], nearly(val, more), "three of them")
+    with caplog.at_level("INFO"):
+        chosen = promote.choose(store, composed(command="promote"))
+    assert chosen.data.tags["stage"] == stage
+    said = f"the ensemble three of them gains {100 * more / len(val):+.1f} points of val accuracy over run 0, "
+    assert said + ("more than chance" if stage == "ensemble" else "within chance (p = ") in caplog.text
+    if stage == "train":
+        assert f"the single network run 0 is promoted; promote run={ensemble_id} takes the ensemble" in caplog.text
+    assert promote.choose(store, composed(f"run={ensemble_id}", command="promote")).info.run_id == ensemble_id
+
+
+def test_an_ensemble_of_other_pictures_is_not_promoted_by_itself(store, caplog):
+    stored(0)
+    log_ensemble([], nearly(made_up(1, "val", pictures=60), 60), "elsewhere")
+    with caplog.at_level("INFO"):
+        assert promote.choose(store, composed(command="promote")).data.tags["stage"] == "train"
+    assert "the ensemble elsewhere and the single network cannot be compared on val" in caplog.text
+
+
 def test_a_sweep_a_filter_and_the_best_narrow_the_members(store):
     stored(0, **{"head.name": "linear"})
     parent = sweeps.open_sweep("birds", ["head=linear,mlp"])

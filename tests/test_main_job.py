@@ -192,16 +192,23 @@ def test_the_served_model_answers_over_http_without_the_repository(promoted, fol
         {"dataframe_split": {"columns": ["image"], "data": [[text]]}, "params": {"top_k": 2}},
         {"dataframe_records": [{"image": text}], "params": {"top_k": 2}},
         {"inputs": [{"image": text}], "params": {"top_k": 2}},
+        {"instances": [{"image": text}]},
     ]
+    address = f"data:image/png;base64,{text}"  # whatever kind it says
+    forms += [{key: json.loads(json.dumps(form[key]).replace(text, address)) for key in form} for form in forms]
+    forms.append({"dataframe_records": [{"image": text}], "params": {"top_k": None}})
     with served(folder, tmp_path) as url:
         replies = [post(url, form) for form in forms]
         refused = post(url, {"dataframe_records": [{"image": "bm8gcGljdHVyZQ=="}]})
-    assert [status for status, _ in replies] == [200] * 3, replies
+        many = post(url, {"dataframe_records": [{"image": text}] * 257})
+    assert [status for status, _ in replies] == [200] * 9, replies
     (said,) = replies[0][1]["predictions"]
     assert set(said) == {"label", "probability", "top_k"}
     assert said["label"] in ("Félis catus", "dog")
     assert sum(one["probability"] for one in said["top_k"]) == pytest.approx(1)
     assert all(reply == replies[0][1] for _, reply in replies)
+    assert many[0] == 400
+    assert "257 pictures in a request: at most 256" in many[1]["message"]
     assert refused[0] == 400
     assert "picture 0" in refused[1]["message"]
     assert str(ROOT) not in json.dumps(refused)

@@ -52,7 +52,8 @@ def short_key(key: str) -> str:
 
 
 def short_value(key: str, value: str) -> str:
-    """A network without its library, a file without its folders."""
-    if key in ("model.name", "model.weights_file", "data.taxonomy", "data.split.file"):
+    """A network without its library, a file without its folders, which are nobody's business on a page."""
+    named = key in ("model.name", "model.weights_file", "data.taxonomy", "data.split.file")
+    if named or value.startswith(("/", "~/")):
         return value.rpartition("/")[2]
     return value

@@ -1,6 +1,7 @@
 """What a careful person looks at before training, as sections of one page."""
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -35,7 +36,8 @@ class Survey:
 
 
 def survey_page(found: Survey) -> str:
-    """The page's HTML."""
+    """The page's HTML. It is made to be shared: files are told by their places below the data's root."""
+    found = _below_root(found)
     table, opened = found.table, len(found.facts)
     n = len(table.rows)
     said = f"{counted(n, 'picture')} of {counted(len(table.classes), 'class')}"
@@ -45,6 +47,29 @@ def survey_page(found: Survey) -> str:
         *metadata(table), samples(found),
     ]  # fmt: skip
     return page.page(table.name, f"{said}; {part}.", headline(found), sections)
+
+
+def _below_root(found: Survey) -> Survey:
+    """The same with no path that begins at the root of this machine."""
+    table = found.table
+    bases = [] if table.root is None else [os.fspath(table.root), os.fspath(table.root.resolve())]
+    is_absolute = os.path.isabs  # of text, as there may be millions
+    absolute = [path for path in table.rows["path"] if is_absolute(path)]
+    if absolute:
+        bases.append(os.path.commonpath([os.path.dirname(path) for path in absolute]))  # noqa: PTH120
+
+    def below(path: str) -> str:
+        if not is_absolute(path):
+            return path
+        for base in bases:
+            if path.startswith(base.rstrip(os.sep) + os.sep):
+                return os.path.relpath(path, base)
+        return os.path.basename(path)  # noqa: PTH119
+
+    rows = table.rows.assign(path=table.rows["path"].map(below)) if absolute else table.rows
+    skipped = {below(path): reason for path, reason in table.skipped.items()}
+    leaks = found.leaks.assign(**{name: found.leaks[name].map(below) for name in ("path", "other_path")})
+    return replace(found, table=replace(table, rows=rows, skipped=skipped), leaks=leaks)
 
 
 def headline(found: Survey) -> list[Figure]:

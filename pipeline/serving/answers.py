@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from hashlib import sha256
+from math import inf
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -24,13 +26,15 @@ def answer(
     coverage: float | None = None,
     min_probability: float = 0.0,
     batch_size: int = BATCH,
+    until: float = inf,
 ) -> list[dict[str, Any]]:
     """`label`, `probability`, `top_k` (a list of label and probability) and, with a taxonomy, its ranks.
 
     Probabilities are calibrated. With a `coverage` there is also `prediction_set`, labels that hold the true
     one at least so often, the likeliest first; with a `min_probability`, `answered`: whether the label is
-    that likely. `pictures` are files or their bytes, asked `batch_size` at a time. Raises UnreadablePicture that
-    names the first one that cannot be read, by its path or by its place.
+    that likely. `pictures` are files or their bytes, asked `batch_size` at a time; none is begun after the time `until`
+    (of `time.monotonic`). Raises UnreadablePicture that names the first one that cannot be read, by its path or by
+    its place, and BadInput where time ran out.
     """
     if top_k < 1:
         raise BadInput(f"top_k={top_k}: at least 1")
@@ -39,6 +43,8 @@ def answer(
     sets = None if coverage is None else bundle.calibration.set_rule(coverage)
     answers: list[dict[str, Any]] = []
     for start in range(0, len(pictures), batch_size):
+        if monotonic() > until:
+            raise BadInput(f"time ran out after {start:,} of {len(pictures):,} pictures: send fewer in a request")
         some = pictures[start : start + batch_size]
         scores = scores_of(bundle, some, start)
         found = [_one(bundle, row, top_k) for row in _softmax(scores / bundle.calibration.temperature)]

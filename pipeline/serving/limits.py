@@ -9,6 +9,7 @@ import os
 import platform
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Self
 
 from pipeline.data.decoding import pixels_to_decode
@@ -17,26 +18,33 @@ from pipeline.errors import BadInput
 
 PICTURES_VARIABLE = "PIPELINE_SERVED_PICTURES"  # set where the server is started, they replace the defaults
 MEGAPIXELS_VARIABLE = "PIPELINE_SERVED_MEGAPIXELS"
-_AT_ONCE = 8  # pictures of the largest size that one request may hold
+SECONDS_VARIABLE = "MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT"  # how MLflow tells its server when to answer 504
+_AT_ONCE = 4  # pictures of the largest size that one request may hold
 _LARGE = 5_000_000  # pixels from which decoding leaves memory behind that is worth giving back
 
 
 @dataclass(frozen=True)
 class Limits:
-    """`pictures` a request, and `megapixels` a picture: those that decoding it has in memory at once.
+    """`pictures` a request, `megapixels` a picture (those that decoding it has in memory at once), and `seconds`.
 
     Ordinary JPEGs are decoded at a reduced size, so that those of any camera are let through; PNG, WebP, TIFF and
-    progressive JPEG count as they are. A request holds at most 8 times the pixels of the largest picture.
+    progressive JPEG count as they are. A request holds at most 4 times the pixels of the largest picture.
+    After `seconds` the asker has been told 504, so the work goes on no longer.
     """
 
     pictures: int = 256
     megapixels: int = 50
+    seconds: float = inf
 
     @classmethod
     def from_environment(cls) -> Self:
         """The defaults, or what the variables say. BadInput where that is no count."""
         asked = {}
-        for name, variable in (("pictures", PICTURES_VARIABLE), ("megapixels", MEGAPIXELS_VARIABLE)):
+        for name, variable in (
+            ("pictures", PICTURES_VARIABLE),
+            ("megapixels", MEGAPIXELS_VARIABLE),
+            ("seconds", SECONDS_VARIABLE),
+        ):
             given = os.environ.get(variable)
             if given is not None:
                 if not given.isdecimal() or not int(given):
@@ -47,7 +55,9 @@ class Limits:
     def check_count(self, pictures: int) -> None:
         """Raise BadInput for more pictures than a request may hold."""
         if pictures > self.pictures:
-            raise BadInput(f"{pictures:,} pictures in a request: at most {self.pictures:,}; send them in several")
+            raise BadInput(
+                f"{pictures:,} pictures in a request: at most {self.pictures:,} ({PICTURES_VARIABLE}): send several"
+            )
 
     def check_pixels(self, pictures: Sequence[bytes], shown: Collection[Preprocessing]) -> bool:
         """Raise BadInput for too large pictures, which are not decoded for it; gives whether one is worth a clean-up.
@@ -59,8 +69,8 @@ class Limits:
         for place, pixels in enumerate(sizes):
             if pixels > most:
                 raise BadInput(
-                    f"picture {place}: {pixels / 1e6:,.0f} megapixels to decode, at most {self.megapixels}: "
-                    f"make it smaller, or save it as an ordinary (baseline) JPEG"
+                    f"picture {place}: {pixels / 1e6:,.0f} megapixels to decode, at most {self.megapixels} "
+                    f"({MEGAPIXELS_VARIABLE}): make it smaller, or save it as an ordinary (baseline) JPEG"
                 )
         if sum(sizes) * len(shown) > _AT_ONCE * most:
             raise BadInput(

@@ -5,6 +5,7 @@ import binascii
 import logging
 from collections.abc import Iterable
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import mlflow
@@ -49,10 +50,11 @@ class ServedModel(PythonModel):
             raise MlflowException("the model failed on this request", error_code=INTERNAL_ERROR) from None
 
     def _answers(self, values: list[Any], options: dict[str, Any]) -> list[dict[str, Any]]:
+        until = monotonic() + self._limits.seconds
         self._limits.check_count(len(values))
         pictures = [_bytes(value, place) for place, value in enumerate(values)]
         large = self._limits.check_pixels(pictures, {member.spec.preprocessing for member in self._bundle.members})
-        answers = answer(self._bundle, pictures, **options)
+        answers = answer(self._bundle, pictures, until=until, **options)
         if large:
             give_back_memory()
         return answers
@@ -86,6 +88,8 @@ def _values(model_input: Any) -> Iterable[Any]:
 
 def _bytes(value: Any, place: int) -> bytes:
     """A picture's bytes, from bytes, base64 text (its lines may be broken) or a `data:` address of that."""
+    if isinstance(value, bytes) and value[:5].lower() == b"data:":
+        value = value.decode("ascii", errors="replace")
     if isinstance(value, bytes):
         try:
             return base64.b64decode(value, validate=True)  # no picture format begins with base64's letters alone

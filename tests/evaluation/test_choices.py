@@ -37,3 +37,4 @@ def test_a_key_newer_than_a_run_does_not_set_it_apart():
 def test_names_are_short():
     assert short_value("model.name", "timm/legacy_xception") == "legacy_xception"
     assert short_value("optimizer.lr", "1/2") == "1/2"
+    assert short_value("data.file", "/home/zelda/birds/table.csv") == "table.csv"

@@ -1,8 +1,10 @@
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from pipeline.data.preprocessing import Preprocessing
 from pipeline.data.splits import split_table
@@ -53,3 +55,34 @@ def test_places_off_the_globe_are_not_drawn() -> None:
     assert html.count('class="dot"') == 1
     assert "120° E" in html
     assert "60° S" in html
+
+
+@pytest.mark.parametrize("rooted", [True, False])
+def test_a_page_to_share_tells_no_place_of_this_machine_nor_of_the_picture(rooted, tmp_path) -> None:
+    """Pictures by absolute paths, with GPS in their EXIF: a copy that is a leak, a broken one, one that was skipped."""
+    home = tmp_path / "home" / "zelda"
+    exif = Image.Exif()
+    exif[0x8825] = {1: "N", 2: (47.0, 3.0, 4.5), 3: "E", 4: (8.0, 1.0, 2.5)}
+    names = [f"{label}/{number}.jpg" for label in ("auk", "coot") for number in range(4)]
+    for name in names:
+        (home / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (20, 20), (10, 200, 30)).save(home / name, exif=exif, comment=b"at home")
+    (home / "coot/3.jpg").write_bytes(b"no picture")
+    labels = pd.Categorical([name.partition("/")[0] for name in names])
+    rows = pd.DataFrame({"path": [str(home / name) for name in names], "label": labels})
+    rows["split"] = pd.Categorical([None] * 8, categories=["train", "val", "test"])
+    skipped = {str(home / "auk/old.gif"): "is a GIF"}
+    table = replace(PictureTable("birds", rows, root=home if rooted else None), skipped=skipped)
+    table = split_table(table, val=0.25, test=0)
+    facts = collect(list(Parts(table, np.arange(8), Preprocessing(8))))
+    alike = copies(table, facts, 4)
+    shown = thumbnails(table, facts.loc[facts["problem"] == "", "row"].to_numpy(), 4, "squash")
+    html = survey_page(Survey(table, facts, alike, leaking(table, alike), shown, 4, 8))
+    assert "auk/0.jpg" in html
+    assert "coot/3.jpg" in html
+    assert "auk/old.gif" in html or "old.gif" in html
+    assert "zelda" not in html
+    assert str(tmp_path) not in html
+    for jpeg, _ in shown:
+        assert b"Exif" not in jpeg
+        assert b"at home" not in jpeg
