@@ -90,6 +90,7 @@ def _experiment(task: DictConfig, overrides: list[str]) -> str:
 def show(outcome: Any) -> None:
     """The table of a sweep, best first, why jobs failed, and what to type next."""
     from pipeline.terminal import console, show_table
+    from pipeline.tracking.finished import minutes
     from pipeline.tracking.selection import CHOOSE_BY
 
     screen = console()
@@ -98,15 +99,15 @@ def show(outcome: Any) -> None:
     heads = [*columns, "val", "epoch", "test", "minutes", "status"]
     body = []
     for job, values in zip(outcome.jobs, swept, strict=True):
-        metrics, info = job.data.metrics, job.info
+        metrics = job.data.metrics
         body.append(
             [
                 *(values.get(key, "") for key in columns),
                 _percent(metrics.get(CHOOSE_BY)),
                 f"{metrics['best/epoch']:.0f}" if "best/epoch" in metrics else "",
                 _percent(metrics.get("test/accuracy")),
-                f"{((info.end_time or info.start_time) - info.start_time) / 60_000:.1f}",
-                info.status.lower(),
+                f"{minutes(job):.1f}",
+                job.info.status.lower(),
             ]
         )
     if left_out := show_table(screen, heads, body, names=len(columns), spare=("epoch", "minutes")):

@@ -91,6 +91,7 @@ def experiment(config: schema.Train, prepared: Prepared) -> None:
         conclude(config, prepared, run, progress)
         check_what_is_left(prepared.table, "test")
         tell_skipped(prepared, run)
+        tell_waited(prepared, run)
         drop_last(checkpoints)
     note_best()
 
@@ -164,8 +165,16 @@ def tell_skipped(prepared: Prepared, run: TrackedRun) -> None:
     run.log_metrics({"skipped_pictures": len(skipped)})
     if skipped:
         lines = [f"{path}\t{reason}" for path, reason in skipped.items()]
-        (run.folder / "skipped.tsv").write_text("\n".join(["path\treason", *lines]) + "\n")
+        (run.folder / "skipped.tsv").write_text(
+            "\n".join(["path\treason", *lines]) + "\n", encoding="utf-8", errors="backslashreplace"
+        )
         log.warning("%d pictures were left out, the first: %s (%s)", len(skipped), *next(iter(skipped.items())))
+
+
+def tell_waited(prepared: Prepared, run: TrackedRun) -> None:
+    """Record how long other processes were waited for, which is no time of this run's own."""
+    if prepared.waited:
+        run.log_metrics({"waited_seconds": sum(prepared.waited)})
 
 
 def log_inputs(config: schema.Train, prepared: Prepared, run: TrackedRun) -> None:

@@ -48,7 +48,7 @@ def content_digests(files: Sequence[str], states: np.ndarray) -> np.ndarray:
     size = int(states[unread, 2].sum())
     if len(unread) > _MANY[0] or size > _MANY[1]:
         log.info("reading %d files once, to know them by what they hold (%.1f GB)", len(unread), size / 1e9)
-    new = _read([files[place] for place in unread])
+    new = _read([files[place] for place in unread.tolist()])
     found[unread] = new[:, _STATE]
     lasting = (new[:, _STATE] > 0) & (new[:, 4].astype(np.int64) < time.time_ns() - _YOUNG)
     if lasting.any():

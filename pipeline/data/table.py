@@ -20,7 +20,7 @@ class PictureTable:
     `SPLITS`, missing where the set brings no split) and any further columns (`region`, `latitude`, ...).
     `taxonomy`, where there is one, has a row a class, indexed by class name, in the classes' order.
     `pixels`, for sets held in memory, is (n, height, width, 3) uint8 and stands for the files.
-    `skipped`: what `data.on_unreadable=skip` left out and why; grows as pictures are read.
+    `skipped`: what `data.on_unreadable=skip` left out, by its `path`, and why; grows as pictures are read.
     """
 
     name: str
