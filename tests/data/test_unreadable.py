@@ -120,7 +120,8 @@ def test_one_of_the_same_size_and_time_is_tried_again(photos: PictureTable) -> N
 def test_the_table_knows_it_by_one_name(photos: PictureTable) -> None:
     table, _ = spoil(photos, b"")
     list(batches(table))
-    assert table.skipped == {NAME: "is empty"}
+    assert list(table.skipped) == [NAME]
+    assert "is empty" in table.skipped[NAME]
 
 
 def test_what_only_the_moment_is_to_blame_for_is_forgotten(photos: PictureTable) -> None:
