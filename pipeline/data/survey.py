@@ -28,6 +28,7 @@ _SUFFIXES = {
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"), "MPO": (".jpg", ".jpeg"), "PNG": (".png",),
     "WEBP": (".webp",), "BMP": (".bmp",), "TIFF": (".tif", ".tiff"),
 }  # fmt: skip
+_ALIKE = 12  # of 64 bits; unlike pictures differ in 32, give or take 4
 _SMALL, _LONG, _FLAT = 32, 4.0, 2.0  # pixels a side; longer over shorter side; grey levels of deviation
 
 
@@ -107,6 +108,20 @@ def measure(row: int, source: str | np.ndarray, how: Preprocessing) -> dict[str,
     facts["hash"] = _perceptual_hash(pixels)
     facts["odd"] = ", ".join(_oddities(facts, source if isinstance(source, str) else ""))
     return facts
+
+
+def look_alike(table: PictureTable, rows: tuple[int, int], how: Preprocessing) -> bool:
+    """Whether two pictures' perceptual hashes, or one's and the other's mirror image's, differ in few bits.
+
+    Meant for pairs that something else has made likely: it allows more than a search of all pairs could.
+    """
+    one, other = (_pixels(source, how) for source in _sources(table, np.array(rows)))
+    hashed = _perceptual_hash(one)
+    return any((hashed ^ _perceptual_hash(seen)).bit_count() <= _ALIKE for seen in (other, other.flip(-1)))
+
+
+def _pixels(source: str | np.ndarray, how: Preprocessing) -> torch.Tensor:
+    return how.read(source) if isinstance(source, str) else how.fit_pixels(torch.from_numpy(source).permute(2, 0, 1))
 
 
 def _from_memory(facts: dict[str, Any], pixels: np.ndarray, how: Preprocessing) -> torch.Tensor:
