@@ -44,6 +44,7 @@ class Prepared:
     fabric: Fabric
     resolved: dict[str, Any]
     features: dict[tuple[str, int | None], Features] = field(default_factory=dict)
+    waited: list[float] = field(default_factory=list)  # seconds, for other processes that made the same features
 
 
 def all_pictures(data: schema.Data) -> PictureTable:
@@ -157,10 +158,12 @@ def batches(
     training: bool = False,
     rows: np.ndarray | None = None,
     view: int | None = None,
+    identities: np.ndarray | None = None,
 ) -> PictureBatches:
     """Batches of a split: shuffled and augmented for training, else in order and as they are.
 
-    `rows` are some of the split's pictures; a `view` is one augmented copy of them, in order.
+    `rows` are some of the split's pictures; a `view` is one augmented copy of them, in order, whose chance follows
+    their `identities`, where there are some, and not their places in the table.
     """
     from pipeline.data.augmentation import build_augmentation
     from pipeline.data.cache import open_cache
@@ -180,6 +183,7 @@ def batches(
         seed=config.seed,
         num_workers=workers(config.trainer.num_workers, in_memory=table.pixels is not None),
         on_unreadable=config.data.on_unreadable,
+        identities=identities,
         cache=open_cache(
             config.data.cache,
             table,

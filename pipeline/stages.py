@@ -88,39 +88,57 @@ def feature_batches(config: schema.Train, prepared: Prepared, split: str, *, tra
 def features(config: schema.Train, prepared: Prepared, split: str, view: int | None) -> Features:
     """The features of a split's pictures: plain, or of one augmented view; kept in files for other runs.
 
-    Plain ones serve every table that these pictures are in: other splits, folds, samples, sets that have grown.
+    They serve every table that these pictures are in: other splits, folds, samples, sets that have grown or moved.
     """
     import numpy as np
 
-    from pipeline.data.digest import content_digest, picture_digests
+    from pipeline.data.digest import picture_digests, view_identities
     from pipeline.training.feature_files import FeatureFiles, feature_key, weights_digest
     from pipeline.training.features import features_of
 
     if (split, view) in prepared.features:
         return prepared.features[split, view]
     network, table = prepared.network, prepared.table
-    rows = _rows(config, prepared, split)
+    rows = _but_unreadable(config, prepared, _rows(config, prepared, split))
     how = network.spec.preprocessing
+    pictures = picture_digests(table, rows)
     augmented: Any = None
-    if view is None:
-        pictures = picture_digests(table, rows)
-    else:  # chance depends on a picture's row, so these serve this table alone
-        augmented = (config.augmentation.model_dump(), config.seed, view, content_digest(table, rows))
-        pictures = rows.astype(np.uint64)
+    if view is not None:
+        augmented = (config.augmentation.model_dump(), config.seed, view)
+        pictures = view_identities(pictures)
+
+    def batches(some: np.ndarray) -> Batches:
+        identities = None if view is None else pictures[np.searchsorted(rows, some)]
+        return assembly.batches(config, table, how, split, rows=some, view=view, identities=identities)
+
     found = features_of(
         feature_key(
             weights_digest(network.backbone.state_dict()), network.spec.name, network.spec.head.reads, how.to_dict(),
             prepared.resolved, augmented,
         ),
-        FeatureFiles(cache_folder() / "features", config.trainer.feature_cache_gb),
+        FeatureFiles(
+            cache_folder() / "features", config.trainer.feature_cache_gb, f"{table.name}, {table.root or 'in memory'}",
+            prepared.waited.append,
+        ),
         network,
-        lambda some: assembly.batches(config, table, how, split, rows=some, view=view),
+        batches,
         pictures=pictures, rows=rows, labels=table.labels[rows], fabric=prepared.fabric, watch=watch,
     )  # fmt: skip
-    for row in np.setdiff1d(rows, found.rows):
-        table.skipped.setdefault(str(table.rows["path"].iloc[row]), "could not be read")
     prepared.features[split, view] = found
     return found
+
+
+def _but_unreadable(config: schema.Train, prepared: Prepared, rows: np.ndarray) -> np.ndarray:
+    """Those of the rows not known from earlier runs to be unreadable; the others are noted, with the reason."""
+    from pipeline.data.unreadable import remembered
+
+    table = prepared.table
+    if config.data.on_unreadable != "skip" or not (known := remembered(table)):
+        return rows
+    paths = table.rows["path"].iloc[rows]
+    there = paths.isin(list(known)).to_numpy()
+    table.skipped.update({path: known[path] for path in paths[there]})
+    return rows[~there]
 
 
 def _rows(config: schema.Train, prepared: Prepared, split: str) -> np.ndarray:

@@ -174,6 +174,7 @@ def _experiment(task: DictConfig, overrides: list[str]) -> str:
 def show(outcome: Any) -> None:
     """The table of a sweep, best first, why jobs failed, and what to type next."""
     from pipeline.terminal import console, show_table
+    from pipeline.tracking.finished import minutes
     from pipeline.tracking.selection import CHOOSE_BY
 
     screen = console()
@@ -184,15 +185,15 @@ def show(outcome: Any) -> None:
     heads = [*columns, "val", "epoch", "test", "minutes", "status", *verdicts]
     body = []
     for job, values, kind in zip(outcome.jobs, swept, judged, strict=True):
-        metrics, info = job.data.metrics, job.info
+        metrics = job.data.metrics
         body.append(
             [
                 *(values.get(key, "") for key in columns),
                 _percent(metrics.get(CHOOSE_BY)),
                 f"{metrics['best/epoch']:.0f}" if "best/epoch" in metrics else "",
                 _percent(metrics.get("test/accuracy")),
-                f"{((info.end_time or info.start_time) - info.start_time) / 60_000:.1f}",
-                info.status.lower(),
+                f"{minutes(job):.1f}",
+                job.info.status.lower(),
                 *([kind] if verdicts else []),
             ]
         )

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from pipeline.tracking.runs import TrackedRun
     from pipeline.training.loop import Epoch, Progress
 
+_LIKELY, _MOST_LOOKED_AT = 0.7, 300  # cosine of features, pairs: those are opened and compared as pictures
+
 log = logging.getLogger("pipeline.train")
 
 
@@ -127,6 +129,8 @@ def experiment(config: schema.Train, prepared: Prepared) -> float:
         best = conclude(config, prepared, run, progress)
         check_what_is_left(prepared.table, "test")
         tell_skipped(prepared, run)
+        tell_waited(prepared, run)
+        tell_near_leaks(prepared, run)
         drop_last(checkpoints)
     note_best()
     return best
@@ -251,8 +255,14 @@ def tell_skipped(prepared: Prepared, run: TrackedRun) -> None:
     if skipped:
         lines = [f"{path}\t{reason}" for path, reason in skipped.items()]
         text = "\n".join(["path\treason", *lines]) + "\n"
-        (run.folder / "skipped.tsv").write_text(text, encoding="utf-8")
+        (run.folder / "skipped.tsv").write_text(text, encoding="utf-8", errors="backslashreplace")
         log.warning("%d pictures were left out, the first: %s (%s)", len(skipped), *next(iter(skipped.items())))
+
+
+def tell_waited(prepared: Prepared, run: TrackedRun) -> None:
+    """Record how long other processes were waited for, which is no time of this run's own."""
+    if prepared.waited:
+        run.log_metrics({"waited_seconds": sum(prepared.waited)})
 
 
 def log_inputs(config: schema.Train, prepared: Prepared, run: TrackedRun) -> None:
@@ -286,6 +296,38 @@ def tell_leaks(prepared: Prepared, run: TrackedRun) -> None:
             "warning: %d pictures of one split are also in another, so val or test will look too good: "
             "%s (%s) is %s (%s); python -m pipeline.explore lists them", len(found), first["path"],
             first["split"], first["other_path"], first["other_split"],
+        )  # fmt: skip
+
+
+def tell_near_leaks(prepared: Prepared, run: TrackedRun) -> None:
+    """Where features were made anyway: warn of val's and test's pictures that look like copies of one of train's."""
+    from pipeline.data.duplicates import nearest_by_features
+    from pipeline.data.survey import look_alike
+
+    made, table = prepared.features, prepared.table
+    if ("train", None) not in made or not len(made["train", None].rows):
+        return
+    train = made["train", None]
+    values, pairs, cosines, unchecked = train.values.read(), [], [], 0
+    for held in (
+        made[split, None] for split in ("val", "test") if (split, None) in made and made[split, None].rows.size
+    ):
+        nearest, cosine, left = nearest_by_features(values, held.values.read())
+        pairs += list(zip(held.rows[: len(nearest)].tolist(), train.rows[nearest].tolist(), strict=True))
+        cosines += cosine.tolist()
+        unchecked += left
+    likeliest = sorted(range(len(pairs)), key=lambda place: -cosines[place])[:_MOST_LOOKED_AT]
+    how = prepared.network.spec.preprocessing
+    alike = [pairs[place] for place in likeliest if cosines[place] > _LIKELY and look_alike(table, pairs[place], how)]
+    run.set_tags({"data.near_leaks": len(alike)})
+    run.log_metrics({"data/near_leaks": len(alike)})
+    if unchecked:
+        log.info("%d pictures were not compared with those of train; python -m pipeline.explore does", unchecked)
+    if alike:
+        log.warning(
+            "warning: %d pictures of val or test look like copies of one of train, so val or test may look too good: "
+            "%s is much like %s; python -m pipeline.explore lists them", len(alike),
+            *table.rows["path"].iloc[list(alike[0])],
         )  # fmt: skip
 
 

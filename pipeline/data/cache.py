@@ -21,12 +21,13 @@ import torch
 from pipeline.data.digest import content_digest
 from pipeline.data.preprocessing import Preprocessing
 from pipeline.data.table import PictureTable
-from pipeline.data.whole_file import write_whole
+from pipeline.data.whole_file import clear_abandoned, held_folder, write_whole
 
 # Part of every key: raise it when decoding changes what pictures look like.
-_VERSION = 1
+_VERSION = 2
 _CHECK = np.dtype("<u4")
 _SHARED_MEMORY = Path("/dev/shm")
+_PREFIX = "species-pipeline-pictures-"  # nobody else's, as those of killed processes are deleted
 _in_use: set[Path] = set()  # by this process: not to be deleted for room
 
 log = logging.getLogger(__name__)
@@ -115,6 +116,7 @@ def open_cache(
     place = folder if kind == "disk" else _memory_folder()
     try:
         place.mkdir(parents=True, exist_ok=True)
+        clear_abandoned(place)
         return _in(place, key, how.image_size, len(rows), most_gb)
     except OSError as error:
         log.warning("warning: pictures are not cached in %s (%s)", place, error.strerror or error)
@@ -171,7 +173,7 @@ def _memory_folder() -> Path:
     global _memory  # noqa: PLW0603 - one a process, shared by train's and val's pictures
     if _memory is None:
         above = _SHARED_MEMORY if _SHARED_MEMORY.is_dir() and disk_usage(_SHARED_MEMORY).free > 0 else None
-        _memory = tempfile.TemporaryDirectory(prefix="pictures-", dir=above)
+        _memory = held_folder(_PREFIX, above)
     return Path(_memory.name)
 
 

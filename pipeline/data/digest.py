@@ -1,19 +1,25 @@
 """What a table holds, in figures: its fingerprint, its counts, the weights its imbalance suggests."""
 
 import hashlib
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from pipeline.data.contents import content_digests, file_states, mixed
 from pipeline.data.table import SPLITS, PictureTable, chunks
+
+CONTENT_FORM = "2-"  # how a `data_digest` begins that is of contents; earlier ones were of sizes
+MOST_FILES, MOST_BYTES = 400_000, 100e9  # sets beyond are not read through to be known by what they hold
 
 
 def data_digest(table: PictureTable) -> str:
-    """Sixteen hex digits that change with any picture's id, label, split or size.
+    """`2-` and sixteen hex digits that change with any picture's id, label, split or content.
 
-    Where the set lies does not count; of pictures in memory the pixels themselves do.
+    Where the set lies does not count. Sets beyond `MOST_FILES` or `MOST_BYTES` are not read through: of their
+    pictures the sizes count, and there is no `2-`; nor is there for pictures in memory, of which the pixels do.
     """
     digest = hashlib.sha256()
     digest.update(repr(table.classes).encode())
@@ -21,8 +27,14 @@ def data_digest(table: PictureTable) -> str:
         digest.update(("\0" * (number > 0) + "\0".join(paths)).encode())
     digest.update(table.labels.astype("<i8").tobytes())
     digest.update(table.rows["split"].cat.codes.to_numpy(dtype=np.int8).tobytes())
-    digest.update(np.ascontiguousarray(table.pixels if table.pixels is not None else _sizes(table)).tobytes())
-    return digest.hexdigest()[:16]
+    if table.pixels is not None:
+        facts, form = table.pixels, ""
+    elif _few_enough(sizes := _sizes(table)):
+        facts, form = picture_digests(table, np.arange(len(table.rows))), CONTENT_FORM
+    else:
+        facts, form = sizes, ""
+    digest.update(np.ascontiguousarray(facts).tobytes())
+    return form + digest.hexdigest()[:16]
 
 
 def class_counts(table: PictureTable) -> pd.DataFrame:
@@ -66,25 +78,38 @@ def content_digest(table: PictureTable, rows: np.ndarray) -> str:
 
 
 def picture_digests(table: PictureTable, rows: np.ndarray) -> np.ndarray:
-    """(n,) uint64, a number for each picture of `rows` (n,): where it lies, its size and when it was written.
+    """(n,) uint64, a number for what each picture of `rows` (n,) holds, wherever it lies and whatever it is called.
 
-    Of pictures in memory, the pixels themselves.
+    Beyond `MOST_FILES` or `MOST_BYTES`, which are not read through, a number for where it lies, its inode, its size
+    and when it was last changed; for a file that cannot be read, one for its name.
     """
     if table.pixels is not None:
         return _numbers(pixels.tobytes() for pixels in table.pixels[rows])
-    root = (table.root or Path()).absolute()
-    files = (root / path for path in table.rows["path"].to_numpy()[rows])
-    return _numbers(f"{file}\0{_written(file)}".encode() for file in files)
+    root = os.path.abspath(table.root or "")  # noqa: PTH100 - texts: there may be millions
+    names = table.rows["path"].array.take(rows)
+    files = [os.path.join(root, name) for name in names]  # noqa: PTH118
+    states = file_states(files)
+    if not _few_enough(states[:, 2]):
+        return mixed(np.column_stack([_numbers(file.encode(errors="surrogateescape") for file in files), states]))
+    found = content_digests(files, states)
+    lost = np.flatnonzero(found == 0)
+    found[lost] = _numbers(f"not read\0{names[place]}".encode(errors="surrogateescape") for place in lost)
+    return found
+
+
+def view_identities(digests: np.ndarray) -> np.ndarray:
+    """(n,) uint64 that differ for the copies of one picture in digests (n,), so that chance treats each otherwise.
+
+    A picture's first copy has the same one in every table.
+    """
+    copy = pd.Series(digests).groupby(digests).cumcount().to_numpy(np.uint64)
+    return np.where(copy > 0, mixed(np.column_stack([digests, copy])), digests)
+
+
+def _few_enough(sizes: np.ndarray) -> bool:
+    return len(sizes) <= MOST_FILES and float(sizes.sum(dtype=np.float64)) <= MOST_BYTES
 
 
 def _numbers(texts: Iterable[bytes]) -> np.ndarray:
     digests = b"".join(hashlib.blake2b(text, digest_size=8).digest() for text in texts)
     return np.frombuffer(digests, dtype="<u8")
-
-
-def _written(file: Path) -> tuple[int, int]:
-    try:
-        facts = file.stat()
-    except OSError:
-        return (0, 0)
-    return (facts.st_size, facts.st_mtime_ns)

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from pipeline.data.augmentation import Augmentation
 from pipeline.data.cache import PictureCache
+from pipeline.data.contents import mixed
 from pipeline.data.decoding import UnreadablePicture
 from pipeline.data.preprocessing import Preprocessing
 from pipeline.data.table import PictureTable
@@ -33,7 +34,8 @@ class PictureBatches:
     batch-norm fails (it joins the batch before). A picture that cannot be read raises `BadInput`, or with
     `on_unreadable="skip"` is left out and noted in `skipped`, here and in the table. Either way it is remembered:
     the next run stops at once, or does not open it again and in all else goes as this one did. `cache`
-    keeps pictures as they are read, of the size that `canvas` gives.
+    keeps pictures as they are read, of the size that `canvas` gives. Chance in augmentation follows a picture's place
+    in the table, or `identities` (n,) uint64 of the `rows`: then it is the same in whatever table it stands.
     """
 
     def __init__(
@@ -49,17 +51,18 @@ class PictureBatches:
         num_workers: int = 0,
         on_unreadable: Literal["raise", "skip"] = "raise",
         cache: PictureCache | None = None,
+        identities: np.ndarray | None = None,
     ) -> None:
         self.n_pictures = len(rows)
         self.skipped: dict[str, str] = {}
-        self._left_out = table.skipped
-        self._known = remembered(table)
+        self._left_out, self._root = table.skipped, os.path.join(os.fspath(table.root or ""), "")  # noqa: PTH118
+        self._known = {self._root + path: reason for path, reason in remembered(table).items()}
         if on_unreadable == "raise":
             for path, reason in self._known.items():
                 raise _told(UnreadablePicture(path, reason))
         self._on_unreadable = on_unreadable
         self._drops_single = shuffle and batch_size > 1 and len(rows) > 1
-        self._requests = Requests(table, rows, batch_size=batch_size, shuffle=shuffle, seed=seed)
+        self._requests = Requests(table, rows, batch_size=batch_size, shuffle=shuffle, seed=seed, identities=identities)
         self._loader: DataLoader[tuple[Batch, list[UnreadablePicture]]] = DataLoader(
             Reader(preprocessing, augmentation, self._known, cache),
             sampler=self._requests,
@@ -92,7 +95,8 @@ class PictureBatches:
                 remember(picture)
             if self._on_unreadable == "raise":
                 raise _told(picture) from picture
-            self.skipped[picture.path] = self._left_out[picture.path] = picture.reason
+            self.skipped[picture.path] = picture.reason
+            self._left_out[picture.path.removeprefix(self._root)] = picture.reason
 
 
 class Request(NamedTuple):
@@ -107,8 +111,18 @@ class Request(NamedTuple):
 class Requests(Sampler[Request]):
     """The requests of an epoch, in order."""
 
-    def __init__(self, table: PictureTable, rows: np.ndarray, *, batch_size: int, shuffle: bool, seed: int) -> None:
+    def __init__(
+        self,
+        table: PictureTable,
+        rows: np.ndarray,
+        *,
+        batch_size: int,
+        shuffle: bool,
+        seed: int,
+        identities: np.ndarray | None = None,
+    ) -> None:
         self.epoch = 0
+        self._identities = identities
         self._table = table
         self._labels = table.labels
         self._rows = np.asarray(rows, dtype=np.int64)
@@ -129,6 +143,9 @@ class Requests(Sampler[Request]):
         rows = order.permutation(self._rows) if self._shuffle else self._rows
         # Drawn for every row up to the last, so that a picture's seed does not depend on the others.
         seeds = chance.integers(2**63, size=self._rows.max() + 1)
+        if self._identities is not None:
+            asked = np.broadcast_to(np.array([self._seed % 2**64, self.epoch], np.uint64), (len(self._rows), 2))
+            seeds[self._rows] = mixed(np.column_stack([self._identities, asked])) >> np.uint64(1)
         for some in np.split(rows, self._starts):
             yield Request(self._sources(some), self._labels[some], some, seeds[some])
 

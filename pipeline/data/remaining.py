@@ -1,7 +1,6 @@
 """What remains where pictures that cannot be read are left out: every class, or not."""
 
 import logging
-import os
 
 import numpy as np
 
@@ -18,8 +17,7 @@ def check_what_is_left(table: PictureTable, *splits: str) -> None:
     Classes that val or test have lost are warned of: their figures say nothing of these. What cannot be read is
     known from `table.skipped`, once the pictures of `splits` were opened.
     """
-    root = os.path.join(os.fspath(table.root or ""), "")  # noqa: PTH118
-    gone = table.rows["path"].isin([path.removeprefix(root) for path in table.skipped]).to_numpy()
+    gone = table.rows["path"].isin(list(table.skipped)).to_numpy()
     if not gone.any():
         return
     before, after = class_counts(table), class_counts(table.take(np.flatnonzero(~gone)))

@@ -21,7 +21,7 @@ class PictureTable:
     `taxonomy`, where there is one, has a row a class, indexed by class name, in the classes' order.
     `pixels`, for sets held in memory, is (n, height, width, 3) uint8 and stands for the files.
     `unlisted`: how many pictures lie under `root` that the set does not name; None where nobody looked.
-    `skipped`: what `data.on_unreadable=skip` left out and why; grows as pictures are read.
+    `skipped`: what `data.on_unreadable=skip` left out, by its `path`, and why; grows as pictures are read.
     """
 
     name: str

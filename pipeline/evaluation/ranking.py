@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pipeline.data.digest import CONTENT_FORM
 from pipeline.errors import BadInput
 from pipeline.evaluation.choices import counts, short_key, short_value, telling_keys
 from pipeline.evaluation.metrics import summary
@@ -137,10 +138,14 @@ def comparable(entrants: Sequence[Entrant]) -> list[list[Entrant]]:
     for one in entrants:
         test = one.test.pictures if one.test else ""
         groups[(one.classes, _held_out(one), test, "" if _resampled(one) else one.data)].append(one)
+    # Digests of sizes, as runs of earlier versions have, cannot be held against digests of contents: such runs are
+    # on the same data where val and test are the same pictures, unless there is a choice of such data.
+    for key in [key for key in groups if key[-1] and not key[-1].startswith(CONTENT_FORM)]:
+        others = _others(groups, key)
+        if all(other[-1].startswith(CONTENT_FORM) for other in others):
+            _merge(groups, key, others)
     for key in [key for key in groups if not key[-1]]:
-        plain = [other for other in groups if other[:-1] == key[:-1] and other[-1]]
-        if len(plain) == 1:
-            groups[plain[0]] += groups.pop(key)
+        _merge(groups, key, _others(groups, key))
     return sorted(_joined_over_splits(list(groups.values())), key=len, reverse=True)
 
 
@@ -193,6 +198,16 @@ def _by_splits(runs: Sequence[Entrant]) -> list[list[Entrant]]:
     for choice, one in zip(choices, runs, strict=True):
         groups[frozenset(splits[choice])].append(one)
     return list(groups.values())
+
+
+def _others(groups: Mapping[tuple[Any, ...], list[Entrant]], key: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+    """The groups like one in all but the digest of their data, which they have."""
+    return [other for other in groups if other[:-1] == key[:-1] and other != key and other[-1]]
+
+
+def _merge(groups: dict[tuple[Any, ...], list[Entrant]], key: tuple[Any, ...], others: list[tuple[Any, ...]]) -> None:
+    if len(others) == 1:
+        groups[others[0]] += groups.pop(key)
 
 
 def _held_out(one: Entrant) -> str:

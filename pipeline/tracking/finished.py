@@ -86,11 +86,17 @@ def history(client: MlflowClient, run: Run) -> pd.DataFrame:
     return pd.DataFrame([found[step] for step in sorted(found)], columns=["epoch", *CURVES])
 
 
+def minutes(run: Run) -> float:
+    """From start to end, without what was waited for other processes."""
+    passed = ((run.info.end_time or run.info.start_time) - run.info.start_time) / 60_000
+    return max(0.0, passed - run.data.metrics.get("waited_seconds", 0.0) / 60)
+
+
 def cost(client: MlflowClient, run: Run) -> dict[str, float]:
-    """`minutes` from start to end, `images_per_second` in training (the median epoch's), `parameters`."""
-    metrics, info = run.data.metrics, run.info
-    found = {"minutes": ((info.end_time or info.start_time) - info.start_time) / 60_000}
-    speeds = [point.value for point in client.get_metric_history(info.run_id, "images_per_second")]
+    """`minutes` from start to end but for waiting, `images_per_second` in training (median epoch), `parameters`."""
+    metrics = run.data.metrics
+    found = {"minutes": minutes(run)}
+    speeds = [point.value for point in client.get_metric_history(run.info.run_id, "images_per_second")]
     if speeds:
         found["images_per_second"] = float(pd.Series(speeds).median())
     if "parameters" in metrics:

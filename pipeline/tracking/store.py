@@ -1,6 +1,7 @@
 """Where MLflow keeps its runs: finding the store, making it once, saying early when it cannot be reached."""
 
 import errno
+import glob
 import logging
 import os
 import re
@@ -139,10 +140,13 @@ def make_database(uri: str) -> None:
 
     file = database(uri)
     with FileLock(file.with_name(f".{file.name}.lock")):
+        fresh = file.with_name(f".{file.name}.new")
+        # What a killed process left, its journal too: SQLite would roll that back into the new file. Whoever lives
+        # and is at it holds the lock.
+        for left in file.parent.glob(f"{glob.escape(fresh.name)}*"):
+            left.unlink(missing_ok=True)
         if file.exists():
             return
-        fresh = file.with_name(f".{file.name}.new")
-        fresh.unlink(missing_ok=True)
         from mlflow import MlflowClient
 
         try:

@@ -2,7 +2,8 @@
 
 A folder for each way of making them (weights, preprocessing, arithmetic); in it pairs of files, one pair for the
 pictures that were made together: `NAME.features.npy` (n, features) float16 and `NAME.pictures.npy` (n,) uint64, which
-says whose they are. Written whole or not at all, within a bound, safe to delete.
+says whose they are. Written whole or not at all, within a bound, safe to delete. Pictures that could not be read are
+not in them: why they could not is remembered elsewhere, and a fault of the moment may be over.
 """
 
 import logging
@@ -16,10 +17,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pipeline.data.whole_file import write_whole
+from pipeline.data.locks import one_at_a_time
+from pipeline.data.whole_file import clear_abandoned, write_whole
 
 # Part of every key: raise it when features would come out otherwise though nothing else in the key changed.
-_VERSION = 2
+_VERSION = 3
 _FEATURES = ".features.npy"
 
 log = logging.getLogger(__name__)
@@ -64,26 +66,34 @@ class FeatureRows:
 
 @dataclass(frozen=True)
 class FeatureFiles:
-    """A folder of features of at most `most_gb` together (10^9 bytes; 0 keeps none); the least used go first."""
+    """A folder of features of at most `most_gb` together (10^9 bytes; 0 keeps none); the least used go first.
+
+    `pictures_of` names the data set; `waited` gets the seconds spent waiting for another process.
+    """
 
     folder: Path
     most_gb: float = 20.0
+    pictures_of: str = ""
+    waited: Callable[[float], object] = lambda _: None
 
     def get_or_make(self, how: str, pictures: np.ndarray, make: Callable[[np.ndarray], np.ndarray]) -> FeatureRows:
         """The features of pictures (n,) uint64, made in the way that `how` names.
 
         `make` gets the numbers (k,), ascending, of those that are not kept, each picture once, and gives (k, features).
-        Processes that need the same way wait for the one that makes it. Where features cannot be kept (a full disk,
-        say), a warning says so and they are given from memory.
+        Where some are missing, processes that need the same way and data set wait for the one that makes them. Where
+        features cannot be kept (a full disk, say), a warning says so and they are given from memory.
         """
         if not self.most_gb:
             return _completed(_none_of(pictures), pictures, make)
         folder = self.folder / how
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            from filelock import FileLock
-
-            with FileLock(folder / ".lock"):
+            clear_abandoned(self.folder, "*/.making-*")
+            found = self._find(folder, pictures)
+            if (found.part >= 0).all():
+                return found
+            lock = folder / f".{blake2b(self.pictures_of.encode(), digest_size=8).hexdigest()}.lock"
+            with one_at_a_time(lock, f"features of {self.pictures_of or 'pictures'}", self.waited):
                 return _completed(self._find(folder, pictures), pictures, make, partial(self._keep, folder))
         except OSError as error:
             self._warn(error)
@@ -120,6 +130,10 @@ class FeatureFiles:
         return values, whose
 
     def _keep(self, folder: Path, pictures: np.ndarray, values: np.ndarray) -> None:
+        read = ~np.isnan(values[:, 0])
+        if not read.any():
+            return
+        pictures, values = pictures[read], values[read]
         file = folder / f"{blake2b(pictures.tobytes(), digest_size=8).hexdigest()}{_FEATURES}"
         try:
             _write(_pictures_beside(file), pictures)

@@ -111,3 +111,20 @@ def test_thumbnails_take_classes_in_turn(messy: PictureTable) -> None:
     readable = facts.loc[facts["problem"] == "", "row"].to_numpy()
     found = survey.thumbnails(messy, readable, 4, "squash")
     assert [label for _, label in found] == ["a", "a", "b", "b"]
+
+
+@pytest.mark.parametrize(
+    ("change", "alike"),
+    [
+        (lambda image: image.resize((50, 50)), True),
+        (lambda image: image.crop((4, 4, 76, 76)), True),
+        (lambda image: image.transpose(Image.Transpose.FLIP_LEFT_RIGHT), True),
+        (lambda image: image.rotate(90), False),
+    ],
+)
+def test_pictures_that_look_alike(photos, change, alike):
+    coarse = np.random.default_rng(3).integers(0, 256, (9, 9, 3), dtype=np.uint8)
+    image = Image.fromarray(coarse).resize((80, 80), Image.Resampling.BICUBIC)
+    image.save(photos.root / "cat" / "00.jpg")
+    change(image).save(photos.root / "cat" / "01.jpg")
+    assert survey.look_alike(photos, (0, 1), Preprocessing(64)) is alike

@@ -94,7 +94,7 @@ def test_the_next_run_does_not_open_it_and_goes_as_the_first(
     assert data_digest(table) == data_digest(read_source("folder", root=str(photos.root)))
     with pytest.raises(BadInput, match="is empty"):
         batches(table, "raise")  # known before any work
-    assert len((cache_folder() / "unreadable-1.jsonl").read_text().splitlines()) == 1
+    assert len((cache_folder() / "unreadable-2.jsonl").read_text().splitlines()) == 1
 
 
 def test_one_that_has_changed_is_tried_again(photos: PictureTable) -> None:
@@ -108,6 +108,22 @@ def test_one_that_has_changed_is_tried_again(photos: PictureTable) -> None:
     assert sum(len(batch.labels) for batch in batches(table)) == 11
 
 
+def test_one_of_the_same_size_and_time_is_tried_again(photos: PictureTable) -> None:
+    table, file = spoil(photos, b"x" * len(encoded("JPEG")))
+    facts = file.stat()
+    list(batches(table))
+    file.write_bytes(encoded("JPEG"))
+    os.utime(file, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    assert sum(len(batch.labels) for batch in batches(table, "raise")) == 12
+
+
+def test_the_table_knows_it_by_one_name(photos: PictureTable) -> None:
+    table, _ = spoil(photos, b"")
+    list(batches(table))
+    assert list(table.skipped) == [NAME]
+    assert "is empty" in table.skipped[NAME]
+
+
 def test_what_only_the_moment_is_to_blame_for_is_forgotten(photos: PictureTable) -> None:
     assert photos.root is not None
     file = photos.root / "cat" / "00.jpg"
@@ -116,7 +132,7 @@ def test_what_only_the_moment_is_to_blame_for_is_forgotten(photos: PictureTable)
     loader = batches(photos)
     list(loader)
     assert loader.skipped == {str(file): "is not there"}
-    assert not (cache_folder() / "unreadable-1.jsonl").exists()
+    assert not (cache_folder() / "unreadable-2.jsonl").exists()
     file.write_bytes(data)
     assert not list(batches(photos).skipped)
 
@@ -126,8 +142,8 @@ def test_a_cache_that_is_damaged_or_cannot_be_written_does_no_harm(
 ) -> None:
     table, file = spoil(photos, b"")
     list(batches(table))
-    with (cache_folder() / "unreadable-1.jsonl").open("ab") as memory:
-        memory.write(b'{"path": "half\n[]\n\xff\n{"path": 1, "size": 0, "mtime_ns": 0, "reason": ""}\n')
+    with (cache_folder() / "unreadable-2.jsonl").open("ab") as memory:
+        memory.write(b'{"path": "half\n[]\n\xff\n{"path": 1, "content": 0, "reason": ""}\n')
     loader = batches(table)
     list(loader)
     assert list(loader.skipped) == [str(file)]

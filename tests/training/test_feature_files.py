@@ -1,4 +1,5 @@
 import errno
+import multiprocessing
 import os
 import tempfile
 import threading
@@ -73,15 +74,77 @@ def test_whatever_is_asked_for_each_picture_is_made_once(tables):
         assert sorted(made) == sorted({picture * 2**60 for table in tables for picture in table})
 
 
-def test_pictures_that_could_not_be_read_are_remembered(tmp_path):
+def test_pictures_that_could_not_be_read_are_asked_for_again(tmp_path):
+    asked = []
+
     def make(missing):
+        asked.append(missing.tolist())
         values = expected(PICTURES[missing])
-        values[1:3] = np.nan
+        values[np.isin(missing, [1, 2])] = np.nan
         return values
 
     for _ in range(2):
         rows = FeatureFiles(tmp_path).get_or_make("how", PICTURES, make)
         assert rows.readable().tolist() == [True, False, False, True]
+    assert asked == [[0, 1, 2, 3], [1, 2]]
+
+
+def hold(folder, what, made, go_on):
+    """Make features of PICTURES as `what`'s, and take until told to go on."""
+
+    def make(missing):
+        made.set()
+        go_on.wait(60)
+        return expected(PICTURES[missing])
+
+    FeatureFiles(folder, pictures_of=what).get_or_make("how", PICTURES, make)
+
+
+@pytest.fixture
+def busy(tmp_path):
+    """Another process that makes features of the birds."""
+    spawn = multiprocessing.get_context("spawn")
+    made, go_on = spawn.Event(), spawn.Event()
+    process = spawn.Process(target=hold, args=(tmp_path, "birds", made, go_on))
+    process.start()
+    assert made.wait(60)
+    yield process, go_on
+    go_on.set()
+    process.join()
+
+
+def test_another_data_set_is_not_waited_for(tmp_path, busy):
+    process, _ = busy
+    make = Maker(PICTURES // np.uint64(2))
+    FeatureFiles(tmp_path, pictures_of="flowers").get_or_make("how", make.pictures, make)
+    assert len(make.asked) == 1
+    assert process.is_alive()
+
+
+def test_who_waits_says_for_whom_and_how_long(tmp_path, busy, caplog, monkeypatch):
+    process, go_on = busy
+    waited = []
+    monkeypatch.setattr("pipeline.data.locks._PATIENCE", 0.2)
+    threading.Timer(1, go_on.set).start()
+    with caplog.at_level("INFO"):
+        make = Maker()
+        FeatureFiles(tmp_path, pictures_of="birds", waited=waited.append).get_or_make("how", PICTURES, make)
+    assert make.asked == []
+    assert f"waiting for process {process.pid}, which makes features of birds" in caplog.text
+    assert len(waited) == 1
+
+
+def test_a_process_that_was_killed_is_not_waited_for(tmp_path, busy, caplog):
+    process, _ = busy
+    (tmp_path / "how" / ".making-left.features.npy.x").write_bytes(b"half")
+    process.kill()
+    process.join()
+    with caplog.at_level("INFO"):
+        make = Maker()
+        FeatureFiles(tmp_path, pictures_of="birds").get_or_make("how", PICTURES, make)
+    assert len(make.asked) == 1
+    assert "waiting" not in caplog.text
+    assert not list(tmp_path.rglob(".making-*"))
 
 
 @pytest.mark.parametrize("what", ["features", "pictures"])
