@@ -29,12 +29,17 @@ def data_digest(table: PictureTable) -> str:
     digest.update(table.rows["split"].cat.codes.to_numpy(dtype=np.int8).tobytes())
     if table.pixels is not None:
         facts, form = table.pixels, ""
-    elif _few_enough(sizes := _sizes(table)):
+    elif by_content(table):
         facts, form = picture_digests(table, np.arange(len(table.rows))), CONTENT_FORM
     else:
-        facts, form = sizes, ""
+        facts, form = _sizes(table), ""
     digest.update(np.ascontiguousarray(facts).tobytes())
     return form + digest.hexdigest()[:16]
+
+
+def by_content(table: PictureTable) -> bool:
+    """Whether pictures are known by what they hold; those of very large sets by where they lie and when they changed."""
+    return table.pixels is not None or _few_enough(_sizes(table))
 
 
 def class_counts(table: PictureTable) -> pd.DataFrame:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.data.checks import split_column
-from pipeline.data.digest import picture_digests
+from pipeline.data.digest import by_content, picture_digests
 from pipeline.data.files import column, existing, read_table, read_text, unguarded, write_csv
 from pipeline.data.sources.lists import LINE
 from pipeline.data.table import SPLITS, PictureTable
@@ -43,10 +43,13 @@ def write_split(table: PictureTable, path: str | os.PathLike[str]) -> None:
 def keep_split(table: PictureTable, folder: Path) -> Path:
     """Write the split that a run uses among its files, for `data.split.file`: CSV, of very many pictures Parquet.
 
-    The column `digest` says what each picture held, so that one that changes later is noticed.
+    The column `digest` says what each picture held, so that one that changes later is noticed; of sets so large that
+    they are not read through it would be lost when they are moved, and is left out.
     """
-    digests = picture_digests(table, np.arange(len(table.rows)))
-    rows = table.rows[["path", "label", "split"]].assign(digest=[f"{number:016x}" for number in digests.tolist()])
+    rows = table.rows[["path", "label", "split"]]
+    if by_content(table):
+        digests = picture_digests(table, np.arange(len(rows)))
+        rows = rows.assign(digest=[f"{number:016x}" for number in digests.tolist()])
     if len(rows) <= _MOST_LINES:
         file = folder / KEPT[0]
         write_csv(rows, file)
