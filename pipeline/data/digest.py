@@ -38,7 +38,7 @@ def data_digest(table: PictureTable) -> str:
 
 
 def by_content(table: PictureTable) -> bool:
-    """Whether pictures are known by what they hold; those of very large sets by where they lie and when they changed."""
+    """Whether pictures are known by what they hold: those of very large sets are not read through."""
     return table.pixels is not None or _few_enough(_sizes(table))
 
 
