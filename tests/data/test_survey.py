@@ -111,3 +111,9 @@ def test_thumbnails_take_classes_in_turn(messy: PictureTable) -> None:
     readable = facts.loc[facts["problem"] == "", "row"].to_numpy()
     found = survey.thumbnails(messy, readable, 4, "squash")
     assert [label for _, label in found] == ["a", "a", "b", "b"]
+
+
+def test_no_readable_picture_has_no_thumbnail(photos: PictureTable) -> None:
+    readable = np.array([], dtype=np.int64)
+    readable.flags.writeable = False  # as pandas gives it
+    assert survey.thumbnails(photos, readable, 4, "squash") == []
