@@ -128,3 +128,9 @@ def test_pictures_that_look_alike(photos, change, alike):
     image.save(photos.root / "cat" / "00.jpg")
     change(image).save(photos.root / "cat" / "01.jpg")
     assert survey.look_alike(photos, (0, 1), Preprocessing(64)) is alike
+
+
+def test_no_readable_picture_has_no_thumbnail(photos: PictureTable) -> None:
+    readable = np.array([], dtype=np.int64)
+    readable.flags.writeable = False  # as pandas gives it
+    assert survey.thumbnails(photos, readable, 4, "squash") == []
