@@ -14,6 +14,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from pipeline.door import CONF
 
+# What earlier versions did before there was the key, where today's default is something else.
+_BEFORE = {"data": {"label_depth": 1, "labels_from": 0, "locations_from": 0}}
 # Mappings whose keys are the user's, or a recipe's: they are complete as they stand.
 _FREE = ("options", "tags", "lr", "class_weights")
 
@@ -34,6 +36,14 @@ def defaults(config: Mapping[str, Any]) -> dict[str, Any]:
         group, _, name = key.partition(".")
         del plain[group][name]
     return dict(plain)
+
+
+def of_a_stored(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What a config that was stored before there was a key meant by its lack: mostly what is the default today."""
+    plain = defaults(config)
+    for group, answers in _BEFORE.items():
+        plain[group] |= {key: answer for key, answer in answers.items() if key in plain[group]}
+    return plain
 
 
 def completed(

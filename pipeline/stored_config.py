@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from pipeline.defaults import completed, defaults
+from pipeline.defaults import completed, of_a_stored
 from pipeline.errors import BadInput
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def data_config(run: Run) -> schema.Data:
 
     try:
         stored = _read(artifact_folder(run, ""))
-        data, _ = completed(stored["data"], defaults(stored)["data"])
+        data, _ = completed(stored["data"], of_a_stored(stored)["data"])
         return TypeAdapter(schema.Data).validate_python(data)
     except (OSError, KeyError, TypeError, AttributeError, ValidationError):
         raise BadInput(f"run {label(run)} left no config of its pictures: name them with data=...") from None
@@ -87,7 +87,7 @@ def _checked(folder: Path, run: Run) -> schema.Train:
 
     try:
         stored = _read(folder)
-        plain, added = completed(stored, defaults(stored))
+        plain, added = completed(stored, of_a_stored(stored))
     except (OSError, TypeError, AttributeError, ValueError, yaml.YAMLError) as error:
         raise BadInput(f"the {FILE} of {label(run)} cannot be used ({str(error).splitlines()[0]})") from None
     if added:

@@ -3,7 +3,7 @@
 import pytest
 from hydra import compose, initialize_config_dir
 
-from pipeline.defaults import completed, defaults
+from pipeline.defaults import completed, defaults, of_a_stored
 from pipeline.door import CONF, check
 from pipeline.tracking.runs import flatten
 
@@ -47,3 +47,12 @@ def test_a_stored_config_is_completed_and_says_by_what():
     assert plain == whole
     assert sorted(added) == ["data.split.group", "tracking", "trainer.threads"]
     assert completed(whole, defaults(whole)) == (whole, [])
+
+
+def test_what_is_older_than_a_key_means_what_it_meant_then():
+    config = {"data": {"source": "folder", "name": "shells", "root": "shells"}}
+    assert defaults(config)["data"]["label_depth"] is None
+    assert of_a_stored(config)["data"]["label_depth"] == 1
+    lists = of_a_stored({"data": {"source": "lists", "name": "shells", "root": "shells"}})["data"]
+    assert (lists["labels_from"], lists["locations_from"]) == (0, 0)
+    assert "label_depth" not in lists
