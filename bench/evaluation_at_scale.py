@@ -20,9 +20,10 @@ import pandas as pd
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from pipeline.ensembles.report import evaluate
-from pipeline.evaluation import calibration, conformal, confusion, metrics, plots, statistics, taxonomy
-from pipeline.evaluation.builder import PredictionsBuilder
-from pipeline.evaluation.predictions import Predictions
+from pipeline.evaluation import calibration, conformal, confusion, metrics, statistics, taxonomy
+from pipeline.predictions.builder import PredictionsBuilder
+from pipeline.predictions.parquet import read_predictions, write_predictions
+from pipeline.reporting import plots
 
 LOOK_ALIKES = 20
 GROUPS = {"kingdom": 3, "phylum": 13, "class": 51, "order": 273, "family": 1_103, "genus": 4_884}
@@ -42,12 +43,12 @@ def make(path: Path, *, pictures: int, classes: int, seed: int, split: int) -> N
         logits.scatter_add_(1, alike, torch.full(alike.shape, 5.0))
         logits[torch.arange(len(rows)), truth] += 4.0
         builder.add([f"split{split}/{row:06d}.jpg" for row in rows], truth, logits)
-    builder.finish().write(path)
+    write_predictions(builder.finish(), path)
 
 
 def score(val_path: Path, test_path: Path) -> dict[str, object]:
     """All that a run's evaluation reads off its predictions."""
-    val, test = Predictions.read(val_path), Predictions.read(test_path)
+    val, test = read_predictions(val_path), read_predictions(test_path)
     figures: dict[str, object] = dict(metrics.summary(test))
     metrics.class_report(test).to_csv(test_path.with_suffix(".report.csv"))
     confusion.table(test).to_csv(test_path.with_suffix(".confusion.csv"))
@@ -73,7 +74,7 @@ def lineage(classes: list[str]) -> pd.DataFrame:
 def combine(folder: Path, members: int) -> dict[str, object]:
     """Every strategy, learnt on val and scored on test, with intervals and tests."""
     runs = [
-        {f"run {seed}": Predictions.read(folder / f"{split}{seed}.parquet") for seed in range(members)}
+        {f"run {seed}": read_predictions(folder / f"{split}{seed}.parquet") for seed in range(members)}
         for split in ("val", "test")
     ]
     print(evaluate(*runs).table.round(4).to_string(index=False))

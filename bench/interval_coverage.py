@@ -13,11 +13,7 @@ import sys
 import numpy as np
 from scipy import stats
 
-from pipeline.evaluation.statistics import (
-    interval_of_mean,
-    interval_of_share,
-    intervals_of_class_averages,
-)
+from pipeline.evaluation.statistics import interval_of_mean, interval_of_share, intervals_of_class_averages
 
 RESAMPLES = 500
 MEASURES = ("macro_f1", "balanced_accuracy")

@@ -27,9 +27,9 @@ from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
-from pipeline.data.decoding import decode
-from pipeline.data.loading import PictureBatches
-from pipeline.data.preprocessing import Preprocessing
+from pipeline.data.reading.decoding import decode
+from pipeline.data.reading.loading import PictureBatches
+from pipeline.data.reading.preprocessing import Preprocessing
 from pipeline.data.sources import read_source
 from pipeline.data.table import PictureTable
 

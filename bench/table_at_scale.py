@@ -110,8 +110,8 @@ def workers(folder: Path, rows: int) -> None:
     """Memory that each loader process has for itself, after some batches of a table of so many rows."""
     import psutil
 
-    from pipeline.data.loading import PictureBatches
-    from pipeline.data.preprocessing import Preprocessing
+    from pipeline.data.reading.loading import PictureBatches
+    from pipeline.data.reading.preprocessing import Preprocessing
     from pipeline.data.sources import read_source
 
     table = read_source("table", file=str(folder / "table.parquet"))

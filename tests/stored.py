@@ -5,12 +5,13 @@ import json
 import numpy as np
 import yaml
 
-from pipeline.data.preprocessing import Preprocessing
-from pipeline.evaluation.builder import PredictionsBuilder
+from pipeline.data.reading.preprocessing import Preprocessing
 from pipeline.evaluation.metrics import summary
 from pipeline.models.classifier import NetworkSpec
+from pipeline.models.saved import BEST_FACTS, BEST_WEIGHTS, NetworkFacts, load_network, read_facts
+from pipeline.predictions.builder import PredictionsBuilder
+from pipeline.predictions.parquet import write_predictions
 from pipeline.tracking.runs import flatten, tracked_run
-from pipeline.training.checkpoints import BEST_FACTS, BEST_WEIGHTS, NetworkFacts, load_network, read_facts
 
 CLASSES = ["auk", "bee eater", "crane"]
 
@@ -67,7 +68,7 @@ def finished(
            "regime": params["regime.name"], "data": params["data.name"]} | (tags or {})  # fmt: skip
     with tracked_run(experiment, name=None, tags=own, params=params) as run:
         for split, made in (("val", val), ("test", test)):
-            made.write(run.folder / "predictions" / f"{split}.parquet")
+            write_predictions(made, run.folder / "predictions" / f"{split}.parquet")
         facts = NetworkFacts(
             NetworkSpec(params["model.name"], len(val.classes), Preprocessing(32)),
             tuple(val.classes),

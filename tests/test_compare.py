@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 from stored import CLASSES, finished, predictions
 
+from pipeline.comparison.ranking import comparable, rank
 from pipeline.evaluation import statistics
-from pipeline.evaluation.ranking import comparable, rank
 from pipeline.tracking import sweeps
 from pipeline.tracking.finished import TEST_LOOKS
 from pipeline.tracking.selection import find_run
@@ -37,7 +37,9 @@ def entered(store, *ids):
 
 
 def test_a_sweep_is_ranked_by_val_and_the_page_goes_to_its_parent(store, monkeypatch, tmp_path, capsys):
-    parent = sweeps.open_sweep("birds", ["regime=scratch,imagenet", "seed=0,1"])
+    parent = sweeps.open_sweep(
+        "birds", ["regime=scratch,imagenet", "seed=0,1"], ["regime=scratch,imagenet", "seed=0,1"]
+    )
     ids = [
         finished(signal=s, seed=seed, regime__name=r) for r, s in (("scratch", 0.5), ("imagenet", 3)) for seed in (0, 1)
     ]
@@ -185,7 +187,7 @@ def test_splits_of_the_same_pictures_are_one_row_and_compared_as_such(store, mon
 
 
 def statistics_ratio(ranking):
-    from pipeline.evaluation.ranking import test_by_train
+    from pipeline.comparison.ranking import test_by_train
 
     return test_by_train(ranking.rows[0], "test")
 

@@ -11,21 +11,24 @@ import torch
 import yaml
 from hydra import compose, initialize_config_dir
 
-from pipeline import ensemble, promote
-from pipeline.assembly import split_pictures
-from pipeline.data.preprocessing import Preprocessing
+from pipeline.cli.messages import check
+from pipeline.cli.quoting import quote_path
+from pipeline.commands import ensemble, promote
+from pipeline.common.errors import BadInput
+from pipeline.config.keys import CONF
+from pipeline.data.reading.preprocessing import Preprocessing
 from pipeline.data.split_files import keep_split
-from pipeline.door import CONF, check, quote_path
-from pipeline.errors import BadInput
-from pipeline.evaluation.builder import PredictionsBuilder
-from pipeline.evaluation.predictions import Predictions
+from pipeline.experiment.build import split_pictures
 from pipeline.models.classifier import Classifier, NetworkSpec
+from pipeline.models.saved import NetworkFacts, save_best
+from pipeline.predictions.builder import PredictionsBuilder
+from pipeline.predictions.parquet import read_predictions, write_predictions
+from pipeline.predictions.predictions import Predictions
 from pipeline.serving.answers import scores_of
 from pipeline.serving.bundle import read_bundle
 from pipeline.serving.from_run import assemble
 from pipeline.tracking import sweeps
 from pipeline.tracking.runs import flatten, tracked_run
-from pipeline.training.checkpoints import NetworkFacts, save_best
 
 CLASSES = ("auk", "bee-eater", "coot")
 
@@ -62,7 +65,7 @@ def stored(seed, *, experiment="birds", signal=1.0, classes=CLASSES, splits=("va
         (run.folder / "predictions").mkdir()
         for split in splits:
             made = made_up(seed, split, signal=signal, classes=classes)
-            made.write(run.folder / "predictions" / f"{split}.parquet")
+            write_predictions(made, run.folder / "predictions" / f"{split}.parquet")
             if split == "val":
                 run.log_metrics({"best/val_accuracy": float(made.correct.mean())})
     return run
@@ -94,7 +97,7 @@ def test_three_runs_vote_are_kept_and_served(store, capsys):
     assert run.data.tags["data_digest"] == "d"
     for file in ("confusion_matrix.png", "class_report.csv", "ensemble/strategies.png"):
         assert (folder / file).stat().st_size > 0
-    test = Predictions.read(folder / "predictions" / "test.parquet")
+    test = read_predictions(folder / "predictions" / "test.parquet")
     assert test.correct.mean() == pytest.approx(figures["test/accuracy"])
 
     best = promote.choose(store, composed(command="promote"))
@@ -146,7 +149,7 @@ def log_ensemble(of, accuracy_of, name):
     tags = {"stage": "ensemble", "strategy": "soft_vote"}
     with tracked_run("birds", name=name, tags=tags, params={"members": of}) as run:
         (run.folder / "predictions").mkdir()
-        accuracy_of.write(run.folder / "predictions" / "val.parquet")
+        write_predictions(accuracy_of, run.folder / "predictions" / "val.parquet")
         run.log_metrics({"best/val_accuracy": float(accuracy_of.correct.mean())})
     return run.id
 
@@ -183,7 +186,7 @@ def test_an_ensemble_of_other_pictures_is_not_promoted_by_itself(store, caplog):
 
 def test_a_sweep_a_filter_and_the_best_narrow_the_members(store):
     stored(0, **{"head.name": "linear"})
-    parent = sweeps.open_sweep("birds", ["head=linear,mlp"])
+    parent = sweeps.open_sweep("birds", ["head=linear,mlp"], ["head=linear,mlp"])
     for seed, head in ((1, "linear"), (2, "mlp"), (3, "mlp")):
         stored(seed, signal=float(seed), **{"head.name": head})
     sweeps.close_sweep(parent)
@@ -254,7 +257,7 @@ def test_a_class_that_val_never_shows(store):
     for seed in range(2):
         run = stored(seed)
         val = made_up(seed, "val")
-        val.take(val.labels != 2).write(run.folder / "predictions" / "val.parquet")
+        write_predictions(val.take(val.labels != 2), run.folder / "predictions" / "val.parquet")
     with pytest.raises(BadInput, match=r"never shows coot .*use stacking"):
         voted(store, "choose=class_stacking")
     assert voted(store).info.status == "FINISHED"
@@ -291,7 +294,7 @@ def test_a_soup_is_one_network(store, tmp_path):
         keep_split(split_pictures(config.data), member.folder)
         for split in ("val", "test"):
             (member.folder / "predictions" / f"{split}.parquet").write_bytes(b"")
-    from pipeline.souping import cook
+    from pipeline.experiment.averaging import cook
 
     runs = {f"run {number}": store.get_run(member.id) for number, member in enumerate(members)}
     network, facts, answers = cook(runs)
@@ -299,7 +302,7 @@ def test_a_soup_is_one_network(store, tmp_path):
         for number, member in enumerate(members):
             made_up(number, split, classes=facts.classes, pictures=len(made))
             one = Predictions(made.ids, made.labels, made.classes, made.logits + number)
-            one.write(member.folder / "predictions" / f"{split}.parquet")
+            write_predictions(one, member.folder / "predictions" / f"{split}.parquet")
     run = voted(store, "choose=soup")
     assert run.data.tags["strategy"] == "soup"
     made = assemble(store, run, tmp_path / "served")

@@ -11,20 +11,20 @@ from PIL import Image
 from safetensors.torch import save_file
 from stored import CLASSES, finished, predictions
 
-from pipeline import assembly
 from pipeline.data.split_files import keep_split
-from pipeline.evaluation.pooling import pool
-from pipeline.evaluation.predictions import Predictions
+from pipeline.experiment import build
+from pipeline.experiment.stored import data_config
 from pipeline.models.classifier import Classifier
-from pipeline.stored_config import data_config
+from pipeline.models.saved import load_network, read_facts
+from pipeline.predictions.parquet import read_predictions
+from pipeline.predictions.pooling import pool
 from pipeline.tracking.finished import TEST_LOOKS, artifact_folder
 from pipeline.tracking.selection import find_run
-from pipeline.training.checkpoints import load_network, read_facts
 
 
 def typed(monkeypatch, command, *arguments):
     """Type a command; its exit code."""
-    from pipeline import ensemble, evaluate, promote
+    from pipeline.commands import ensemble, evaluate, promote
 
     commands = {"ensemble": ensemble, "evaluate": evaluate, "promote": promote}
     monkeypatch.setattr(sys, "argv", [command, *arguments])
@@ -47,7 +47,7 @@ def latest(store):
 
 def kept(run, split):
     """The predictions that an evaluation left for a split."""
-    return Predictions.read(artifact_folder(run, "predictions") / f"{split}.parquet")
+    return read_predictions(artifact_folder(run, "predictions") / f"{split}.parquet")
 
 
 def network_of(store, run, weights="best"):
@@ -95,7 +95,7 @@ def make_asked(store, tmp_path):
         plain = {"name": "photos", "source": "folder", "root": root, "image_size": 32, "split": {}} | data
         folder = artifact_folder(find_run(store, run), "")
         (folder / "config.yaml").write_text(yaml.safe_dump({"data": plain}))
-        keep_split(assembly.split_pictures(data_config(find_run(store, run))), folder)
+        keep_split(build.split_pictures(data_config(find_run(store, run))), folder)
         return run
 
     return make

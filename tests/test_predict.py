@@ -12,17 +12,17 @@ from PIL import Image
 from stored import CLASSES, finished, predictions
 
 from pipeline.models.classifier import Classifier
+from pipeline.models.saved import read_facts, save_best
 from pipeline.serving.answers import answer
 from pipeline.serving.bundle import read_bundle
 from pipeline.tracking.finished import artifact_folder
 from pipeline.tracking.registry import fetch_model
 from pipeline.tracking.selection import find_run
-from pipeline.training.checkpoints import read_facts, save_best
 
 
 def typed(monkeypatch, command, *arguments):
     """Type a command; its exit code."""
-    from pipeline import predict, promote
+    from pipeline.commands import predict, promote
 
     monkeypatch.setattr(sys, "argv", [command, *arguments])
     try:

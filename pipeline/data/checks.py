@@ -12,10 +12,10 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from pipeline.common.errors import BadInput, did_you_mean
 from pipeline.data.files import not_a_file
 from pipeline.data.table import SPLITS, PictureTable, chunks
 from pipeline.data.unlisted import tell_unlisted
-from pipeline.errors import BadInput, did_you_mean
 
 OnUnreadable = Literal["raise", "skip"]
 # What people call the splits, lower case.

@@ -16,8 +16,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock, Timeout
 
-from pipeline.data.user_cache import cache_folder
+from pipeline.common.cache_folder import cache_folder
 
 _FILE = "contents-1.memo"
 _STATE = 5  # device, inode, size, mtime_ns, ctime_ns
@@ -92,8 +93,6 @@ class _Memory:
         self._own, self._read_at = np.concatenate([self._own, whole]), None
         try:
             self.file.parent.mkdir(parents=True, exist_ok=True)
-            from filelock import FileLock, Timeout
-
             try:
                 with FileLock(self.file.with_name(f".{self.file.name}.lock"), timeout=5), self.file.open("ab") as file:
                     kept = file.tell() // _RECORD

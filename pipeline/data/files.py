@@ -11,8 +11,8 @@ from typing import IO
 import numpy as np
 import pandas as pd
 
-from pipeline.errors import BadInput, did_you_mean
-from pipeline.paths import expanded
+from pipeline.common.errors import BadInput, did_you_mean
+from pipeline.common.paths import expanded
 
 # How pictures' names end. The last line are pictures that are not read: in a table all the same, so that they are
 # named when met.

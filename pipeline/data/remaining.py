@@ -4,9 +4,9 @@ import logging
 
 import numpy as np
 
+from pipeline.common.errors import BadInput
 from pipeline.data.digest import class_counts
 from pipeline.data.table import PictureTable
-from pipeline.errors import BadInput
 
 log = logging.getLogger(__name__)
 

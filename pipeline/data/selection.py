@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from pipeline.common.errors import BadInput, did_you_mean
 from pipeline.data.table import PictureTable
-from pipeline.errors import BadInput, did_you_mean
 
 
 def select_classes(table: PictureTable, classes: int | Sequence[str] | None) -> PictureTable:

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from pipeline.common.errors import BadInput
+from pipeline.common.paths import expanded
+from pipeline.common.wording import counted
 from pipeline.data.checks import split_column
 from pipeline.data.digest import by_content, picture_digests
 from pipeline.data.files import column, existing, read_table, read_text, unguarded, write_csv
 from pipeline.data.sources.lists import LINE
 from pipeline.data.table import SPLITS, PictureTable
-from pipeline.errors import BadInput
-from pipeline.paths import expanded
-from pipeline.terminal import counted
 
 KEPT = ("split.csv", "split.parquet")  # among a run's files
 TABLES = (".csv", ".tsv", ".parquet", ".pq")

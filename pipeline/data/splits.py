@@ -10,8 +10,8 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from pipeline.common.errors import BadInput, did_you_mean
 from pipeline.data.table import SPLITS, PictureTable
-from pipeline.errors import BadInput, did_you_mean
 
 SmallClasses = Literal["raise", "drop", "train_only"]
 _TRAIN, _VAL, _TEST = range(len(SPLITS))

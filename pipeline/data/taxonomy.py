@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from pipeline.common.errors import BadInput
 from pipeline.data.files import existing, read_table
 from pipeline.data.table import PictureTable
-from pipeline.errors import BadInput
 
 RANKS = ("kingdom", "phylum", "class", "order", "family", "genus", "species")
 COLUMNS = (*RANKS, "common_name")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pipeline.ensembles.members import checked
-from pipeline.evaluation.predictions import Predictions
+from pipeline.predictions.predictions import Predictions
 
 CANDIDATES = 100
 TINY = float(np.finfo(np.float32).tiny)

@@ -6,9 +6,9 @@ from functools import partial
 import numpy as np
 from sklearn.metrics import f1_score, recall_score
 
-from pipeline.evaluation.alignment import aligned
-from pipeline.evaluation.predictions import Predictions
 from pipeline.evaluation.statistics import paired_tests_of
+from pipeline.predictions.alignment import aligned
+from pipeline.predictions.predictions import Predictions
 
 LEVEL = 0.05
 PERMUTATIONS = 2_000

@@ -12,11 +12,11 @@ from scipy.optimize import minimize
 from scipy.special import logsumexp, softmax
 from sklearn.linear_model import LogisticRegression
 
+from pipeline.common.errors import BadInput
 from pipeline.ensembles.candidates import CANDIDATES, Candidates, candidates
 from pipeline.ensembles.members import checked
 from pipeline.ensembles.rules import ClassStack, Rule, SharedStack, SoftVote, combine, side_by_side
-from pipeline.errors import BadInput
-from pipeline.evaluation.predictions import Predictions, joined
+from pipeline.predictions.predictions import Predictions, joined
 
 FOLDS = 5
 ENOUGH = 10_000

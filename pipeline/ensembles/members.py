@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
-from pipeline.errors import BadInput
-from pipeline.evaluation.alignment import aligned
-from pipeline.evaluation.predictions import Predictions
+from pipeline.common.errors import BadInput
+from pipeline.predictions.alignment import aligned
+from pipeline.predictions.predictions import Predictions
 
 
 def checked(members: Mapping[str, Predictions]) -> dict[str, Predictions]:

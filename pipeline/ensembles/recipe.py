@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pipeline.common.errors import BadInput
 from pipeline.ensembles.rules import Rule, SharedStack, SoftVote, from_dict, to_dict
-from pipeline.errors import BadInput
 
 FORMAT_VERSION = 1
 FILE = "recipe.json"

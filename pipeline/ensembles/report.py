@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pipeline.common.errors import BadInput, did_you_mean
 from pipeline.ensembles import learning
 from pipeline.ensembles.candidates import candidates
 from pipeline.ensembles.learning import Learner, cross_fitted
 from pipeline.ensembles.members import checked
 from pipeline.ensembles.rules import HardVote, Rule, SoftVote, combine_all
-from pipeline.errors import BadInput, did_you_mean
-from pipeline.evaluation.predictions import Predictions
 from pipeline.evaluation.statistics import paired_tests
+from pipeline.predictions.predictions import Predictions
 
 LEARNERS: dict[str, Learner] = {
     "weighted_soft_vote": learning.weighted_vote,

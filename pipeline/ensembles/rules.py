@@ -11,10 +11,10 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from scipy.special import softmax
 
+from pipeline.common.errors import BadInput
 from pipeline.ensembles.members import checked
-from pipeline.errors import BadInput
-from pipeline.evaluation.builder import PredictionsBuilder
-from pipeline.evaluation.predictions import Predictions
+from pipeline.predictions.builder import PredictionsBuilder
+from pipeline.predictions.predictions import Predictions
 
 _AHEAD = np.float32(1e-6)  # what a vote's winner has more than a class that is as likely
 TINY = float(np.finfo(np.float32).tiny)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 
 import torch
 
-from pipeline.errors import BadInput
+from pipeline.common.errors import BadInput
 
 State = Mapping[str, torch.Tensor]
 

@@ -1,22 +1,18 @@
 """All that can be said of predictions: figures with intervals, calibration, prediction sets, where it errs."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pandas as pd
 
-from pipeline.data.files import write_csv
-from pipeline.errors import BadInput
+from pipeline.common.errors import BadInput
 from pipeline.evaluation.calibration import expected_calibration_error, fit_temperature
 from pipeline.evaluation.conformal import calibrate, set_summary
 from pipeline.evaluation.confusion import most_confused
 from pipeline.evaluation.metrics import summary
-from pipeline.evaluation.plots import answered_accuracy, reliability_diagram
-from pipeline.evaluation.predictions import Predictions
-from pipeline.evaluation.rejection import coverage_curve
-from pipeline.evaluation.report import write_report
+from pipeline.evaluation.selective import coverage_curve
 from pipeline.evaluation.statistics import interval_of_share
 from pipeline.evaluation.taxonomy import error_summary, rank_accuracy, without_row
+from pipeline.predictions.predictions import Predictions
 
 
 @dataclass(frozen=True)
@@ -87,21 +83,3 @@ def _thinned(curve: pd.DataFrame, most: int = 500) -> pd.DataFrame:
     if len(curve) <= most:
         return curve
     return curve.iloc[[round(place * (len(curve) - 1) / (most - 1)) for place in range(most)]]
-
-
-def write_assessment(
-    folder: Path,
-    split: str,
-    predictions: Predictions,
-    found: Assessment,
-    taxonomy: pd.DataFrame | None = None,
-) -> None:
-    """The files of an assessment: what every run leaves, and `reliability.png`, `answered.png`, a CSV a table."""
-    write_report(folder, {split: predictions}, taxonomy=taxonomy)
-    versions = {"as it is": predictions}
-    if found.temperature is not None:
-        versions[f"temperature {found.temperature:.2f}"] = predictions.at_temperature(found.temperature)
-    reliability_diagram(versions).savefig(folder / "reliability.png")
-    answered_accuracy({split: predictions}).savefig(folder / "answered.png")
-    for name, table in found.tables.items():
-        write_csv(table, folder / f"{name}.csv")

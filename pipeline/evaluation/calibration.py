@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import minimize_scalar
 
-from pipeline.evaluation.predictions import Predictions
+from pipeline.predictions.predictions import Predictions
 
 BINS = 15
 TEMPERATURES = (0.05, 20.0)

@@ -22,8 +22,8 @@ import pandas as pd
 from scipy.sparse import csr_array
 from scipy.special import softmax
 
-from pipeline.errors import BadInput, did_you_mean
-from pipeline.evaluation.predictions import Predictions
+from pipeline.common.errors import BadInput, did_you_mean
+from pipeline.predictions.predictions import Predictions
 
 Method = Literal["aps", "raps", "lac"]
 FORMAT_VERSION = 1

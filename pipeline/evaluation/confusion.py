@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import coo_array, csr_array
 
-from pipeline.errors import BadInput
-from pipeline.evaluation.predictions import Predictions
+from pipeline.common.errors import BadInput
+from pipeline.predictions.predictions import Predictions
 
 SQUARE_CLASSES = 1_000
 

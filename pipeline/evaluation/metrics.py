@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import precision_recall_fscore_support
 
-from pipeline.errors import BadInput
+from pipeline.common.errors import BadInput
 from pipeline.evaluation.calibration import expected_calibration_error
-from pipeline.evaluation.predictions import Predictions
+from pipeline.predictions.predictions import Predictions
 
 TOP5_FROM = 6
 

@@ -7,9 +7,11 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 from scipy import stats
+from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.multitest import multipletests
 
-from pipeline.evaluation.alignment import aligned
-from pipeline.evaluation.predictions import Predictions
+from pipeline.predictions.alignment import aligned
+from pipeline.predictions.predictions import Predictions
 
 LEVEL = 0.95
 RESAMPLES = 2_000
@@ -270,9 +272,6 @@ def paired_tests_of(
     right: Mapping[str, np.ndarray], *, against: str | None = None, level: float = LEVEL, seed: int = 0
 ) -> pd.DataFrame:
     """The same from (n,) bool a run: which of the same pictures, in the same order, it has right."""
-    from statsmodels.stats.contingency_tables import mcnemar
-    from statsmodels.stats.multitest import multipletests
-
     rows = []
     for one, other in combinations(right, 2):
         if against is not None and against not in (one, other):

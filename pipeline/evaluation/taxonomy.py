@@ -7,9 +7,9 @@ A taxonomy is a table with a row a class, indexed by class name, with some of th
 import numpy as np
 import pandas as pd
 
+from pipeline.common.errors import BadInput
 from pipeline.data.taxonomy import RANKS
-from pipeline.errors import BadInput
-from pipeline.evaluation.predictions import Predictions
+from pipeline.predictions.predictions import Predictions
 
 
 def ranks_of(taxonomy: pd.DataFrame) -> list[str]:

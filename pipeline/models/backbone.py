@@ -8,7 +8,7 @@ from typing import Any, Literal, cast
 import torch
 from torch import nn
 
-from pipeline.errors import BadInput, did_you_mean
+from pipeline.common.errors import BadInput, did_you_mean
 
 Features = Literal["pooled", "map"]
 # Their second classifier, and a change of the input, belong to old recipes of training.

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from pipeline.data.preprocessing import Preprocessing
+from pipeline.data.reading.preprocessing import Preprocessing
 from pipeline.models.backbone import Features, build_backbone, feature_count
 from pipeline.models.convolutions import speed_up
 

@@ -17,10 +17,12 @@ from typing import Any, Literal, cast
 from urllib.error import URLError
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file as load_safetensors
 from torch import nn
 
-from pipeline.errors import BadInput, did_you_mean
-from pipeline.paths import expanded
+from pipeline.common.errors import BadInput, did_you_mean
+from pipeline.common.paths import expanded
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -200,9 +202,6 @@ def read_state(path: Path, said: str | None = None) -> State:
     if not path.is_file():
         raise BadInput(f"{said}: there is no such file")
     if path.suffix == ".safetensors":
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file as load_safetensors
-
         try:
             return load_safetensors(path)
         except (SafetensorError, ValueError) as error:

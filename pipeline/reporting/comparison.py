@@ -7,14 +7,15 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from pipeline.evaluation.comparison import JOIN, effects, grid, varied
-from pipeline.evaluation.plots import cost_and_quality, curves_together
-from pipeline.evaluation.plots.style import shortened
-from pipeline.evaluation.ranking import REPEATS, Ranking
+from pipeline.common.wording import counted, duration, number, p_value, percent, signed
+from pipeline.comparison.effects import JOIN, effects, grid, varied
+from pipeline.comparison.ranking import Ranking
+from pipeline.config.keys import REPEATS
 from pipeline.evaluation.statistics import MEASURED
-from pipeline.reporting.figures import duration, number, p_value, percent, signed, svg
+from pipeline.reporting.figures import svg
 from pipeline.reporting.page import render, save
-from pipeline.terminal import counted
+from pipeline.reporting.plots import cost_and_quality, curves_together
+from pipeline.reporting.plots.style import shortened
 
 CERTAIN = 0.05
 _SHORT = 70  # characters of a name in a figure

@@ -7,13 +7,13 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
+from pipeline.common.wording import counted
 from pipeline.data.digest import class_counts, class_weights
-from pipeline.data.statistics import channel_statistics
+from pipeline.data.survey.statistics import channel_statistics
 from pipeline.data.table import PictureTable
 from pipeline.data.taxonomy import RANKS
 from pipeline.reporting import charts, page
 from pipeline.reporting.page import Figure, Section
-from pipeline.terminal import counted
 
 _MOST_BARS = 40
 _MOST_RANK_BARS = 25

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from pipeline.data.decoding import UnreadablePicture
-from pipeline.errors import BadInput
+from pipeline.common.errors import BadInput
+from pipeline.data.reading.decoding import UnreadablePicture
 from pipeline.serving.bundle import Bundle
 
 BATCH = 16  # pictures: larger ones gain nothing on a processor and cost memory

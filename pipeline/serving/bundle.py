@@ -10,11 +10,11 @@ from typing import Any
 import pandas as pd
 import torch
 
+from pipeline.common.errors import BadInput
 from pipeline.ensembles.rules import Rule, from_dict, to_dict
-from pipeline.errors import BadInput
 from pipeline.models.classifier import Classifier, NetworkSpec
+from pipeline.models.saved import BEST_WEIGHTS, NetworkFacts, load_network, read_facts
 from pipeline.serving.calibration import Calibration
-from pipeline.training.checkpoints import BEST_WEIGHTS, NetworkFacts, load_network, read_facts
 
 FORMAT_VERSION = 2
 _FILE = "model.json"

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.errors import BadInput
+from pipeline.common.errors import BadInput
 from pipeline.evaluation.calibration import fit_temperature
 from pipeline.evaluation.conformal import SetRule, calibrate, true_scores
-from pipeline.evaluation.predictions import Predictions
+from pipeline.predictions.predictions import Predictions
 
 PERCENTS = range(50, 100)  # the coverages that are kept
 

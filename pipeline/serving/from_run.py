@@ -7,12 +7,12 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
+from pipeline.common.errors import BadInput
 from pipeline.ensembles.recipe import Recipe
 from pipeline.ensembles.rules import Rule
-from pipeline.errors import BadInput
 from pipeline.evaluation.calibration import expected_calibration_error
 from pipeline.evaluation.conformal import set_summary
-from pipeline.evaluation.predictions import Predictions
+from pipeline.predictions.predictions import Predictions
 from pipeline.serving.bundle import write_bundle
 from pipeline.serving.calibration import Calibration, calibrated_on
 from pipeline.tracking.finished import artifact_folder, has_predictions, label, stored_predictions

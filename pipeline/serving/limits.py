@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from math import inf
 from typing import Self
 
-from pipeline.data.decoding import pixels_to_decode
-from pipeline.data.preprocessing import Preprocessing
-from pipeline.errors import BadInput
+from pipeline.common.errors import BadInput
+from pipeline.data.reading.decoding import pixels_to_decode
+from pipeline.data.reading.preprocessing import Preprocessing
 
 PICTURES_VARIABLE = "PIPELINE_SERVED_PICTURES"  # set where the server is started, they replace the defaults
 MEGAPIXELS_VARIABLE = "PIPELINE_SERVED_MEGAPIXELS"

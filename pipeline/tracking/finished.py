@@ -9,24 +9,15 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
-from pipeline.errors import BadInput
-from pipeline.evaluation.predictions import Predictions
+from pipeline.common.errors import BadInput
+from pipeline.config.keys import GROUPS
+from pipeline.models.saved import BEST_FACTS, NetworkFacts, read_facts
+from pipeline.predictions.parquet import read_predictions
+from pipeline.predictions.predictions import Predictions
 from pipeline.tracking.registry import run_folder
-from pipeline.training.checkpoints import BEST_FACTS, NetworkFacts, read_facts
 
 TEST_LOOKS = "test_looks"
 CURVES = ("train/loss", "train/accuracy", "val/loss", "val/accuracy")
-_HELD_BY_NAME = (
-    "model",
-    "head",
-    "regime",
-    "augmentation",
-    "optimizer",
-    "scheduler",
-    "loss",
-    "trainer",
-    "data",
-)
 
 
 def label(run: Run) -> str:
@@ -50,7 +41,7 @@ def stored_predictions(run: Run, split: str) -> Predictions:
     file = artifact_folder(run, "predictions") / f"{split}.parquet"
     if not file.is_file():
         raise BadInput(f"run {label(run)} has no predictions for {split}")
-    found = Predictions.read(file)
+    found = read_predictions(file)
     found.check_usable(f"run {label(run)}: its {split} predictions")
     return found
 
@@ -120,7 +111,7 @@ def typed_keys(run: Run) -> frozenset[str]:
     except ValueError:
         return frozenset()
     keys = [re.sub(r"^[+~]*", "", one).partition("=")[0] for one in given]
-    return frozenset(f"{key}.name" if key in _HELD_BY_NAME else key for key in keys)
+    return frozenset(f"{key}.name" if key in GROUPS else key for key in keys)
 
 
 def count_test_looks(client: MlflowClient, runs: list[Run]) -> int:

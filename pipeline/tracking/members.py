@@ -7,7 +7,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Experiment, Run
 from mlflow.exceptions import MlflowException
 
-from pipeline.errors import BadInput
+from pipeline.common.errors import BadInput
 from pipeline.tracking.selection import by_metric, find_run, trained_runs
 
 _SHOWN_KEYS, _SHOWN_VALUES, _LONGEST_VALUE = 4, 4, 40

@@ -19,10 +19,10 @@ from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 from mlflow.types.schema import AnyType
 
-from pipeline.errors import BadInput
+from pipeline.common.errors import BadInput
+from pipeline.models.saved import BEST_WEIGHTS
 from pipeline.tracking.runs import local_folder
 from pipeline.tracking.selection import find_run
-from pipeline.training.checkpoints import BEST_WEIGHTS
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 # What answering needs; exact versions, so that a server elsewhere answers the same.

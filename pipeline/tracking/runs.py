@@ -20,12 +20,12 @@ import mlflow
 from mlflow.entities import Metric, Run
 from mlflow.exceptions import MlflowException
 
+from pipeline.common.cache_folder import cache_folder
+from pipeline.common.errors import BadInput, Stopped
+from pipeline.common.names import PARENT_VARIABLE
+from pipeline.config.keys import SAME_FIGURES
 from pipeline.data.digest import data_digest
 from pipeline.data.table import SPLITS, PictureTable
-from pipeline.data.user_cache import cache_folder
-from pipeline.errors import BadInput, Stopped
-from pipeline.evaluation.choices import SAME_FIGURES
-from pipeline.tracking.names import PARENT_VARIABLE
 from pipeline.tracking.store import experiment_id
 
 _VERSIONS = ("torch", "torchvision", "timm", "lightning-fabric", "mlflow", "scikit-learn", "numpy", "pillow")

@@ -4,7 +4,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Experiment, Run
 from mlflow.exceptions import MlflowException
 
-from pipeline.errors import BadInput, did_you_mean
+from pipeline.common.errors import BadInput, did_you_mean
 
 CHOOSE_BY = "best/val_accuracy"  # the best epoch's; MLflow itself would sort by the last value logged
 _LOWER_IS_BETTER = ("loss", "ece", "brier")

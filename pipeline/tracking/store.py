@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pipeline.errors import BadInput
+from pipeline.common.errors import BadInput
 
 _ANSWER_WITHIN = 5  # seconds
 _PREFIX = "sqlite:///"

@@ -5,11 +5,10 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from mlflow import MlflowClient
 from mlflow.entities import Run, RunStatus
 
-from pipeline.tracking.names import PARENT_VARIABLE, SWEPT_VARIABLE
+from pipeline.common.names import PARENT_VARIABLE, SWEPT_VARIABLE
 from pipeline.tracking.runs import record_failure, run_given
 from pipeline.tracking.selection import CHOOSE_BY, by_metric, children
 from pipeline.tracking.store import experiment_id
@@ -28,11 +27,13 @@ class Outcome:
         return [job for job in self.jobs if job.info.status != RunStatus.to_string(RunStatus.FINISHED)]
 
 
-def open_sweep(experiment: str, overrides: list[str]) -> str:
-    """Start a sweep's parent run, leave its id in the environment for the jobs, and give it back."""
+def open_sweep(experiment: str, overrides: list[str], swept: list[str]) -> str:
+    """Start a sweep's parent run, leave its id in the environment for the jobs, and give it back.
+
+    Of all `overrides`, `swept` have several values: they name the sweep, and set its jobs apart.
+    """
     given = run_given(experiment)
     belongs_to = experiment_id(experiment)
-    swept = _swept(overrides) or overrides
     tags = {"stage": "sweep", "overrides": shlex.join(overrides)}
     if given:
         parent = given
@@ -44,12 +45,6 @@ def open_sweep(experiment: str, overrides: list[str]) -> str:
     os.environ[PARENT_VARIABLE] = parent
     os.environ[SWEPT_VARIABLE] = ",".join(override.partition("=")[0] for override in swept)
     return parent
-
-
-def _swept(overrides: list[str]) -> list[str]:
-    """Those that have several values, as Hydra reads them: `seed=0,1` and `model=glob(*)`, but not `x=[a,b]`."""
-    parser = OverridesParser.create()
-    return [override for override in overrides if parser.parse_override(override).is_sweep_override()]
 
 
 def note_best() -> None:

@@ -1,117 +1,26 @@
-"""The best network of a run on disk (safetensors, a JSON beside it), and what an unfinished run goes on from."""
+"""What an unfinished run goes on from."""
 
-import json
 import math
 import pickle
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
-import pandas as pd
 import torch
 from lightning_fabric import Fabric
 from torch.optim import Optimizer
 
-from pipeline.data.whole_file import write_whole
-from pipeline.errors import BadInput
-from pipeline.models.classifier import Classifier, NetworkSpec, build_classifier
+from pipeline.common.atomic import write_atomically
+from pipeline.common.errors import BadInput
+from pipeline.models.classifier import Classifier
+from pipeline.models.saved import NetworkFacts, read_facts, save_best
 from pipeline.training.loop import Progress
 from pipeline.training.optimization import Schedule
 
 FORMAT_VERSION = 1
-BEST_WEIGHTS, BEST_FACTS, LAST = "best.safetensors", "best.json", "last.pt"
-
-
-@dataclass(frozen=True)
-class NetworkFacts:
-    """What the weights' file does not say: how to build the network, what its outputs mean, when it was best."""
-
-    spec: NetworkSpec
-    classes: tuple[str, ...]
-    taxonomy: pd.DataFrame | None = None
-    epoch: int = 0
-    val_accuracy: float = 0.0
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON holds it."""
-        taxonomy = None if self.taxonomy is None else json.loads(self.taxonomy.to_json(orient="split"))
-        return {
-            "format_version": FORMAT_VERSION,
-            "network": self.spec.to_dict(),
-            "classes": list(self.classes),
-            "taxonomy": taxonomy,
-            "epoch": self.epoch,
-            "val_accuracy": self.val_accuracy,
-        }
-
-    @classmethod
-    def from_dict(cls, plain: dict[str, Any], source: str) -> "NetworkFacts":
-        """The inverse of `to_dict`. Raises BadInput for a format this version does not know."""
-        version = plain.get("format_version")
-        if version != FORMAT_VERSION:
-            raise BadInput(f"{source} has format_version {version}; this version reads {FORMAT_VERSION}")
-        taxonomy = plain["taxonomy"]
-        return cls(
-            spec=NetworkSpec.from_dict(plain["network"]),
-            classes=tuple(plain["classes"]),
-            taxonomy=None if taxonomy is None else pd.DataFrame(**taxonomy),
-            epoch=plain["epoch"],
-            val_accuracy=plain["val_accuracy"],
-        )
-
-
-def save_best(folder: Path, network: Classifier, facts: NetworkFacts) -> None:
-    """Write a network's weights and facts; whoever reads meanwhile sees the old files or the new, never half."""
-    _save_weights(folder / BEST_WEIGHTS, network)
-    _write(folder / BEST_FACTS, lambda path: path.write_text(json.dumps(facts.to_dict(), indent=1), encoding="utf-8"))
-
-
-def save_epoch(folder: Path, network: Classifier, epoch: int) -> None:
-    """Keep an epoch's weights beside the best, whose facts hold for them too."""
-    _save_weights(folder / f"epoch_{epoch}.safetensors", network)
-
-
-def _save_weights(file: Path, network: Classifier) -> None:
-    from safetensors.torch import save_file
-
-    file.parent.mkdir(parents=True, exist_ok=True)
-    state = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
-    _write(file, lambda path: save_file(state, path))
-
-
-def read_facts(folder: Path) -> NetworkFacts:
-    """The facts beside a run's weights. Raises BadInput where they are missing or unreadable."""
-    file = folder / BEST_FACTS
-    try:
-        return NetworkFacts.from_dict(json.loads(file.read_text(encoding="utf-8")), str(file))
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        if isinstance(error, BadInput):
-            raise
-        raise BadInput(f"{file} is missing or is no description of a network ({error})") from None
-
-
-def load_network(spec: NetworkSpec, weights: Path) -> Classifier:
-    """Build a network from its spec and fill it from a safetensors file, in evaluation mode. BadInput as below."""
-    network = build_classifier(spec)
-    fill_network(network, weights)
-    return network.eval()
-
-
-def fill_network(network: Classifier, weights: Path) -> None:
-    """Give a network the weights of a safetensors file.
-
-    Raises BadInput where the file is missing, cut short or belongs to another network.
-    """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        network.load_state_dict(load_file(weights))
-    except (OSError, SafetensorError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise BadInput(f"{weights} does not hold the weights of {network.spec.name}: {reason}") from None
+LAST = "last.pt"
 
 
 class Saver:
@@ -177,7 +86,7 @@ class Saver:
             **_generators(),
         }
         file.parent.mkdir(parents=True, exist_ok=True)
-        _write(file, lambda path: torch.save(state, path))
+        write_atomically(file, lambda path: torch.save(state, path), shared=True)
         self._saved_at = monotonic()
 
 
@@ -210,13 +119,3 @@ def read_last(file: Path) -> dict[str, Any]:
 def drop_last(folder: Path) -> None:
     """A finished run needs it no more."""
     (folder / LAST).unlink(missing_ok=True)
-
-
-def _write(file: Path, write: Callable[[Path], object]) -> None:
-    """Whole or not at all, and readable by others, as whoever serves a run may be."""
-
-    def readable(fresh: Path) -> None:
-        write(fresh)
-        fresh.chmod(0o644)
-
-    write_whole(file, readable)

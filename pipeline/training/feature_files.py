@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pipeline.data.locks import one_at_a_time
-from pipeline.data.whole_file import clear_abandoned, write_whole
+from pipeline.common.atomic import clear_abandoned, write_atomically
+from pipeline.common.locks import one_at_a_time
 
 # Part of every key: raise it when features would come out otherwise though nothing else in the key changed.
 _VERSION = 3
@@ -193,7 +193,7 @@ def _write(file: Path, values: np.ndarray) -> None:
         with fresh.open("wb") as stream:  # by its name, numpy would add .npy to it
             np.save(stream, values, allow_pickle=False)
 
-    write_whole(file, save)
+    write_atomically(file, save)
 
 
 def weights_digest(state: Mapping[str, torch.Tensor]) -> str:

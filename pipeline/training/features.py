@@ -13,7 +13,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from pipeline.data.loading import Batch
+from pipeline.data.reading.loading import Batch
 from pipeline.models.classifier import Classifier
 from pipeline.training.feature_files import FeatureFiles, FeatureRows
 from pipeline.training.loop import Batches, Watch, layout_of, to_device

@@ -11,9 +11,9 @@ from typing import Any, Literal
 import torch
 from lightning_fabric import Fabric
 
-from pipeline.data.user_cache import cache_folder
-from pipeline.data.whole_file import write_whole
-from pipeline.errors import BadInput
+from pipeline.common.atomic import write_atomically
+from pipeline.common.cache_folder import cache_folder
+from pipeline.common.errors import BadInput
 from pipeline.training.allocator import keep_freed_memory
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
@@ -69,7 +69,7 @@ def _bf16_multiplies_faster() -> bool:
         known[machine] = _times_faster() >= CLEARLY_FASTER
         with suppress(OSError):  # a machine that keeps nothing is asked again
             file.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(file, lambda fresh: fresh.write_text(json.dumps(known, indent=1), encoding="utf-8"))
+            write_atomically(file, lambda fresh: fresh.write_text(json.dumps(known, indent=1), encoding="utf-8"))
     return known[machine]
 
 

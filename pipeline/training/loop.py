@@ -13,8 +13,8 @@ from lightning_fabric.wrappers import _FabricModule
 from torch import nn
 from torch.optim import Optimizer
 
-from pipeline.data.loading import Batch
-from pipeline.errors import Stopped
+from pipeline.common.errors import Stopped
+from pipeline.data.reading.loading import Batch
 from pipeline.training.optimization import Schedule
 
 TOP5_FROM = 6  # with five classes or fewer, five guesses are always right

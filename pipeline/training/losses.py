@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from pipeline.common.errors import BadInput, did_you_mean
 from pipeline.data.digest import class_weights as balanced_weights
-from pipeline.errors import BadInput, did_you_mean
 
 _SOME = 10_000  # labels are enough for a mean over them
 ClassWeights = Literal["balanced"] | Sequence[float] | Mapping[str, float]

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from sklearn.utils.class_weight import compute_class_weight
 
 import pipeline.data.digest as digest_module
+from pipeline.common.cache_folder import cache_folder
 from pipeline.data import contents
 from pipeline.data.digest import class_counts, class_weights, data_digest, picture_digests, view_identities
 from pipeline.data.sources import read_source
 from pipeline.data.splits import split_table
 from pipeline.data.table import PictureTable
-from pipeline.data.user_cache import cache_folder
 from tests.data.conftest import Write
 
 

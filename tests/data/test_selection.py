@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 
+from pipeline.common.errors import BadInput
 from pipeline.data.digest import class_counts, data_digest
 from pipeline.data.selection import bootstrapped, fraction_of_training, select_classes
 from pipeline.data.sources import read_source
 from pipeline.data.splits import split_table
 from pipeline.data.table import PictureTable
-from pipeline.errors import BadInput
 
 
 @pytest.fixture

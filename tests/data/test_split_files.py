@@ -2,13 +2,13 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.common.errors import BadInput
 from pipeline.data import split_files
 from pipeline.data.digest import data_digest
 from pipeline.data.sources import read_source
 from pipeline.data.split_files import keep_split, read_split, write_split
 from pipeline.data.splits import split_table
 from pipeline.data.table import PictureTable
-from pipeline.errors import BadInput
 from tests.data.conftest import Write
 
 

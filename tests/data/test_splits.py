@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.common.errors import BadInput
 from pipeline.data.digest import class_counts
 from pipeline.data.splits import split_table
 from pipeline.data.table import SPLITS, PictureTable
-from pipeline.errors import BadInput
 
 
 def table_of(counts: list[int], splits: list[str | None] | None = None) -> PictureTable:

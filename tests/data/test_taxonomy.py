@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.common.errors import BadInput
 from pipeline.data.table import PictureTable
 from pipeline.data.taxonomy import join_taxonomy
-from pipeline.errors import BadInput
 
 
 def joined(photos: PictureTable, folder: Path, text: str) -> PictureTable:

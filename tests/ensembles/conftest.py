@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from pipeline.evaluation.builder import PredictionsBuilder
-from pipeline.evaluation.predictions import Predictions
+from pipeline.predictions.builder import PredictionsBuilder
+from pipeline.predictions.predictions import Predictions
 
 
 def random_members(

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
+from pipeline.common.errors import BadInput
 from pipeline.ensembles.gain import measured, paired_gain
-from pipeline.errors import BadInput
-from pipeline.evaluation.builder import PredictionsBuilder
+from pipeline.predictions.builder import PredictionsBuilder
 
 
 def answers(right, classes=4, sure=4.0, start=0):

@@ -5,10 +5,10 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 from sklearn.linear_model import LogisticRegression
 
+from pipeline.common.errors import BadInput
 from pipeline.ensembles import learning
 from pipeline.ensembles.candidates import candidates
 from pipeline.ensembles.rules import SoftVote, combine
-from pipeline.errors import BadInput
 
 LEARNERS = [learning.weighted_vote, learning.greedy_selection, learning.stacking, learning.class_stacking]
 

@@ -2,9 +2,9 @@ import json
 
 import pytest
 
+from pipeline.common.errors import BadInput
 from pipeline.ensembles.recipe import FILE, Recipe, without_idle
 from pipeline.ensembles.rules import HardVote, SharedStack, SoftVote
-from pipeline.errors import BadInput
 
 
 @pytest.mark.parametrize("rule", [HardVote(), SoftVote(), SoftVote((0.25, 0.75)), SharedStack((1.0, 0.5))])

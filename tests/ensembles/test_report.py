@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from pipeline.common.errors import BadInput
 from pipeline.ensembles import report
-from pipeline.errors import BadInput
 
 
 def test_the_table_sets_strategies_beside_members(make_members):

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.common.errors import BadInput
 from pipeline.ensembles import rules
 from pipeline.ensembles.rules import ClassStack, HardVote, SharedStack, SoftVote, combine
-from pipeline.errors import BadInput
 from pipeline.evaluation.calibration import expected_calibration_error
 
 SIZES = {"pictures": st.integers(1, 30), "classes": st.integers(2, 12), "seed": st.integers(0, 999)}

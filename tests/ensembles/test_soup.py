@@ -1,8 +1,8 @@
 import pytest
 import torch
 
+from pipeline.common.errors import BadInput
 from pipeline.ensembles.soup import greedy_soup, soup
-from pipeline.errors import BadInput
 
 
 def state(value, steps=3):

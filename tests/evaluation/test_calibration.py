@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.calibration import calibration_curve
 
-from pipeline.evaluation.builder import PredictionsBuilder
 from pipeline.evaluation.calibration import expected_calibration_error, fit_temperature, reliability
+from pipeline.predictions.builder import PredictionsBuilder
 
 
 def honest(pictures=4_000, classes=10, seed=0, **builder):

@@ -6,9 +6,9 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_predict
 
-from pipeline.errors import BadInput
+from pipeline.common.errors import BadInput
 from pipeline.evaluation import conformal
-from pipeline.evaluation.builder import PredictionsBuilder
+from pipeline.predictions.builder import PredictionsBuilder
 
 METHODS = ["aps", "raps", "lac"]
 

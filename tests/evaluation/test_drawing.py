@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.evaluation.builder import PredictionsBuilder
-from pipeline.evaluation.drawing import DrawingProcess
-from pipeline.evaluation.report import write_report
+from pipeline.predictions.builder import PredictionsBuilder
+from pipeline.reporting.drawing import DrawingProcess
+from pipeline.reporting.run_report import write_report
 
 HISTORY = [{"epoch": 1, "train/loss": 2.0, "val/loss": 1.0, "train/accuracy": 0.4, "val/accuracy": 0.5}]
 

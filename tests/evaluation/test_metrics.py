@@ -4,7 +4,7 @@ import sklearn.metrics as reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.errors import BadInput
+from pipeline.common.errors import BadInput
 from pipeline.evaluation import metrics
 
 

@@ -2,9 +2,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.errors import BadInput
+from pipeline.common.errors import BadInput
 from pipeline.evaluation import taxonomy
-from pipeline.evaluation.builder import PredictionsBuilder
+from pipeline.predictions.builder import PredictionsBuilder
 
 CLASSES = ["Larus argentatus", "Larus fuscus", "Sterna hirundo", "Amanita muscaria"]
 TAXONOMY = pd.DataFrame(

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from pipeline.errors import BadInput
+from pipeline.common.errors import BadInput
 from pipeline.models.backbone import build_backbone, feature_count
 
 # The networks of conf/model and what each gives at 224 pixels before its classifier.

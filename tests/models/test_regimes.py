@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from pipeline.data.preprocessing import Preprocessing
+from pipeline.data.reading.preprocessing import Preprocessing
 from pipeline.models.classifier import Classifier, HeadSpec, NetworkSpec
 from pipeline.models.regimes import Phase, enter, parameter_groups, set_training
 

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 from torchvision.models import ResNet18_Weights
 
-from pipeline.errors import BadInput
+from pipeline.common.errors import BadInput
 from pipeline.models.backbone import build_backbone
 from pipeline.models.weights import _tensors_only, load_file, load_pretrained, load_state, normalisation
 

@@ -6,10 +6,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from pipeline.data.preprocessing import Preprocessing
+from pipeline.data.reading.preprocessing import Preprocessing
 from pipeline.data.splits import split_table
-from pipeline.data.statistics import copies, leaking, sample
-from pipeline.data.survey import Parts, collect, thumbnails
+from pipeline.data.survey.measure import Parts, collect, thumbnails
+from pipeline.data.survey.statistics import copies, leaking, sample
 from pipeline.data.table import PictureTable
 from pipeline.reporting.survey_page import Survey, metadata, survey_page
 

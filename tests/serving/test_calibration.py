@@ -3,10 +3,10 @@ import json
 import numpy as np
 import pytest
 
-from pipeline.errors import BadInput
-from pipeline.evaluation.builder import PredictionsBuilder
+from pipeline.common.errors import BadInput
 from pipeline.evaluation.calibration import expected_calibration_error
 from pipeline.evaluation.conformal import calibrate, set_summary
+from pipeline.predictions.builder import PredictionsBuilder
 from pipeline.serving.calibration import Calibration, calibrated_on
 
 

@@ -10,15 +10,15 @@ import pytest
 import torch
 from PIL import Image
 
-from pipeline.data.decoding import decode, pixels_to_decode
-from pipeline.data.preprocessing import Preprocessing
-from pipeline.errors import BadInput
+from pipeline.common.errors import BadInput
+from pipeline.data.reading.decoding import decode, pixels_to_decode
+from pipeline.data.reading.preprocessing import Preprocessing
 from pipeline.models.classifier import Classifier, NetworkSpec
+from pipeline.models.saved import NetworkFacts, save_best
 from pipeline.serving.answers import answer
 from pipeline.serving.bundle import read_bundle, write_bundle
 from pipeline.serving.limits import Limits
 from pipeline.serving.pyfunc import ServedModel
-from pipeline.training.checkpoints import NetworkFacts, save_best
 
 
 def encoded(width, height, kind="PNG", mode="RGB", **options):
@@ -65,7 +65,7 @@ def test_a_decompression_bomb_is_refused_by_its_header(model, monkeypatch):
     bomb = encoded(13_000, 13_000, mode="1")
     assert len(bomb) < 30_000
     with monkeypatch.context() as patch:
-        patch.setattr("pipeline.data.preprocessing.decode", None)  # nothing is decoded for it
+        patch.setattr("pipeline.data.reading.preprocessing.decode", None)  # nothing is decoded for it
         with pytest.raises(mlflow.exceptions.MlflowException, match="picture 1: 169 megapixels to decode, at most 50"):
             model.predict(None, [encoded(9, 9), bomb])
     assert len(answer(model._bundle, [encoded(8_000, 7_000, mode="1")])) == 1  # as `predict` and training read it

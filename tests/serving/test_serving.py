@@ -17,17 +17,17 @@ import torch
 from PIL import Image
 from stored import load_best
 
-from pipeline.data.preprocessing import Preprocessing
+from pipeline.common.errors import BadInput
+from pipeline.data.reading.preprocessing import Preprocessing
 from pipeline.ensembles.rules import SoftVote
-from pipeline.errors import BadInput
 from pipeline.evaluation.conformal import SetRule
 from pipeline.models.classifier import Classifier, NetworkSpec
+from pipeline.models.saved import NetworkFacts, save_best
 from pipeline.serving.answers import answer
 from pipeline.serving.bundle import read_bundle, write_bundle
 from pipeline.serving.calibration import Calibration
 from pipeline.serving.pyfunc import ServedModel
 from pipeline.tracking import registry
-from pipeline.training.checkpoints import NetworkFacts, save_best
 
 CLASSES = ("cat", "dog", "owl")
 TAXONOMY = pd.DataFrame({"genus": ["Felis", "Canis", None]}, index=list(CLASSES))

@@ -6,13 +6,14 @@ import torch
 from hydra import compose, initialize_config_dir
 from mlflow.exceptions import MlflowException
 
-from pipeline.data.preprocessing import Preprocessing
-from pipeline.door import CONF, check
-from pipeline.errors import BadInput
+from pipeline.cli.messages import check
+from pipeline.common.errors import BadInput
+from pipeline.config.keys import CONF
+from pipeline.data.reading.preprocessing import Preprocessing
 from pipeline.models.classifier import Classifier, NetworkSpec
+from pipeline.models.saved import NetworkFacts, save_best
 from pipeline.serving.bundle import write_bundle
 from pipeline.tracking import registry
-from pipeline.training.checkpoints import NetworkFacts, save_best
 
 CLASSES = ("auk", "coot")
 

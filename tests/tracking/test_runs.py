@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.errors import Stopped
+from pipeline.common.errors import Stopped
 from pipeline.tracking.runs import config_digest, flatten, home, local_folder, run_given, tracked_run
 
 CONFIG = {

@@ -2,18 +2,11 @@ import os
 
 import pytest
 
-from pipeline.errors import BadInput
+from pipeline.common.errors import BadInput
+from pipeline.common.names import PARENT_VARIABLE
 from pipeline.tracking import selection, sweeps
-from pipeline.tracking.names import PARENT_VARIABLE
 from pipeline.tracking.runs import record_failure, tracked_run
-from pipeline.tracking.selection import (
-    CHOOSE_BY,
-    by_metric,
-    find_experiment,
-    find_run,
-    find_sweep,
-    trained_runs,
-)
+from pipeline.tracking.selection import CHOOSE_BY, by_metric, find_experiment, find_run, find_sweep, trained_runs
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +47,7 @@ def test_the_experiment_is_that_of_the_latest_run(store):
 
 def test_a_sweeps_jobs_are_its_children_and_the_parent_tells_of_them(store):
     outside = trained(0.99)
-    parent = sweeps.open_sweep("digits", ["model=resnet18,resnet50", "seed=1"])
+    parent = sweeps.open_sweep("digits", ["model=resnet18,resnet50", "seed=1"], ["model=resnet18,resnet50", "seed=1"])
     low, high = trained(0.5, name="low"), trained(0.7, name="high")
     sweeps.note_best()
     record_failure("", name="bad", tags={"stage": "train"}, error="data.root: no such folder")
@@ -73,8 +66,8 @@ def test_a_sweeps_jobs_are_its_children_and_the_parent_tells_of_them(store):
 
 
 def test_the_latest_sweep_is_looked_for_in_every_experiment(store):
-    sweeps.close_sweep(sweeps.open_sweep("shells", ["seed=0,1"]))
-    parent = sweeps.open_sweep("birds", ["seed=0,1"])
+    sweeps.close_sweep(sweeps.open_sweep("shells", ["seed=0,1"], ["seed=0,1"]))
+    parent = sweeps.open_sweep("birds", ["seed=0,1"], ["seed=0,1"])
     trained(0.5, experiment="birds")
     sweeps.close_sweep(parent)
     trained(0.5, experiment="digits")  # later, and of no sweep
@@ -86,20 +79,20 @@ def test_the_latest_sweep_is_looked_for_in_every_experiment(store):
         find_sweep(store, find_experiment(store, None, "another"), "another")
 
 
-def test_swept_is_what_hydra_sweeps(store, monkeypatch):
+def test_a_sweep_is_named_by_what_is_swept(store, monkeypatch):
     monkeypatch.delenv("PIPELINE_SWEPT_KEYS", raising=False)
-    given = ["data.classes=[a,b]", "model=glob(*)", "data.root='a, b'", "seed=0,1", "+x=range(1,3)"]
-    parent = sweeps.open_sweep("digits", given)
-    assert store.get_run(parent).info.run_name == "sweep model=glob(*) seed=0,1 +x=range(1,3)"
-    assert os.environ["PIPELINE_SWEPT_KEYS"] == "model,seed,+x"
+    swept = ["model=glob(*)", "seed=0,1"]
+    parent = sweeps.open_sweep("digits", ["data.classes=[a,b]", *swept], swept)
+    assert store.get_run(parent).info.run_name == "sweep model=glob(*) seed=0,1"
+    assert os.environ["PIPELINE_SWEPT_KEYS"] == "model,seed"
     sweeps.abandon_sweep(parent)
 
 
 def test_a_sweep_that_is_broken_off_leaves_nothing_running(store):
-    empty = sweeps.open_sweep("digits", [])
+    empty = sweeps.open_sweep("digits", [], [])
     sweeps.abandon_sweep(empty)
     assert store.get_run(empty).info.lifecycle_stage == "deleted"
-    parent = sweeps.open_sweep("digits", ["seed=1,2"])
+    parent = sweeps.open_sweep("digits", ["seed=1,2"], ["seed=1,2"])
     killed = store.create_run(
         find_experiment(store, "digits").experiment_id, tags={"mlflow.parentRunId": parent, "stage": "train"}
     ).info.run_id
@@ -108,7 +101,7 @@ def test_a_sweep_that_is_broken_off_leaves_nothing_running(store):
 
 
 def test_at_a_sweeps_end_jobs_without_a_run_get_one_that_failed(store):
-    parent = sweeps.open_sweep("digits", ["seed=1,2,3"])
+    parent = sweeps.open_sweep("digits", ["seed=1,2,3"], ["seed=1,2,3"])
     trained(0.5, name="one", overrides="seed=1")
     sweeps.record_job("seed=2", "seed=2", "MemoryError")
     jobs = {f"seed={seed}": f"job {seed}" for seed in (1, 2, 3)}

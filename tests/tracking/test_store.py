@@ -8,8 +8,8 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from pipeline.errors import BadInput
-from pipeline.tracking.names import safe_name
+from pipeline.common.errors import BadInput
+from pipeline.common.names import safe_name
 from pipeline.tracking.store import Store, experiment_id, tracking_uri
 
 

@@ -7,7 +7,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from pipeline.data.loading import Batch
+from pipeline.data.reading.loading import Batch
 from pipeline.training.loop import fit
 from pipeline.training.optimization import Schedule
 

@@ -11,21 +11,12 @@ import torch
 from lightning_fabric.plugins.precision import MixedPrecision
 from stored import load_best
 
-from pipeline.data.preprocessing import Preprocessing
-from pipeline.errors import BadInput
+from pipeline.common.errors import BadInput
+from pipeline.data.reading.preprocessing import Preprocessing
 from pipeline.models.classifier import Classifier, NetworkSpec
+from pipeline.models.saved import BEST_FACTS, BEST_WEIGHTS, NetworkFacts, read_facts, save_best
 from pipeline.training import checkpoints
-from pipeline.training.checkpoints import (
-    BEST_FACTS,
-    BEST_WEIGHTS,
-    LAST,
-    NetworkFacts,
-    Saver,
-    drop_last,
-    read_facts,
-    read_last,
-    save_best,
-)
+from pipeline.training.checkpoints import LAST, Saver, drop_last, read_last
 from pipeline.training.loop import Progress
 
 
@@ -141,7 +132,7 @@ class Killed(BaseException):
 def test_killed_between_any_two_files_state_and_best_weights_agree(written, going, tmp_path, monkeypatch):
     going(tmp_path / "whole").go()
     whole = best_on_disk(tmp_path / "whole")
-    really, count = checkpoints.write_whole, iter(range(1, 100))
+    really, count = checkpoints.write_atomically, iter(range(1, 100))
 
     def write(file, fill):
         if next(count) > written:
@@ -149,10 +140,10 @@ def test_killed_between_any_two_files_state_and_best_weights_agree(written, goin
         really(file, fill)
 
     folder = tmp_path / "killed"
-    monkeypatch.setattr(checkpoints, "write_whole", write)
+    monkeypatch.setattr(checkpoints, "write_atomically", write)
     with suppress(Killed):
         going(folder).go()
-    monkeypatch.setattr(checkpoints, "write_whole", really)
+    monkeypatch.setattr(checkpoints, "write_atomically", really)
     again = going(folder)
     again.go(until=0)  # what a run goes on from
     if again.progress.epoch:

@@ -125,7 +125,7 @@ def test_another_data_set_is_not_waited_for(tmp_path, busy):
 def test_who_waits_says_for_whom_and_how_long(tmp_path, busy, caplog, monkeypatch):
     process, go_on = busy
     waited = []
-    monkeypatch.setattr("pipeline.data.locks._PATIENCE", 0.2)
+    monkeypatch.setattr("pipeline.common.locks._PATIENCE", 0.2)
     threading.Timer(1, go_on.set).start()
     with caplog.at_level("INFO"):
         make = Maker()

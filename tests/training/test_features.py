@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.data.preprocessing import Preprocessing
+from pipeline.data.reading.preprocessing import Preprocessing
 from pipeline.models.classifier import Classifier, NetworkSpec
 from pipeline.training.feature_files import FeatureFiles, FeatureRows
 from pipeline.training.features import FeatureBatches, Features, features_of

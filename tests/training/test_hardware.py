@@ -4,7 +4,7 @@ from itertools import count
 import pytest
 import torch
 
-from pipeline.errors import BadInput
+from pipeline.common.errors import BadInput
 from pipeline.training import hardware
 from pipeline.training.hardware import choose_precision, make_fabric, resolved
 

@@ -7,7 +7,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.plugins.precision.amp import MixedPrecision
 from torch import nn
 
-from pipeline.errors import Stopped
+from pipeline.common.errors import Stopped
 from pipeline.training.loop import Progress, _GradientNorms, measure, predict
 
 

@@ -5,7 +5,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from pipeline.errors import BadInput
+from pipeline.common.errors import BadInput
 from pipeline.training.losses import FocalLoss, build_loss, loss_of_knowing_nothing
 
 CLASSES = ["ant", "bee", "cat"]

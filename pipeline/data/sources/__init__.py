@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
+from pipeline.common.errors import BadInput, did_you_mean
 from pipeline.data.selection import select_classes
 from pipeline.data.table import PictureTable
-from pipeline.errors import BadInput, did_you_mean
 
 # The module of each source has a `read(*, name, root, ...) -> PictureTable`; it is imported when asked for.
 SOURCES = {

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from pipeline.common.errors import BadInput
 from pipeline.data.checks import OnUnreadable, trusted_table
 from pipeline.data.files import existing, read_text
 from pipeline.data.table import PictureTable
-from pipeline.errors import BadInput
 
 _BOX = ["box_x", "box_y", "box_width", "box_height"]
 

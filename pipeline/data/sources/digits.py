@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from pipeline.common.errors import BadInput
 from pipeline.data.table import SPLITS, PictureTable
-from pipeline.errors import BadInput
 
 _SIDE = 8
 _WHITE = 16  # the brightest value in the file

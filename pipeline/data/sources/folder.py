@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from pipeline.common.errors import BadInput
+from pipeline.common.paths import check_utf8
 from pipeline.data.checks import SPLIT_NAMES, OnUnreadable, check_class_names
 from pipeline.data.files import SUFFIXES, existing
 from pipeline.data.table import SPLITS, PictureTable
-from pipeline.errors import BadInput
-from pipeline.paths import check_utf8
 
 _SHOWN = 3
 _MOST_DEPTHS = 4  # that a message counts classes for

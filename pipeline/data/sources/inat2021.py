@@ -14,13 +14,13 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from pipeline.common.errors import BadInput
+from pipeline.common.paths import check_utf8
 from pipeline.data import taxonomy
 from pipeline.data.checks import OnUnreadable, trusted_table
 from pipeline.data.files import SUFFIXES, existing, read_table
-from pipeline.data.json_stream import records
+from pipeline.data.sources.json_stream import records
 from pipeline.data.table import SPLITS, PictureTable
-from pipeline.errors import BadInput
-from pipeline.paths import check_utf8
 
 _FOLDER_RANKS = ("kingdom", "phylum", "class", "order", "family", "genus", "specific_epithet")
 _BATCH = 100_000

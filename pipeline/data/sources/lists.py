@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from pipeline.common.errors import BadInput, did_you_mean
 from pipeline.data.checks import OnUnreadable, trusted_table
 from pipeline.data.files import SUFFIXES, existing, read_text
 from pipeline.data.table import SPLITS, PictureTable
-from pipeline.errors import BadInput, did_you_mean
 
 log = logging.getLogger(__name__)
 

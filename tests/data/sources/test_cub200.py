@@ -2,12 +2,12 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.common.errors import BadInput
 from pipeline.data.digest import class_counts
 from pipeline.data.sources import read_source
 from pipeline.data.sources.cub200 import class_attributes
 from pipeline.data.splits import split_table
 from pipeline.data.taxonomy import join_taxonomy
-from pipeline.errors import BadInput
 from tests.data.conftest import Write
 
 CLASSES = {1: "001.Black_footed_Albatross", 4: "004.Groove_billed_Ani", 200: "200.Common_Yellowthroat"}

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
+from pipeline.common.errors import BadInput
 from pipeline.data.sources import read_source
-from pipeline.errors import BadInput
 
 
 def test_digits_are_scikit_learns_own() -> None:

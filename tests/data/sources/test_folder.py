@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.data.preprocessing import Preprocessing
+from pipeline.common.errors import BadInput
+from pipeline.data.reading.preprocessing import Preprocessing
 from pipeline.data.sources import read_source
-from pipeline.errors import BadInput
 from tests.data.conftest import Write
 
 

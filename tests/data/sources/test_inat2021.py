@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.data import json_stream
-from pipeline.data.sources import read_source
-from pipeline.errors import BadInput
+from pipeline.common.errors import BadInput
+from pipeline.data.sources import json_stream, read_source
 from tests.data.conftest import Write
 
 RANKS = ("kingdom", "phylum", "class", "order", "family", "genus", "specific_epithet")

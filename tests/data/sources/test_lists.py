@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.common.errors import BadInput
 from pipeline.data.sources import read_source
 from pipeline.data.sources.lists import Names
-from pipeline.errors import BadInput
 from tests.data.conftest import Write
 
 

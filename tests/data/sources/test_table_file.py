@@ -3,9 +3,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from pipeline.common.errors import BadInput
 from pipeline.data.sources import read_source
 from pipeline.data.table import PictureTable
-from pipeline.errors import BadInput
 from tests.data.conftest import Write
 
 ROWS = [("a/1.jpg", "heron", "train"), ("a/2.jpg", "Héron cendré", "Validation"), ("b, c/3.jpg", "heron", "")]

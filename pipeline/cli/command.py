@@ -1,0 +1,180 @@
+"""The frame around every command: Hydra composes, the schema checks, errors become one line and an exit code.
+
+Nothing slow is imported here, so that `--help`, `--cfg job` and a mistake in the configuration answer at once.
+"""
+
+import atexit
+import gc
+import logging
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+
+from pipeline.cli.messages import FAILED, check, exit_code, tell
+from pipeline.cli.quoting import open_tags, quote_address, quote_path
+from pipeline.common.errors import BadInput, Stopped
+from pipeline.common.names import PARENT_VARIABLE
+from pipeline.common.paths import expanded
+from pipeline.config.keys import CONF
+
+# Here `model` chooses a network; elsewhere it is the address of a model that is there.
+NETWORK_COMMANDS = ("train",)
+
+# How the processes of a sweep find the folder of the command that started them.
+_FOLDER_VARIABLE = "PIPELINE_OWN_FOLDER"
+
+# Importing PyTorch and MLflow makes a million objects and hardly a cycle: with Python's 700, looking for those after
+# each so many new objects takes an eighth of it.
+_COLLECT_SELDOM = (100_000, 50, 50)
+
+log = logging.getLogger(__name__)
+
+
+def command(name: str, recipe: str, *, begins: bool = False) -> Callable[[], None]:
+    """A command as a function without arguments: `recipe` is its `module:function`, imported when it is needed.
+
+    `train` is composed from `conf/train.yaml` and checked by `schema.Train`. Exit codes: 0; 2 for bad input; 1 for
+    anything else that failed. In a sweep a failed job is told of and the others go on. What the recipe returns is the
+    job's objective, which Hydra's sweepers that search take; of a job that failed it is None, which they take for that.
+    With `begins`, the command may be the first in its folder: the store is made beside the recipe's imports.
+    """
+    job = Job(name, recipe, begins)
+
+    def run() -> None:
+        os.environ["HYDRA_FULL_ERROR"] = "1"  # hand us the errors; `tell` words them
+        _end_in_order()
+        gc.set_threshold(*_COLLECT_SELDOM)
+        multirun = bool({"-m", "--multirun"} & set(sys.argv))
+        job.failures.clear()
+        arguments = [open_tags(quote_path(argument, multirun=multirun)) for argument in sys.argv[1:]]
+        sys.argv[1:] = arguments if name in NETWORK_COMMANDS else list(map(quote_address, arguments))
+        try:
+            hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(job)()
+        except KeyboardInterrupt:
+            sys.exit(128 + signal.SIGINT)
+        except Exception as error:  # Hydra's own, or its launcher's
+            error = _of_hydra(error)
+            tell(error)
+            if multirun and name in NETWORK_COMMANDS:
+                from pipeline.cli.sweep import launcher_broke
+
+                launcher_broke(error)
+            sys.exit(exit_code(error))
+        if job.failures:
+            sys.exit(FAILED if multirun else exit_code(job.failures[0]))
+        if getattr(sys.modules["__main__"], "main", None) is run:
+            _leave()
+
+    return run
+
+
+class Job:
+    """What Hydra runs with a composed config, in this process or a launcher's."""
+
+    __name__ = "job"  # Hydra asks for it, as of a function
+
+    def __init__(self, name: str, recipe: str, begins: bool) -> None:
+        self.name, self.recipe, self.begins = name, recipe, begins
+        self.failures: list[Exception] = []
+
+    def __call__(self, composed: DictConfig) -> Any:
+        """Nothing is raised through Hydra: it would add lines of its own, and end a sweep's later batches."""
+        try:
+            config = check(composed, self.name)
+            if self.begins:
+                from pipeline.tracking.store import Store
+
+                Store()
+            module, _, function = self.recipe.partition(":")
+            return getattr(import_module(module), function)(config)
+        except Exception as error:
+            tell(error)
+            self.failures.append(error)
+            _tell_the_sweep(error)
+            return None
+
+
+def _tell_the_sweep(error: Exception) -> None:
+    """A job of a sweep that fails before it has a run must be seen all the same, in whatever process it was."""
+    if PARENT_VARIABLE not in os.environ:
+        return
+    from pipeline.cli.sweep import note_failure
+
+    try:
+        note_failure(error)
+    except Exception as of_the_store:  # the parent's process will find that the job has no run
+        tell(of_the_store)
+
+
+def _of_hydra(error: Exception) -> Exception:
+    """What Hydra or its launcher met, in the words of this program where the cause is known."""
+    if isinstance(error, OSError) and error.strerror:
+        where = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        return BadInput(f"{where}: Hydra cannot write its own files; without hydra.run.dir and the like it writes none")
+    if type(error).__name__ == "TerminatedWorkerError":  # joblib's
+        return Stopped(
+            "a job's process died, and joblib ended the others: mostly memory is too small for so many at once; "
+            "try fewer, hydra.launcher.n_jobs=..."
+        )
+    return error
+
+
+def _folder_name(path: str | None) -> str:
+    if not path:
+        return ""
+    try:
+        found = expanded(path, "").resolve()
+    except BadInput:  # told of by who reads it
+        return path
+    return found.stem if found.is_file() else found.name
+
+
+def _own_folder() -> str:
+    """A folder that is this command's alone, and that of the processes it starts; it goes at the command's end."""
+    if _FOLDER_VARIABLE not in os.environ:
+        try:
+            os.environ[_FOLDER_VARIABLE] = folder = tempfile.mkdtemp(prefix="pipeline-")
+        except OSError as error:
+            raise BadInput(f"no folder for passing files can be made ({error.strerror}): set TMPDIR to one") from None
+        atexit.register(_remove_own_folder, folder, os.getpid())
+    return os.environ[_FOLDER_VARIABLE]
+
+
+def _remove_own_folder(folder: str, maker: int) -> None:
+    if os.getpid() == maker:  # and not a process forked off it
+        shutil.rmtree(folder, ignore_errors=True)
+        os.environ.pop(_FOLDER_VARIABLE, None)
+
+
+# Here, so that the processes of a launcher, which import this module, know them too.
+OmegaConf.register_new_resolver("folder_name", _folder_name, replace=True)
+OmegaConf.register_new_resolver("own_folder", _own_folder, replace=True)
+
+
+def _end_in_order() -> None:
+    """A request to end, or a terminal that closes, unwinds like any error, so that no run stays RUNNING."""
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) != signal.SIG_IGN:  # nohup has it ignored
+            signal.signal(number, lambda received, _frame: sys.exit(128 + received))
+
+
+def _leave() -> None:
+    """End the process with all that was promised for its end done, but without freeing each object first.
+
+    Python would spend some seconds on that after the libraries loaded here; the system takes the memory back anyway.
+    """
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)

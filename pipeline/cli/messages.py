@@ -1,0 +1,105 @@
+"""What goes wrong in a command, in a line: with the key, the nearest right one, the exit code."""
+
+import re
+import sys
+import traceback
+from typing import Any
+
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from pipeline.common.errors import BadInput, Stopped, did_you_mean
+
+BAD_INPUT, FAILED = 2, 1
+
+
+def check(composed: DictConfig, command_name: str) -> Any:
+    """The composed config as its schema's object, every interpolation resolved.
+
+    Raises BadInput that names the first offending key.
+    """
+    from pydantic import ValidationError
+
+    from pipeline.config import schema as schemas
+
+    schema = getattr(schemas, command_name.capitalize())
+    values = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+    try:
+        return schema.model_validate(values)
+    except ValidationError as error:
+        raise BadInput(_first_problem(error, schema)) from None
+
+
+def _first_problem(error: Any, schema: Any) -> str:
+    from pipeline.config.schema import keys
+
+    problem = error.errors()[0]
+    known = keys(schema)
+    key = _key(problem["loc"], known)
+    if problem["type"] == "extra_forbidden" and key in known:
+        group = key.partition(".")[0]
+        return f"{key} does not belong to the {group} chosen (--cfg job shows what does)"
+    if problem["type"] == "extra_forbidden":
+        return f"unknown key {key}{_nearest(key, known)}"
+    if problem["type"] == "value_error":
+        return f"{key}={problem['input']}: {problem['ctx']['error']}"
+    if problem["type"] == "missing":
+        return f"{key} is missing"
+    return f"{key}={problem['input']}: {re.sub(r'^Input should', 'should', problem['msg'])}"
+
+
+def _key(place: tuple[int | str, ...], known: list[str]) -> str:
+    """The dotted key of a problem, without what pydantic puts between (which member of a union it tried)."""
+    parts: list[str] = []
+    for number, part in enumerate(place, start=1):
+        unknown_key = number == len(place) and "[" not in str(part)
+        if isinstance(part, int) or ".".join([*parts, part]) in known or unknown_key:
+            parts.append(str(part))
+    return ".".join(parts)
+
+
+def exit_code(error: BaseException) -> int:
+    """2 where the user can put it right, else 1."""
+    composing = (BadInput, HydraException, OmegaConfBaseException, YAMLError)
+    return BAD_INPUT if isinstance(error, composing) else FAILED
+
+
+def tell(error: BaseException) -> None:
+    """Print what went wrong: one line where the cause is known, else the traceback as well."""
+    if exit_code(error) == FAILED and not isinstance(error, Stopped):
+        traceback.print_exception(error)
+        return
+    print(f"error: {one_line(error)}", file=sys.stderr, flush=True)
+
+
+def one_line(error: BaseException) -> str:
+    """What went wrong, without line breaks; of errors that users know little of the type as well."""
+    if isinstance(error, MissingConfigException) and error.options:
+        group, _, choice = str(error.missing_cfg_file).rpartition("/")
+        return f"{group}={choice}: no such choice{did_you_mean(choice, error.options)}"
+    struct = re.search(r"Could not override '([^']+)'", str(error))
+    if struct:
+        return f"unknown key {struct[1]}{_nearest_key(struct[1])}"
+    missing = re.search(r"[Mm]issing mandatory value: (\S+)", str(error))
+    if missing:
+        return f"{missing[1]} is missing: give it as {missing[1]}=..."
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    cause = error.__cause__
+    if isinstance(cause, OmegaConfBaseException | YAMLError):
+        lines += str(cause).splitlines()[:1]
+    text = " ".join(lines)
+    known = exit_code(error) == BAD_INPUT or isinstance(error, Stopped)
+    return text if known and text else f"{type(error).__name__}: {text}".removesuffix(": ")
+
+
+def _nearest_key(key: str) -> str:
+    from pipeline.config import schema
+
+    return _nearest(key, [name for command in schema.COMMANDS for name in schema.keys(command)])
+
+
+def _nearest(key: str, known: list[str]) -> str:
+    near = did_you_mean(key, known)
+    return near if near.startswith("; did") else " (--cfg job shows them all)"

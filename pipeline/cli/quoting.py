@@ -1,0 +1,49 @@
+"""Arguments as people type them, made what Hydra's grammar can take."""
+
+import re
+
+from pipeline.common.errors import BadInput
+from pipeline.common.paths import expanded
+from pipeline.config.keys import PATH_KEYS
+
+
+def quote_address(argument: str) -> str:
+    """`model=models:/birds@champion` as Hydra can take it: it would look for that among conf/model's networks.
+
+    A value that is a mapping is no choice of a file for it; `schema.Address` takes the text out again.
+    """
+    key, equals, value = argument.partition("=")
+    if key != "model" or not equals or value[:1] in ("", "{") or value == "null":
+        return argument
+    text = value.strip("'\"").replace("\\", "\\\\").replace("'", "\\'")
+    return f"model={{address:'{text}'}}"
+
+
+def open_tags(argument: str) -> str:
+    """`tracking.tags.site=reef` and `tracking.tags={site: reef}` as Hydra can take them: it would know no such key.
+
+    Tags are free, all other keys closed.
+    """
+    return f"++{argument.lstrip('+')}" if re.match(r"\+?tracking\.tags(\.[^=]+)?=", argument) else argument
+
+
+def _is_there(path: str) -> bool:
+    try:
+        return expanded(path, "").exists()
+    except (BadInput, OSError, ValueError):
+        return False
+
+
+def quote_path(argument: str, *, multirun: bool = False) -> str:
+    """`data.root=~/photos (1), a=b` as Hydra's grammar can take it; other arguments unchanged.
+
+    In a sweep an unquoted comma still separates values, unless the whole text is a path that exists.
+    """
+    key, equals, value = argument.partition("=")
+    if not equals or key.lstrip("+") not in PATH_KEYS or value[:1] in ("'", '"') or value in ("", "null"):
+        return argument
+    if multirun and "," in value and not _is_there(value):
+        return argument
+    # Hydra's quoted text: a quote, and the backslashes right before one, are escaped.
+    text = re.sub(r"(\\*)('|$)", lambda match: match[1] * 2 + ("\\'" if match[2] else ""), value)
+    return f"{key}='{text.replace('${', chr(92) + '${')}'"

@@ -1,0 +1,110 @@
+"""Look at the pictures before training:   python -m pipeline.explore data=folder data.root=~/photos"""
+
+from __future__ import annotations
+
+import logging
+
+import pandas as pd
+
+from pipeline.common.progress import watch
+from pipeline.common.wording import counted
+from pipeline.config import schema
+from pipeline.data.digest import class_counts, data_digest
+from pipeline.data.files import write_csv
+from pipeline.data.reading.preprocessing import Preprocessing
+from pipeline.data.survey.measure import Parts, collect, thumbnails
+from pipeline.data.survey.statistics import channel_statistics, copies, leaking, sample
+from pipeline.data.table import PictureTable
+from pipeline.experiment import build
+from pipeline.reporting.page import save
+from pipeline.reporting.survey_page import Survey, survey_page
+from pipeline.tracking.runs import TrackedRun, flatten, git_sha, log_dataset, tracked_run
+from pipeline.tracking.store import Store
+
+log = logging.getLogger("pipeline.explore")
+
+
+def run(config: schema.Explore) -> None:
+    """Open every picture, say what was found; one run in MLflow and one page to read."""
+    store = Store()
+    table = build.picture_table(config.data)
+    store.open()
+    params = flatten(config.model_dump(mode="json", include={"data", "explore"}))
+    with tracked_run(
+        config.tracking.experiment, name=config.tracking.run_name, tags=tags(config, table), params=params
+    ) as run:
+        log.info("%s: %s of %s", table.name, counted(len(table.rows), "picture"), counted(len(table.classes), "class"))
+        found = look(config, table)
+        record(found, run)
+        file = save(survey_page(found), run.folder / "explore.html")
+        conclude(found, str(file))
+
+
+def look(config: schema.Explore, table: PictureTable) -> Survey:
+    """Open the pictures and compare them."""
+    how = Preprocessing(config.data.image_size, config.data.fit)
+    rows = sample(table, config.explore.pictures)
+    workers = build.workers(config.explore.num_workers, in_memory=table.pixels is not None)
+    facts = collect(list(watch(Parts(table, rows, how, workers=workers), "open")))
+    alike = copies(table, facts, config.explore.near)
+    readable = facts.loc[facts["problem"] == "", "row"].to_numpy()
+    shown = thumbnails(table, readable, config.explore.samples, config.data.fit)
+    return Survey(table, facts, alike, leaking(table, alike), shown, config.explore.near, config.data.image_size)
+
+
+def record(found: Survey, run: TrackedRun) -> None:
+    """The figures and tables that others can go on with."""
+    log_dataset(found.table)
+    write_csv(class_counts(found.table), run.folder / "classes.csv", index=True)
+    write_csv(found.leaks, run.folder / "leaks.csv")
+    write_csv(problems(found), run.folder / "unreadable.csv")
+    exact = found.alike["kind"] == "exact"
+    figures = {
+        "pictures": len(found.table.rows),
+        "classes": len(found.table.classes),
+        "opened": len(found.facts),
+        "unreadable": len(problems(found)),
+        "odd": (found.facts["odd"] != "").sum(),
+        "exact_copies": exact.sum(),
+        "near_copies": (~exact).sum(),
+        "leaks": len(found.leaks),
+    }
+    if found.table.unlisted is not None:
+        figures["unlisted"] = found.table.unlisted
+    for channel, row in channel_statistics(found.facts).dropna().iterrows():  # of none that can be read there is none
+        figures |= {f"mean_{channel}": row["mean"], f"std_{channel}": row["std"]}
+    run.log_metrics({f"data/{name}": float(value) for name, value in figures.items()})
+
+
+def problems(found: Survey) -> pd.DataFrame:
+    """What cannot be read, and why."""
+    broken = found.facts[found.facts["problem"] != ""]
+    paths = found.table.rows["path"].to_numpy()[broken["row"]]
+    return broken.assign(path=paths)[["path", "problem"]]
+
+
+def tags(config: schema.Explore, table: PictureTable) -> dict[str, str]:
+    """What the run is found by."""
+    return {
+        "stage": "explore", "data": config.data.name, "git_sha": git_sha(), "data_digest": data_digest(table),
+        **config.tracking.tags,
+    }  # fmt: skip
+
+
+def conclude(found: Survey, file: str) -> None:
+    """What needs a person's eye, and where to look."""
+    broken = problems(found)
+    if len(broken):
+        first = broken.iloc[0]
+        many = counted(len(broken), "picture")
+        log.warning("warning: %s cannot be read: %s %s", many, first["path"], first["problem"])
+    # One picture under two labels is a fault of the labels; only what is in two splits is a leak.
+    leaks = found.leaks["leak"] != "label"
+    for some, what in ((found.leaks[leaks], "leak"), (found.leaks[~leaks], "label conflict")):
+        if len(some):
+            first = some.iloc[0]
+            log.warning(
+                "warning: %s: %s (%s, %s) is %s (%s, %s)", counted(len(some), what), first["path"], first["split"],
+                first["label"], first["other_path"], first["other_split"], first["other_label"],
+            )  # fmt: skip
+    log.info("the page: %s", file)

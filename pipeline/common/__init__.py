@@ -1,0 +1,1 @@
+"""What every room may use: errors, names, paths, whole files, locks."""

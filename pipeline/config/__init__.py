@@ -1,0 +1,1 @@
+"""Every choice a user can make: the closed schema, and what is known of each key."""

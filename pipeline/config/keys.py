@@ -1,0 +1,24 @@
+"""What is known of the keys of a config, each thing in one place: where the answers lie, and what a key is for."""
+
+from pathlib import Path
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+
+# The groups of `conf/` whose answer a config holds as its section's `name`: `model=resnet50` is `model.name`.
+GROUPS = ("model", "head", "regime", "augmentation", "optimizer", "scheduler", "loss", "trainer", "data")
+
+# Keys whose value is a path or a filter: quoted before Hydra's grammar sees them.
+PATH_KEYS = (
+    "data.root", "data.file", "data.categories", "data.taxonomy", "data.lists", "data.train", "data.val",
+    "data.split.file", "data.split.save", "model.weights_file", "images", "output", "filter",
+)  # fmt: skip
+
+# Beginnings of keys, from here on. Whatever stands under these, the figures are the same,
+SAME_FIGURES = ("tracking.", "resume", "trainer.num_workers", "trainer.keep_epochs", "data.split.save", "data.cache")
+# and under these it says where things lie, or how fast they go: no choice to compare runs by.
+NO_CHOICE = (*SAME_FIGURES, "data.root", "trainer.feature_cache_gb", "trainer.threads")
+# Those that may be given beside resume=ID.
+GIVEN_ANEW = ("trainer.num_workers", "trainer.keep_epochs", "trainer.feature_cache_gb", "data.cache", "data.root")
+
+# Keys that repeat a choice: runs that differ in these alone are one row, with a spread.
+SEED, SPLIT, FOLD, BOOTSTRAP = REPEATS = ("seed", "data.split.seed", "data.split.fold", "data.bootstrap")

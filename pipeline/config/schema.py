@@ -1,0 +1,397 @@
+"""The closed schema of every command's composed config: which keys there are, and what may stand under them.
+
+`conf/` holds the answers and their comments; here stand types and bounds. A key that is not here is refused.
+"""
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+
+from pipeline.common.names import checked_alias, safe_name
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+# What NumPy's and PyTorch's generators take alike.
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+
+# A tag is text; a number or a truth value typed for one is as good as its text.
+Text = Annotated[str, BeforeValidator(lambda given: str(given).lower() if isinstance(given, bool) else given)]
+
+Strategy = Literal["hard_vote", "soft_vote", "weighted_soft_vote", "greedy", "stacking", "class_stacking", "soup"]
+
+
+def _of_val(metric: str) -> str:
+    if re.search(r"(^|[/_])test([/_]|$)", metric):
+        raise ValueError("test decides nothing, or its figures would flatter; choose by val: best/val_accuracy, ...")
+    return metric
+
+
+# The metric that runs are chosen by.
+Decisive = Annotated[str, AfterValidator(_of_val)]
+
+# The address of a model, models:/NAME@ALIAS (see `door.quote_address`).
+Address = Annotated[str, BeforeValidator(lambda given: given["address"] if isinstance(given, dict) else given)]
+
+
+class Section(BaseModel):
+    """A part of a config: closed, and unchangeable once it is read."""
+
+    # A class may be called 0: a number is as good as its text where text is wanted.
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), coerce_numbers_to_str=True)
+
+
+class Split(Section):
+    """Which pictures are held out."""
+
+    val: Fraction
+    test: Fraction
+    seed: Seed
+    group: str | None
+    folds: Annotated[int, Field(ge=2)] | None
+    fold: Annotated[int, Field(ge=0)]
+    file: str | None
+    save: str | None
+
+
+class Pictures(Section):
+    """What every data set's config has."""
+
+    name: str
+    root: str | None
+    image_size: Count
+    fit: Literal["squash", "crop", "pad"]
+    classes: int | list[str] | None
+    small_classes: Literal["raise", "drop", "train_only"]
+    fraction: Annotated[float, Field(gt=0, le=1)]
+    bootstrap: Seed | None
+    taxonomy: str | None
+    split: Split
+    on_unreadable: Literal["raise", "skip"]
+    cache: Literal["none", "memory", "disk"]
+    cache_gb: NotNegative
+
+
+class Digits(Pictures):
+    """scikit-learn's digits."""
+
+    source: Literal["digits"]
+
+
+class Folder(Pictures):
+    """Folders of pictures."""
+
+    source: Literal["folder"]
+    label_depth: Count | None = None
+
+
+class Table(Pictures):
+    """A CSV, TSV or Parquet file."""
+
+    source: Literal["table"]
+    file: str
+    path_column: str
+    label_column: str
+    split_column: str | None
+    encoding: str | None
+
+
+class INat2021(Pictures):
+    """iNaturalist 2021."""
+
+    source: Literal["inat2021"]
+    train: str
+    val: str | None
+    categories: str | None
+
+
+class CUB200(Pictures):
+    """Caltech-UCSD Birds-200-2011."""
+
+    source: Literal["cub200"]
+    attributes: bool
+
+
+class Lists(Pictures):
+    """Text files of `path label [location]`."""
+
+    source: Literal["lists"]
+    lists: str | None
+    labels_from: Literal[0, 1] | None = None
+    locations_from: Literal[0, 1] | None = None
+
+
+# The pictures: each source has its own keys beside those that all share.
+Data = Annotated[Digits | Folder | Table | INat2021 | CUB200 | Lists, Field(discriminator="source")]
+
+
+class Model(Section):
+    """The network, and where its weights come from."""
+
+    name: str
+    weights: str
+    weights_file: str | None
+
+    @field_validator("name")
+    @classmethod
+    def _says_the_library(cls, name: str) -> str:
+        if not re.fullmatch(r"(torchvision|timm)/.+", name):
+            raise ValueError(f"say which library's network it is: torchvision/{name} or timm/{name}")
+        return name
+
+
+class Head(Section):
+    """What stands on the backbone's features."""
+
+    name: Literal["linear", "mlp", "flatten"]
+    hidden: list[Count]
+    dropout: Fraction
+
+
+class Regime(Section):
+    """How the network starts, and what of it trains."""
+
+    name: str
+    weights: Literal["none", "pretrained"]
+    trains: Literal["all", "head"]
+    head_epochs: Annotated[int, Field(ge=0)]
+    head_lr: Rate
+    backbone_lr: Annotated[float, Field(ge=0)]
+    batchnorm: Literal["free", "frozen"]
+    views: Annotated[int, Field(ge=0)]
+    lr: dict[Literal["sgd", "adam", "adamw"], Rate]
+
+
+class Augmentation(Section):
+    """Random changes to training pictures; `options` go to the recipe of that name."""
+
+    name: Literal["none", "flip_rotate", "affine", "crop_jitter", "shells", "trivial"]
+    options: dict[str, Any]
+
+
+class SGD(Section):
+    """torch.optim.SGD."""
+
+    name: Literal["sgd"]
+    lr: Rate
+    momentum: Fraction
+    nesterov: bool
+    weight_decay: NotNegative
+
+
+class Adam(Section):
+    """torch.optim.Adam and AdamW."""
+
+    name: Literal["adam", "adamw"]
+    lr: Rate
+    betas: tuple[Fraction, Fraction]
+    eps: Rate
+    amsgrad: bool
+    weight_decay: NotNegative
+
+
+class Scheduler(Section):
+    """How the learning rate moves; what a shape does not use is left out of its file."""
+
+    name: Literal["constant", "step", "cosine", "onecycle", "plateau"]
+    warmup_epochs: NotNegative
+    step_epochs: Count | None = None
+    gamma: Rate | None = None
+    min_factor: Share | None = None
+    patience: Annotated[int, Field(ge=0)] | None = None
+
+
+class Loss(Section):
+    """What is minimised."""
+
+    name: Literal["cross_entropy", "weighted", "focal"]
+    label_smoothing: Fraction
+    gamma: NotNegative | None = None
+    class_weights: Literal["balanced"] | list[Rate] | dict[str, Rate] | None = None
+
+
+class Trainer(Section):
+    """The loop and the hardware."""
+
+    epochs: Count
+    batch_size: Count
+    precision: Literal["auto", "fp32", "bf16", "fp16"]
+    accelerator: str
+    num_workers: Annotated[int, Field(ge=0)] | None
+    channels_last: bool
+    compile: bool
+    clip_norm: Rate | None
+    accumulate: Count
+    patience: Count | None
+    limit_batches: Count | None
+    keep_epochs: list[Count]
+    threads: Count | None
+    feature_cache_gb: NotNegative
+
+
+class Tracking(Section):
+    """Where the story of a run is kept."""
+
+    experiment: str
+    run_name: str | None
+    tags: dict[str, Text]
+
+    @field_validator("experiment")
+    @classmethod
+    def _safe(cls, name: str) -> str:
+        return safe_name(name)
+
+
+class Command(Section):
+    """What every command's config shares."""
+
+
+class Train(Command):
+    """`python -m pipeline.train`."""
+
+    seed: Seed
+    resume: str | None
+    data: Data
+    model: Model
+    head: Head
+    regime: Regime
+    augmentation: Augmentation
+    optimizer: Annotated[SGD | Adam, Field(discriminator="name")]
+    scheduler: Scheduler
+    loss: Loss
+    trainer: Trainer
+    tracking: Tracking
+
+
+class Selection(Section):
+    """Which runs a command looks at."""
+
+    experiment: str | None
+
+
+class OwnRun(Selection):
+    """Which runs a command looks at, and the name of the run that it adds to them."""
+
+    run_name: str | None
+
+
+class Ensemble(Command):
+    """`python -m pipeline.ensemble`."""
+
+    tracking: OwnRun
+    sweep: str | None
+    filter: str | None
+    best: Annotated[int, Field(ge=2)] | None
+    metric: Decisive
+    runs: list[str] | None
+    strategies: list[Strategy]
+    choose: Literal["val"] | Strategy
+
+
+class Promote(Command):
+    """`python -m pipeline.promote`."""
+
+    tracking: Selection
+    sweep: str | None
+    run: str | None
+    metric: Decisive
+    alias: Annotated[str, AfterValidator(checked_alias)]
+
+
+class Predict(Command):
+    """`python -m pipeline.predict`."""
+
+    images: str
+    model: Address | None
+    tracking: Selection
+    output: str
+    top_k: Count
+    coverage: Annotated[float, Field(gt=0, lt=1)] | None
+    min_probability: Share
+    batch_size: Count
+    on_unreadable: Literal["raise", "skip"]
+
+
+class Look(Section):
+    """How closely `explore` looks."""
+
+    pictures: Count | None
+    samples: Annotated[int, Field(ge=0, le=500)]
+    near: Annotated[int, Field(ge=0, le=8)]
+    num_workers: Annotated[int, Field(ge=0)] | None
+
+
+class Explore(Command):
+    """`python -m pipeline.explore`. `regime` and `augmentation` are what a data set suggests for training."""
+
+    data: Data
+    explore: Look
+    regime: Regime
+    augmentation: Augmentation
+    tracking: Tracking
+
+
+class Compare(Command):
+    """`python -m pipeline.compare`."""
+
+    tracking: Selection
+    sweep: str | None
+    runs: list[str] | None
+    leaders: Annotated[int, Field(ge=2)]
+    output: str
+
+
+class Scoring(Section):
+    """How pictures are shown and answers judged."""
+
+    tta: Literal["none", "flips", "tencrop"]
+    group: str | None
+    coverage: Annotated[float, Field(gt=0, lt=1)]
+
+
+class Runner(Section):
+    """The hardware of a command that only asks networks."""
+
+    batch_size: Count
+    precision: Literal["auto", "fp32", "bf16", "fp16"]
+    accelerator: str
+    num_workers: Annotated[int, Field(ge=0)] | None
+
+
+class Evaluate(Command):
+    """`python -m pipeline.evaluate`. `regime` and `augmentation` are what a data set suggests for training."""
+
+    tracking: Selection
+    run: str | None
+    model: Address | None
+    checkpoint: str
+    data: Data | None = None
+    split: Literal["train", "val", "test", "all"] | None
+    evaluation: Scoring
+    trainer: Runner
+    regime: Regime
+    augmentation: Augmentation
+
+
+COMMANDS: tuple[type[Command], ...] = (Train, Ensemble, Promote, Predict, Explore, Compare, Evaluate)
+
+
+def keys(schema: type[BaseModel], prefix: str = "") -> list[str]:
+    """Every dotted key of a schema."""
+    found = []
+    for name, field in schema.model_fields.items():
+        found.append(prefix + name)
+        for part in _sections(field.annotation):
+            found += keys(part, f"{prefix}{name}.")
+    return found
+
+
+def _sections(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [part for option in getattr(annotation, "__args__", ()) for part in _sections(option)]

@@ -1,0 +1,217 @@
+"""Batches of pictures for a network: in an order and with a chance that depend on seed, epoch and picture."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from pipeline.common.errors import BadInput
+from pipeline.data.contents import mixed
+from pipeline.data.reading.augmentation import Augmentation
+from pipeline.data.reading.cache import PictureCache
+from pipeline.data.reading.decoding import UnreadablePicture
+from pipeline.data.reading.preprocessing import Preprocessing
+from pipeline.data.reading.unreadable import remember, remembered
+from pipeline.data.table import PictureTable
+
+
+class Batch(NamedTuple):
+    """`inputs` (n, 3, s, s) uint8 pictures; `labels` (n,) int64; `rows` (n,) int64, places in the table."""
+
+    inputs: torch.Tensor
+    labels: torch.Tensor
+    rows: torch.Tensor
+
+
+class PictureBatches:
+    """The pictures of `rows` in batches, read by `num_workers` processes (none: by this one).
+
+    `shuffle` marks training: a new order each epoch, and no last batch of a single picture, on which
+    batch-norm fails (it joins the batch before). A picture that cannot be read raises `BadInput`, or with
+    `on_unreadable="skip"` is left out and noted in `skipped`, here and in the table. Either way it is remembered:
+    the next run stops at once, or does not open it again and in all else goes as this one did. `cache`
+    keeps pictures as they are read, of the size that `canvas` gives. Chance in augmentation follows a picture's place
+    in the table, or `identities` (n,) uint64 of the `rows`: then it is the same in whatever table it stands.
+    """
+
+    def __init__(
+        self,
+        table: PictureTable,
+        rows: np.ndarray,
+        preprocessing: Preprocessing,
+        *,
+        batch_size: int,
+        augmentation: Augmentation | None = None,
+        shuffle: bool = False,
+        seed: int = 0,
+        num_workers: int = 0,
+        on_unreadable: Literal["raise", "skip"] = "raise",
+        cache: PictureCache | None = None,
+        identities: np.ndarray | None = None,
+    ) -> None:
+        self.n_pictures = len(rows)
+        self.skipped: dict[str, str] = {}
+        self._left_out, self._root = table.skipped, os.path.join(os.fspath(table.root or ""), "")  # noqa: PTH118
+        self._known = {self._root + path: reason for path, reason in remembered(table).items()}
+        if on_unreadable == "raise":
+            for path, reason in self._known.items():
+                raise _told(UnreadablePicture(path, reason))
+        self._on_unreadable = on_unreadable
+        self._drops_single = shuffle and batch_size > 1 and len(rows) > 1
+        self._requests = Requests(table, rows, batch_size=batch_size, shuffle=shuffle, seed=seed, identities=identities)
+        self._loader: DataLoader[tuple[Batch, list[UnreadablePicture]]] = DataLoader(
+            Reader(preprocessing, augmentation, self._known, cache),
+            sampler=self._requests,
+            batch_size=None,  # a request is a whole batch
+            collate_fn=_as_it_is,
+            num_workers=num_workers,
+            persistent_workers=num_workers > 0,
+            pin_memory=torch.cuda.is_available(),
+            generator=torch.Generator(),  # its own, so that reading leaves the global one as it was
+        )
+
+    def __len__(self) -> int:
+        """Batches an epoch."""
+        return len(self._requests)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order and the chance of the next pass."""
+        self._requests.epoch = epoch
+
+    def __iter__(self) -> Iterator[Batch]:
+        for batch, unreadable in self._loader:
+            self._note(unreadable)
+            n = len(batch.labels)
+            if n > 1 or (n == 1 and not self._drops_single):
+                yield batch
+
+    def _note(self, unreadable: list[UnreadablePicture]) -> None:
+        for picture in unreadable:
+            if picture.path not in self.skipped and picture.path not in self._known:
+                remember(picture)
+            if self._on_unreadable == "raise":
+                raise _told(picture) from picture
+            self.skipped[picture.path] = picture.reason
+            self._left_out[picture.path.removeprefix(self._root)] = picture.reason
+
+
+class Request(NamedTuple):
+    """What a reader needs to make a batch, so that no worker holds the table; `sources`: paths or pixels."""
+
+    sources: Sequence[str] | np.ndarray
+    labels: np.ndarray
+    rows: np.ndarray
+    seeds: np.ndarray
+
+
+class Requests(Sampler[Request]):
+    """The requests of an epoch, in order."""
+
+    def __init__(
+        self,
+        table: PictureTable,
+        rows: np.ndarray,
+        *,
+        batch_size: int,
+        shuffle: bool,
+        seed: int,
+        identities: np.ndarray | None = None,
+    ) -> None:
+        self.epoch = 0
+        self._identities = identities
+        self._table = table
+        self._labels = table.labels
+        self._rows = np.asarray(rows, dtype=np.int64)
+        self._shuffle = shuffle
+        self._seed = seed
+        # Where batches begin; a single picture left over joins the batch before it.
+        starts = np.arange(0, len(rows), batch_size)
+        single = shuffle and batch_size > 1 and len(rows) > 1 and len(rows) % batch_size == 1
+        self._starts = starts[1:-1] if single else starts[1:]
+
+    def __len__(self) -> int:
+        return len(self._starts) + 1 if len(self._rows) else 0
+
+    def __iter__(self) -> Iterator[Request]:
+        if not len(self._rows):
+            return
+        order, chance = (np.random.default_rng([self._seed, self.epoch, use]) for use in range(2))
+        rows = order.permutation(self._rows) if self._shuffle else self._rows
+        # Drawn for every row up to the last, so that a picture's seed does not depend on the others.
+        seeds = chance.integers(2**63, size=self._rows.max() + 1)
+        if self._identities is not None:
+            asked = np.broadcast_to(np.array([self._seed % 2**64, self.epoch], np.uint64), (len(self._rows), 2))
+            seeds[self._rows] = mixed(np.column_stack([self._identities, asked])) >> np.uint64(1)
+        for some in np.split(rows, self._starts):
+            yield Request(self._sources(some), self._labels[some], some, seeds[some])
+
+    def _sources(self, rows: np.ndarray) -> Sequence[str] | np.ndarray:
+        if self._table.pixels is not None:
+            return self._table.pixels[rows]
+        root = os.fspath(self._table.root) if self._table.root else ""
+        return [os.path.join(root, path) for path in self._table.rows["path"].array.take(rows)]  # noqa: PTH118
+
+
+@dataclass(frozen=True)
+class Reader(Dataset[tuple[Batch, list[UnreadablePicture]]]):
+    """Makes batches of requests, in this process or a worker's."""
+
+    preprocessing: Preprocessing
+    augmentation: Augmentation | None = None
+    unreadable: Mapping[str, str] = field(default_factory=dict)  # known from earlier runs: path, and why
+    cache: PictureCache | None = None
+
+    def __getitem__(self, request: Request) -> tuple[Batch, list[UnreadablePicture]]:
+        """The pictures that could be read, and the others."""
+        side = self.preprocessing.image_size
+        pictures = torch.empty((len(request.rows), 3, side, side), dtype=torch.uint8)
+        kept: list[int] = []
+        unreadable: list[UnreadablePicture] = []
+        with torch.random.fork_rng(devices=[]):
+            items = zip(request.sources, request.rows.tolist(), request.seeds.tolist(), strict=True)
+            for place, (source, row, seed) in enumerate(items):
+                try:
+                    pictures[len(kept)] = self._picture(source, row, seed)
+                    kept.append(place)
+                except UnreadablePicture as error:
+                    unreadable.append(error)
+        labels, rows = (torch.from_numpy(column[kept]) for column in (request.labels, request.rows))
+        return Batch(pictures[: len(kept)], labels, rows), unreadable
+
+    def _picture(self, source: str | np.ndarray, row: int, seed: int) -> torch.Tensor:
+        picture = self.cache.get(row) if self.cache else None
+        if picture is None:
+            picture = self._read(source)
+            if self.cache:
+                self.cache.put(row, picture)
+        if self.augmentation is None:
+            return picture
+        torch.default_generator.manual_seed(seed)
+        return self.augmentation.transform(picture)
+
+    def _read(self, source: str | np.ndarray) -> torch.Tensor:
+        how = canvas(self.preprocessing, self.augmentation)
+        if isinstance(source, str):
+            if source in self.unreadable:
+                raise UnreadablePicture(source, self.unreadable[source])
+            return how.read(source)
+        return how.fit_pixels(torch.from_numpy(source).permute(2, 0, 1))
+
+
+def canvas(how: Preprocessing, augmentation: Augmentation | None) -> Preprocessing:
+    """How pictures are read before they are augmented: larger, where the augmentation cuts from them."""
+    if augmentation is None or augmentation.canvas <= 1:
+        return how
+    return how.resized_to(round(how.image_size * augmentation.canvas))
+
+
+def _told(picture: UnreadablePicture) -> BadInput:
+    return BadInput(f"{picture}; put it right or away, or set data.on_unreadable=skip")
+
+
+def _as_it_is(item: Any) -> Any:
+    return item

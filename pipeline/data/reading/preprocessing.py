@@ -1,0 +1,84 @@
+"""How a picture becomes what a network sees: the same object at training, at validation and when served."""
+
+import os
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal, Self, get_args
+
+import torch
+from torchvision.transforms.v2 import InterpolationMode, functional
+
+from pipeline.common.errors import BadInput, did_you_mean
+from pipeline.data.reading.decoding import decode
+
+Colour = tuple[float, float, float]
+Fit = Literal["squash", "crop", "pad"]
+Interpolation = Literal["bilinear", "bicubic"]
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Pictures to squares of `image_size` pixels a side.
+
+    `fit`: `squash` rescales both sides, `crop` takes the largest square in the middle, `pad` shows the whole
+    picture on a ground of the mean colour. `mean` and `std` (of values in 0..1; ImageNet's by default) are
+    applied inside the network, so pictures stay uint8 up to it.
+    """
+
+    image_size: int
+    fit: Fit = "squash"
+    interpolation: Interpolation = "bilinear"
+    mean: Colour = (0.485, 0.456, 0.406)
+    std: Colour = (0.229, 0.224, 0.225)
+
+    def __post_init__(self) -> None:
+        if self.image_size < 1:
+            raise BadInput(f"data.image_size: {self.image_size} is no size; it is a number of pixels, such as 224")
+        for key, value, known in (
+            ("fit", self.fit, Fit),
+            ("interpolation", self.interpolation, Interpolation),
+        ):
+            if value not in get_args(known):
+                raise BadInput(f"data.{key}: {value!r} is not known{did_you_mean(value, get_args(known))}")
+
+    def read(self, source: str | os.PathLike[str] | bytes) -> torch.Tensor:
+        """(3, image_size, image_size) uint8 of a file, or of its bytes. Raises `UnreadablePicture`."""
+        return self.fit_pixels(decode(source, self.image_size))
+
+    def fit_pixels(self, pixels: torch.Tensor) -> torch.Tensor:
+        """(3, h, w) uint8 -> (3, image_size, image_size) uint8, antialiased."""
+        height, width = pixels.shape[-2:]
+        if self.fit == "crop":
+            pixels = functional.center_crop(pixels, [min(height, width)] * 2)
+        if self.fit == "pad" and height != width:
+            return self._padded(pixels)
+        return self._resized(pixels, self.image_size, self.image_size)
+
+    def resized_to(self, image_size: int) -> "Preprocessing":
+        """The same for another size."""
+        return replace(self, image_size=image_size)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, plain: dict[str, Any]) -> Self:
+        """What `to_dict` wrote. Raises `BadInput` for a key that is missing or not known."""
+        known = {field.name for field in fields(cls)}
+        if set(plain) != known:
+            raise BadInput(f"preprocessing: keys {sorted(plain)} where {sorted(known)} are expected")
+        values: dict[str, Any] = {**plain, "mean": tuple(plain["mean"]), "std": tuple(plain["std"])}
+        return cls(**values)
+
+    def _resized(self, pixels: torch.Tensor, height: int, width: int) -> torch.Tensor:
+        mode = InterpolationMode(self.interpolation)
+        return functional.resize(pixels, [height, width], interpolation=mode, antialias=True)
+
+    def _padded(self, pixels: torch.Tensor) -> torch.Tensor:
+        side, longest = self.image_size, max(pixels.shape[-2:])
+        height, width = (max(1, round(length * side / longest)) for length in pixels.shape[-2:])
+        ground = torch.tensor([round(255 * value) for value in self.mean], dtype=torch.uint8)
+        square = ground.view(3, 1, 1).repeat(1, side, side)
+        top, left = (side - height) // 2, (side - width) // 2
+        square[:, top : top + height, left : left + width] = self._resized(pixels, height, width)
+        return square

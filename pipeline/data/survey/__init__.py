@@ -1,0 +1,1 @@
+"""A careful look at every picture: facts, copies, leaks."""

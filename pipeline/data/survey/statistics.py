@@ -1,0 +1,58 @@
+"""What a survey's figures say of the whole set."""
+
+import numpy as np
+import pandas as pd
+
+from pipeline.data.survey.duplicates import crossing, near_groups
+from pipeline.data.table import PictureTable
+
+
+def sample(table: PictureTable, most: int | None, seed: int = 0) -> np.ndarray:
+    """Rows to open, ascending: all, or `most` of them, every class and split in its share."""
+    n = len(table.rows)
+    if most is None or most >= n:
+        return np.arange(n)
+    order = np.random.default_rng(seed).permutation(n)
+    key = table.labels * 4 + table.rows["split"].cat.codes.to_numpy(np.int64)
+    by_group = order[np.argsort(key[order], kind="stable")]
+    return np.sort(by_group[np.linspace(0, n - 1, most).astype(np.int64)])
+
+
+def channel_statistics(facts: pd.DataFrame) -> pd.DataFrame:
+    """Mean and standard deviation of red, green and blue in 0..1, over all pixels of the pictures read."""
+    read = facts[facts["problem"] == ""]
+    if read.empty:
+        return pd.DataFrame({"mean": [np.nan] * 3, "std": [np.nan] * 3}, index=["red", "green", "blue"])
+    mean, square = (np.stack(read[name].to_list()).mean(axis=0) for name in ("mean", "square"))
+    std = np.sqrt(np.maximum(square - mean**2, 0))
+    return pd.DataFrame({"mean": mean, "std": std}, index=["red", "green", "blue"])
+
+
+def copies(table: PictureTable, facts: pd.DataFrame, distance: int) -> pd.DataFrame:
+    """Groups of pictures that are alike: a row a picture with `row`, `group`, `same` and `kind`.
+
+    Pictures of a group share `same` where their bytes are the same; they are of the kind `exact`, the others of
+    the group `near`. Plain pictures of one colour say nothing and are compared by their bytes only, empty files
+    not at all.
+    """
+    hashes = facts["hash"].to_numpy(dtype=np.uint64)
+    blind = (facts["problem"] != "") | facts["odd"].str.contains("one plain colour", regex=False)
+    digests = facts["digest"].where(facts["bytes"] > 0).fillna(facts["row"].astype("str"))
+    same = pd.factorize(digests)[0].astype(np.int64)
+    group = np.where(blind, -1 - same, near_groups(hashes, distance))
+    alike = pd.DataFrame({"row": facts["row"], "group": group, "same": same})
+    alike = alike[alike["group"].duplicated(keep=False)].sort_values(["group", "row"])
+    alike["kind"] = np.where(alike.duplicated(["group", "same"], keep=False), "exact", "near")
+    alike["group"] = pd.factorize(alike["group"])[0]
+    return alike.reset_index(drop=True)
+
+
+def leaking(table: PictureTable, alike: pd.DataFrame) -> pd.DataFrame:
+    """Of `copies`, the pairs in two splits or under two labels; `leak` says which, `kind` how alike."""
+    rows = alike["row"].to_numpy()
+    exact, near = (crossing(table, rows, alike[name].to_numpy()) for name in ("same", "group"))
+    same = dict(zip(table.rows["path"].iloc[rows], alike["same"], strict=True))
+    near = near[near["path"].map(same) != near["other_path"].map(same)]
+    pairs = pd.concat([exact.assign(kind="exact"), near.assign(kind="near")], ignore_index=True)
+    splits, labels = (pairs[name] != pairs[f"other_{name}"] for name in ("split", "label"))
+    return pairs.assign(leak=np.select([splits & labels, splits], ["split and label", "split"], "label"))

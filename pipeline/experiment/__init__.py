@@ -1,0 +1,1 @@
+"""One training from its config to a finished run, and a stored run read back."""

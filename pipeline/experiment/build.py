@@ -1,0 +1,224 @@
+"""From a checked config to the things it names: pictures, network, batches. Shared by the doors that run networks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+from pipeline.common.cache_folder import cache_folder
+from pipeline.common.errors import BadInput, Stopped
+from pipeline.common.paths import expanded
+from pipeline.config import schema
+from pipeline.config.schema import Pictures
+from pipeline.data.reading.augmentation import build_augmentation
+from pipeline.data.reading.cache import open_cache
+from pipeline.data.reading.loading import PictureBatches, canvas
+from pipeline.data.reading.preprocessing import Preprocessing
+from pipeline.data.selection import bootstrapped, fraction_of_training, select_classes
+from pipeline.data.sources import read_source
+from pipeline.data.split_files import read_split, write_split
+from pipeline.data.splits import split_table
+from pipeline.data.table import PictureTable
+from pipeline.data.taxonomy import join_taxonomy
+from pipeline.models.classifier import Classifier, HeadSpec, NetworkSpec, build_classifier
+from pipeline.models.saved import BEST_FACTS, BEST_WEIGHTS, read_facts
+from pipeline.models.weights import Loaded, load_file, load_pretrained, normalisation
+from pipeline.tracking.registry import weights_of
+from pipeline.training.checkpoints import LAST
+from pipeline.training.features import Features
+from pipeline.training.losses import build_loss
+
+_MOST_WORKERS = 8
+_DISK_FULL = (  # as it is worded by the system, safetensors, SQLite and torch.save, which does not know why
+    "No space left on device", "Disk quota exceeded", "disk is full", "PytorchStreamWriter failed writing",
+)  # fmt: skip
+_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "is killed by signal: Killed")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """All that a run needs, checked before it begins; `features` fills up where a backbone is frozen.
+
+    `table` is what the run uses of `split`, which has every picture.
+    """
+
+    split: PictureTable
+    table: PictureTable
+    network: Classifier
+    fabric: Fabric
+    resolved: dict[str, Any]
+    features: dict[tuple[str, int | None], Features] = field(default_factory=dict)
+    waited: list[float] = field(default_factory=list)  # seconds, for other processes that made the same features
+
+
+def all_pictures(data: schema.Data) -> PictureTable:
+    """The pictures that a config names, with the splits that the set brings or a file tells."""
+    table = read_source(
+        data.source, name=data.name, root=data.root, on_unreadable=data.on_unreadable, **own_options(data)
+    )
+    chosen = select_classes(table, data.classes)
+    if data.split.file:
+        chosen = read_split(chosen, data.split.file, among=table, drop=data.small_classes == "drop")
+    return join_taxonomy(chosen, data.taxonomy)
+
+
+def split_pictures(data: schema.Data) -> PictureTable:
+    """The pictures that a config names, each in its split."""
+    split, table = data.split, all_pictures(data)
+    table = split_table(
+        table, val=split.val, test=split.test, seed=split.seed, group=split.group, folds=split.folds,
+        fold=split.fold, small_classes=data.small_classes,
+    )  # fmt: skip
+    if split.save:
+        write_split(table, split.save)
+    return table
+
+
+def picture_table(data: schema.Data, split: PictureTable | None = None) -> PictureTable:
+    """Of the pictures in their splits (`split`, where they are known already) those that a run uses."""
+    table = fraction_of_training(split or split_pictures(data), data.fraction, data.split.seed)
+    table = bootstrapped(table, data.bootstrap)
+    for part, key in (("train", "data.split"), ("val", "data.split.val")):
+        if not len(table.where(part)):
+            raise BadInput(f"{key}: no picture is left for {part}")
+    return table
+
+
+def own_options(data: schema.Data) -> dict[str, Any]:
+    """The keys that a source has beside those of all."""
+    return {key: value for key, value in data if key != "source" and key not in Pictures.model_fields}
+
+
+def network(config: schema.Train, n_classes: int) -> tuple[Classifier, Loaded | None]:
+    """The classifier with the weights its regime starts from, and what was loaded.
+
+    Pictures are normalised as those weights were trained.
+    """
+    if config.regime.trains == "head" and config.regime.weights == "none":
+        raise BadInput("regime=frozen needs weights: set regime.weights=pretrained, or train with regime=scratch")
+    own = own_weights(config) if config.regime.weights == "pretrained" else None
+    torch.manual_seed(config.seed)
+    head = HeadSpec(config.head.name, tuple(config.head.hidden), config.head.dropout)
+    made = build_classifier(NetworkSpec(config.model.name, n_classes, preprocessing(config, own), head))
+    if own:
+        return made, load_file(made.backbone, own)
+    if config.regime.weights == "none":
+        return made, None
+    return made, load_pretrained(made.backbone, config.model.name, config.model.weights)
+
+
+def own_weights(config: schema.Train) -> Path | None:
+    """The file of weights that `model.weights_file` names: a path, or an earlier run's or registered model's."""
+    named = config.model.weights_file
+    if named is None or not named.startswith(("runs:/", "models:/")):
+        return None if named is None else expanded(named, "model.weights_file")
+    return weights_of(named)
+
+
+def preprocessing(config: schema.Train, own: Path | None = None) -> Preprocessing:
+    """How pictures become the network's input: of the config's size, normalised as the weights were trained."""
+    if own and own.name == BEST_WEIGHTS and own.with_name(BEST_FACTS).exists():
+        norm: Any = read_facts(own.parent).spec.preprocessing
+    else:
+        norm = normalisation(config.model.name, config.model.weights)
+    return Preprocessing(
+        image_size=config.data.image_size,
+        fit=config.data.fit,
+        interpolation=norm.interpolation,
+        mean=norm.mean,
+        std=norm.std,
+    )
+
+
+def batches(
+    config: schema.Train,
+    table: PictureTable,
+    how: Preprocessing,
+    split: str,
+    *,
+    training: bool = False,
+    rows: np.ndarray | None = None,
+    view: int | None = None,
+    identities: np.ndarray | None = None,
+) -> PictureBatches:
+    """Batches of a split: shuffled and augmented for training, else in order and as they are.
+
+    `rows` are some of the split's pictures; a `view` is one augmented copy of them, in order, whose chance follows
+    their `identities`, where there are some, and not their places in the table.
+    """
+    augmentation = None
+    if training or view is not None:
+        augmentation = build_augmentation(config.augmentation.name, how.image_size, **config.augmentation.options)
+    made = PictureBatches(
+        table,
+        table.where(split) if rows is None else rows,
+        how,
+        batch_size=config.trainer.batch_size,
+        augmentation=augmentation,
+        shuffle=training,
+        seed=config.seed,
+        num_workers=workers(config.trainer.num_workers, in_memory=table.pixels is not None),
+        on_unreadable=config.data.on_unreadable,
+        identities=identities,
+        cache=open_cache(
+            config.data.cache,
+            table,
+            canvas(how, augmentation),
+            most_gb=config.data.cache_gb,
+            folder=cache_folder() / "pictures",
+        ),
+    )
+    made.set_epoch(view or 0)
+    return made
+
+
+def workers(asked: int | None, *, in_memory: bool) -> int:
+    """How many processes read pictures: as asked, else one a core, none for pictures held in memory."""
+    if asked is not None:
+        return asked
+    return 0 if in_memory else min(os.cpu_count() or 1, _MOST_WORKERS)
+
+
+@contextmanager
+def memory_in_one_line(batch_size: int) -> Iterator[None]:
+    """Turn the many ways of running out of memory into a BadInput with the batch size to try."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        text = str(error)
+        if not isinstance(error, MemoryError) and not any(sign in text for sign in _OUT_OF_MEMORY):
+            raise
+        remedy = f"try trainer.batch_size={batch_size // 2}" if batch_size > 1 else "try a smaller data.image_size"
+        raise BadInput(f"out of memory with trainer.batch_size={batch_size}: {remedy}") from None
+
+
+@contextmanager
+def full_disk_in_one_line(folder: Path, run: str) -> Iterator[None]:
+    """Turn the many ways in which a full disk shows itself into Stopped; what was written before stays."""
+    try:
+        yield
+    except Exception as error:
+        if not any(sign in str(error) for sign in _DISK_FULL):
+            raise
+        if (folder / "checkpoints" / LAST).exists():
+            remedy = f"free some, then go on with python -m pipeline.train resume={run}"
+        else:
+            remedy = "free some, then train again"
+        where = getattr(error, "filename", None) or folder
+        raise Stopped(f"no space is left on the disk of {where}: {remedy}") from None
+
+
+def loss(config: schema.Train, table: PictureTable) -> nn.Module:
+    """The loss, with class weights read off the training pictures."""
+    options: dict[str, Any] = config.loss.model_dump(exclude={"name"}, exclude_none=True)
+    labels: np.ndarray = table.labels[table.where("train")]
+    return build_loss(config.loss.name, classes=table.classes, labels=labels, **options)

@@ -1,0 +1,138 @@
+"""A regime as what happens one after the other: what learns in each stage, and from what."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from pipeline.common.cache_folder import cache_folder
+from pipeline.common.errors import BadInput
+from pipeline.common.progress import watch
+from pipeline.config import schema
+from pipeline.data.digest import picture_digests, view_identities
+from pipeline.data.reading.unreadable import remembered
+from pipeline.experiment import build
+from pipeline.experiment.build import Prepared
+from pipeline.models.regimes import Phase
+from pipeline.training.feature_files import FeatureFiles, feature_key, weights_digest
+from pipeline.training.features import FeatureBatches, Features, features_of
+from pipeline.training.loop import Batches
+
+log = logging.getLogger("pipeline.train")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A phase of the regime and how many epochs it lasts."""
+
+    phase: Phase
+    epochs: int
+
+
+def stages(config: schema.Train) -> list[Stage]:
+    """The head alone first, where the regime says so; then what it is named for."""
+    regime = config.regime
+    main = Phase(regime.trains, backbone_lr=regime.backbone_lr, batchnorm=regime.batchnorm)
+    first = [Stage(Phase("head", regime.head_lr), regime.head_epochs)] if regime.head_epochs else []
+    return [*first, Stage(main, config.trainer.epochs)]
+
+
+def check_epochs(config: schema.Train) -> None:
+    """BadInput where weights of an epoch are to be kept that the stages do not come to."""
+    last = sum(stage.epochs for stage in stages(config))
+    beyond = [epoch for epoch in config.trainer.keep_epochs if epoch > last]
+    if beyond:
+        first = f", {config.regime.head_epochs} of them of the head alone" if config.regime.head_epochs else ""
+        raise BadInput(f"trainer.keep_epochs={beyond}: the last epoch is {last}{first}")
+
+
+def learning(config: schema.Train, prepared: Prepared, phase: Phase) -> tuple[nn.Module, Callable[..., Batches]]:
+    """What learns in a phase, and what gives a split's batches: the network and pictures, or the head and features.
+
+    A frozen backbone says the same of a picture in every epoch, so it is asked once.
+    """
+    network, table = prepared.network, prepared.table
+    if config.trainer.channels_last:
+        network.to(memory_format=torch.channels_last)
+    if phase.trains == "head":
+        return network.head, partial(feature_batches, config, prepared)
+    learner: Any = network
+    if config.trainer.compile:
+        learner = torch.compile(network)
+    return learner, partial(build.batches, config, table, network.spec.preprocessing)
+
+
+def feature_batches(config: schema.Train, prepared: Prepared, split: str, *, training: bool = False) -> Batches:
+    """Batches of a split's features; in training of as many augmented views as the regime asks for."""
+    views: list[int | None] = [None]
+    if training and config.regime.views:
+        views = list(range(config.regime.views))
+    elif training and config.augmentation.name != "none":
+        log.info("features are of the pictures as they are, without augmentation; regime.views=8 augments them")
+    found = [features(config, prepared, split, view) for view in views]
+    size = config.trainer.batch_size
+    return FeatureBatches(found, batch_size=size, shuffle=training, seed=config.seed)
+
+
+def features(config: schema.Train, prepared: Prepared, split: str, view: int | None) -> Features:
+    """The features of a split's pictures: plain, or of one augmented view; kept in files for other runs.
+
+    They serve every table that these pictures are in: other splits, folds, samples, sets that have grown or moved.
+    """
+    if (split, view) in prepared.features:
+        return prepared.features[split, view]
+    network, table = prepared.network, prepared.table
+    rows = _but_unreadable(config, prepared, _rows(config, prepared, split))
+    how = network.spec.preprocessing
+    pictures = picture_digests(table, rows)
+    augmented: Any = None
+    if view is not None:
+        augmented = (config.augmentation.model_dump(), config.seed, view)
+        pictures = view_identities(pictures)
+
+    def batches(some: np.ndarray) -> Batches:
+        identities = None if view is None else pictures[np.searchsorted(rows, some)]
+        return build.batches(config, table, how, split, rows=some, view=view, identities=identities)
+
+    found = features_of(
+        feature_key(
+            weights_digest(network.backbone.state_dict()), network.spec.name, network.spec.head.reads, how.to_dict(),
+            prepared.resolved, augmented,
+        ),
+        FeatureFiles(
+            cache_folder() / "features", config.trainer.feature_cache_gb, f"{table.name}, {table.root or 'in memory'}",
+            prepared.waited.append,
+        ),
+        network,
+        batches,
+        pictures=pictures, rows=rows, labels=table.labels[rows], fabric=prepared.fabric, watch=watch,
+    )  # fmt: skip
+    prepared.features[split, view] = found
+    return found
+
+
+def _but_unreadable(config: schema.Train, prepared: Prepared, rows: np.ndarray) -> np.ndarray:
+    """Those of the rows not known from earlier runs to be unreadable; the others are noted, with the reason."""
+    table = prepared.table
+    if config.data.on_unreadable != "skip" or not (known := remembered(table)):
+        return rows
+    paths = table.rows["path"].iloc[rows]
+    there = paths.isin(list(known)).to_numpy()
+    table.skipped.update({path: known[path] for path in paths[there]})
+    return rows[~there]
+
+
+def _rows(config: schema.Train, prepared: Prepared, split: str) -> np.ndarray:
+    """The split's pictures; in a smoke test as many as its batches hold, from all over the split."""
+    rows = prepared.table.where(split)
+    if not config.trainer.limit_batches:
+        return rows
+    few = config.trainer.limit_batches * config.trainer.batch_size
+    return rows[:: max(1, len(rows) // few)][:few]

@@ -1,0 +1,103 @@
+"""A network on disk: its weights as safetensors, and beside them a JSON of what these do not say."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from pipeline.common.atomic import write_atomically
+from pipeline.common.errors import BadInput
+from pipeline.models.classifier import Classifier, NetworkSpec, build_classifier
+
+FORMAT_VERSION = 1
+BEST_WEIGHTS, BEST_FACTS = "best.safetensors", "best.json"
+
+
+@dataclass(frozen=True)
+class NetworkFacts:
+    """What the weights' file does not say: how to build the network, what its outputs mean, when it was best."""
+
+    spec: NetworkSpec
+    classes: tuple[str, ...]
+    taxonomy: pd.DataFrame | None = None
+    epoch: int = 0
+    val_accuracy: float = 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        taxonomy = None if self.taxonomy is None else json.loads(self.taxonomy.to_json(orient="split"))
+        return {
+            "format_version": FORMAT_VERSION,
+            "network": self.spec.to_dict(),
+            "classes": list(self.classes),
+            "taxonomy": taxonomy,
+            "epoch": self.epoch,
+            "val_accuracy": self.val_accuracy,
+        }
+
+    @classmethod
+    def from_dict(cls, plain: dict[str, Any], source: str) -> "NetworkFacts":
+        """The inverse of `to_dict`. Raises BadInput for a format this version does not know."""
+        version = plain.get("format_version")
+        if version != FORMAT_VERSION:
+            raise BadInput(f"{source} has format_version {version}; this version reads {FORMAT_VERSION}")
+        taxonomy = plain["taxonomy"]
+        return cls(
+            spec=NetworkSpec.from_dict(plain["network"]),
+            classes=tuple(plain["classes"]),
+            taxonomy=None if taxonomy is None else pd.DataFrame(**taxonomy),
+            epoch=plain["epoch"],
+            val_accuracy=plain["val_accuracy"],
+        )
+
+
+def save_best(folder: Path, network: Classifier, facts: NetworkFacts) -> None:
+    """Write a network's weights and facts; whoever reads meanwhile sees the old files or the new, never half."""
+    _save_weights(folder / BEST_WEIGHTS, network)
+    text = json.dumps(facts.to_dict(), indent=1)
+    write_atomically(folder / BEST_FACTS, lambda path: path.write_text(text, encoding="utf-8"), shared=True)
+
+
+def save_epoch(folder: Path, network: Classifier, epoch: int) -> None:
+    """Keep an epoch's weights beside the best, whose facts hold for them too."""
+    _save_weights(folder / f"epoch_{epoch}.safetensors", network)
+
+
+def _save_weights(file: Path, network: Classifier) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    state = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+    write_atomically(file, lambda path: save_file(state, path), shared=True)
+
+
+def read_facts(folder: Path) -> NetworkFacts:
+    """The facts beside a run's weights. Raises BadInput where they are missing or unreadable."""
+    file = folder / BEST_FACTS
+    try:
+        return NetworkFacts.from_dict(json.loads(file.read_text(encoding="utf-8")), str(file))
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        if isinstance(error, BadInput):
+            raise
+        raise BadInput(f"{file} is missing or is no description of a network ({error})") from None
+
+
+def load_network(spec: NetworkSpec, weights: Path) -> Classifier:
+    """Build a network from its spec and fill it from a safetensors file, in evaluation mode. BadInput as below."""
+    network = build_classifier(spec)
+    fill_network(network, weights)
+    return network.eval()
+
+
+def fill_network(network: Classifier, weights: Path) -> None:
+    """Give a network the weights of a safetensors file.
+
+    Raises BadInput where the file is missing, cut short or belongs to another network.
+    """
+    try:
+        network.load_state_dict(load_file(weights))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise BadInput(f"{weights} does not hold the weights of {network.spec.name}: {reason}") from None

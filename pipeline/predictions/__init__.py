@@ -1,0 +1,1 @@
+"""What networks answered: stored once, aligned, pooled."""

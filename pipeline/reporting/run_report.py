@@ -1,0 +1,84 @@
+"""The files that a run leaves to look at: predictions, curves, confusion, figures a class."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import pandas as pd
+
+from pipeline.common.wording import counted
+from pipeline.data.files import write_csv
+from pipeline.evaluation import confusion
+from pipeline.evaluation.assessment import Assessment
+from pipeline.evaluation.metrics import class_report, summary
+from pipeline.predictions.parquet import read_predictions, write_predictions
+from pipeline.predictions.predictions import Predictions
+
+if TYPE_CHECKING:
+    from pipeline.reporting.plots.learning import History
+
+
+class Draw(Protocol):
+    """Whatever sees to a run's figures, now or later: what `draw_figures` takes."""
+
+    def __call__(
+        self, folder: Path, split: str, history: "History | None", taxonomy: pd.DataFrame | None, /
+    ) -> object: ...
+
+
+def draw_figures(folder: Path, split: str, history: "History | None", taxonomy: pd.DataFrame | None) -> None:
+    """Draw `curves.png`, where there is a history, and a split's `confusion_matrix.png` from its stored predictions."""
+    from pipeline.reporting.plots import confusion as plot_confusion
+    from pipeline.reporting.plots import curves
+
+    if history is not None:
+        curves(history).savefig(folder / "curves.png")
+    made = read_predictions(folder / "predictions" / f"{split}.parquet")
+    figure = plot_confusion(made, taxonomy=taxonomy, title=f"{split}: {counted(len(made), 'picture')}")
+    figure.savefig(folder / "confusion_matrix.png")
+
+
+def write_report(
+    folder: Path,
+    predictions: Mapping[str, Predictions],
+    history: "History | None" = None,
+    taxonomy: pd.DataFrame | None = None,
+    *,
+    draw: Draw = draw_figures,
+) -> dict[str, dict[str, float]]:
+    """Write a run's report into `folder` and give each split's summary; splits without pictures are left out.
+
+    Writes `predictions/SPLIT.parquet` for each split, and for the last split that has pictures (test, where there is
+    one) `confusion_matrix.csv` and `class_report.csv`; `draw` adds the figures.
+    """
+    scored = {split: made for split, made in predictions.items() if len(made)}
+    for split, made in scored.items():
+        path = folder / "predictions" / f"{split}.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_predictions(made, path)
+    split, last = list(scored.items())[-1]
+    table = confusion.table(last)
+    write_csv(table, folder / "confusion_matrix.csv", index=table.index.name is not None)
+    write_csv(class_report(last), folder / "class_report.csv")
+    draw(folder, split, history, taxonomy)
+    return {split: summary(made) for split, made in scored.items()}
+
+
+def write_assessment(
+    folder: Path,
+    split: str,
+    predictions: Predictions,
+    found: Assessment,
+    taxonomy: pd.DataFrame | None = None,
+) -> None:
+    """The files of an assessment: what every run leaves, and `reliability.png`, `answered.png`, a CSV a table."""
+    from pipeline.reporting.plots import answered_accuracy, reliability_diagram
+
+    write_report(folder, {split: predictions}, taxonomy=taxonomy)
+    versions = {"as it is": predictions}
+    if found.temperature is not None:
+        versions[f"temperature {found.temperature:.2f}"] = predictions.at_temperature(found.temperature)
+    reliability_diagram(versions).savefig(folder / "reliability.png")
+    answered_accuracy({split: predictions}).savefig(folder / "answered.png")
+    for name, table in found.tables.items():
+        write_csv(table, folder / f"{name}.csv")
