@@ -31,7 +31,7 @@ def compare(monkeypatch, *arguments):
 
 
 def entered(store, *ids):
-    from pipeline.compare import entrant
+    from pipeline.commands.compare import entrant
 
     return [entrant(store, find_run(store, one)) for one in ids]
 

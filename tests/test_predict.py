@@ -2,6 +2,7 @@
 
 import sys
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +23,9 @@ from pipeline.tracking.selection import find_run
 
 def typed(monkeypatch, command, *arguments):
     """Type a command; its exit code."""
-    from pipeline.commands import predict, promote
-
     monkeypatch.setattr(sys, "argv", [command, *arguments])
     try:
-        {"predict": predict, "promote": promote}[command].main()
+        import_module(f"pipeline.{command}").main()
     except SystemExit as end:
         return end.code
     return 0

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.cli.sweep import show, swept, swept_values
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 def job(*overrides, name="job", status="FINISHED", metrics=None, **tags):

@@ -4,14 +4,14 @@ from pathlib import Path
 import pytest
 
 from pipeline.cli.quoting import quote_path
+from pipeline.commands.compare import checked_output
+from pipeline.commands.predict import check_output, find_pictures
 from pipeline.common.cache_folder import cache_folder
 from pipeline.common.errors import BadInput
 from pipeline.common.paths import expanded
-from pipeline.compare import checked_output
 from pipeline.data.files import existing
 from pipeline.data.split_files import read_split, write_split
 from pipeline.models.weights import read_state
-from pipeline.predict import check_output, find_pictures
 
 
 def test_homes_are_filled_in(monkeypatch):

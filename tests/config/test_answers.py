@@ -13,8 +13,8 @@ from PIL import Image
 from stored import load_best
 
 from pipeline.cli.messages import check
-from pipeline.commands import train
 from pipeline.config.keys import CONF
+from pipeline.experiment.training import prepare, train
 from pipeline.models.saved import load_network, read_facts
 from pipeline.training.loop import Progress
 
@@ -54,9 +54,9 @@ def trained(folder, *overrides):
     """Train as the command does, without MLflow; gives the epochs and the best network."""
     config = composed(*SMALL, *overrides)
     torch.manual_seed(0)
-    prepared = train.prepare(config)
+    prepared = prepare(config)
     before = [parameter.detach().clone() for parameter in prepared.network.parameters()]
-    epochs = list(train.train(config, prepared, folder, Progress()))
+    epochs = list(train(config, prepared, folder, Progress()))
     assert all(math.isfinite(epoch.train_loss) and math.isfinite(epoch.val_loss) for epoch in epochs)
     after = list(prepared.network.parameters())
     assert any(not torch.equal(one, other) for one, other in zip(before, after, strict=True))
@@ -110,7 +110,7 @@ def test_channels_last_says_how_maps_lie_in_memory(channels_last, regime, tmp_pa
     torch.save(squeezenet1_0().state_dict(), tmp_path / "weights.pth")
     own = [f"regime={regime}", f"model.weights_file={tmp_path / 'weights.pth'}", "trainer.feature_cache_gb=0"]
     config = composed(*SMALL, FAST, *own, f"trainer.channels_last={str(channels_last).lower()}")
-    prepared = train.prepare(config)
+    prepared = prepare(config)
     found = set()
 
     def look(layer, inputs, maps):
@@ -119,7 +119,7 @@ def test_channels_last_says_how_maps_lie_in_memory(channels_last, regime, tmp_pa
             found.add(not tensor.is_contiguous())
 
     prepared.network.backbone.features[0].register_forward_hook(look)
-    list(train.train(config, prepared, tmp_path, Progress()))
+    list(train(config, prepared, tmp_path, Progress()))
     assert found == {channels_last}
 
 

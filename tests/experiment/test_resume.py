@@ -12,9 +12,10 @@ import yaml
 from hydra import compose, initialize_config_dir
 
 from pipeline.cli.messages import check
-from pipeline.commands import train
 from pipeline.config.keys import CONF
+from pipeline.experiment.training import prepare, train
 from pipeline.tracking.finished import artifact_folder
+from pipeline.train import main
 from pipeline.training import checkpoints
 from pipeline.training.loop import Progress
 
@@ -29,9 +30,9 @@ def go(folder, *overrides, until=None, resume=None):
     """Figures of the epochs up to `until`."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = check(compose("train", [*COMMON, *overrides, f"resume={resume or 'null'}"]), "train")
-    prepared = train.prepare(config)
+    prepared = prepare(config)
     figures = []
-    for epoch in train.train(config, prepared, folder, Progress()):
+    for epoch in train(config, prepared, folder, Progress()):
         figures.append((epoch.epoch, epoch.train_loss, epoch.val_loss, epoch.val_accuracy, epoch.lr, epoch.improved))
         if epoch.epoch == until:
             break  # here the next epoch is never begun, as after a crash
@@ -72,15 +73,17 @@ def test_a_resumed_run_is_the_uninterrupted_one_to_the_last_bit(overrides, tmp_p
 # Kills itself, as the system would, when so many files of its checkpoints are written; saves the state in every epoch.
 KILLED = """
 import os, signal, sys
+from pipeline.models import saved
 from pipeline.training import checkpoints
 checkpoints.monotonic = iter(range(0, 10**9, 1000)).__next__
-really, left = checkpoints.write_atomically, [int(sys.argv.pop(1))]
-def write(file, fill):
+really, left = saved.write_atomically, [int(sys.argv.pop(1))]
+def write(file, fill, shared):
     if not left[0]:
         os.kill(os.getpid(), signal.SIGKILL)
     left[0] -= 1
-    really(file, fill)
-checkpoints.write_atomically = write
+    really(file, fill, shared=shared)
+checkpoints.write_atomically = saved.write_atomically = write
+from pipeline.experiment.training import prepare, train
 from pipeline.train import main
 main()
 """
@@ -93,7 +96,7 @@ def typed(monkeypatch):
     def _typed(*arguments):
         monkeypatch.setattr(sys, "argv", ["train", *arguments])
         try:
-            train.main()
+            main()
         except SystemExit as end:
             return end.code
         return 0
@@ -123,7 +126,7 @@ def killed(store, tmp_path):
     def _killed(files):
         done = subprocess.run(
             [sys.executable, "-c", KILLED, str(files), *PHOTOS], check=False, cwd=tmp_path,
-            env=os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)},
+            env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
         )  # fmt: skip
         assert done.returncode == -signal.SIGKILL
         [run, *_] = store.search_runs([store.get_experiment_by_name("photos").experiment_id])
@@ -149,7 +152,7 @@ def broken_off(store, tmp_path, monkeypatch, typed, _saves_every_epoch):
             return ""
 
         with monkeypatch.context() as patch:
-            patch.setattr(train, "describe", describe)
+            patch.setattr("pipeline.commands.train.describe", describe)
             with pytest.raises(BrokenOff):
                 typed(*PHOTOS, *arguments)
         [run] = store.search_runs([store.get_experiment_by_name("photos").experiment_id])

@@ -1,0 +1,139 @@
+"""What a run records of itself, and tells its user: what went in, what is odd about it, what its curves say."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import yaml
+from mlflow import MlflowClient
+
+from pipeline.config import schema
+from pipeline.data.split_files import keep_split
+from pipeline.data.survey.duplicates import leaks, nearest_by_features
+from pipeline.data.survey.measure import look_alike
+from pipeline.evaluation.verdict import Chance, judge
+from pipeline.experiment import build
+from pipeline.experiment.build import Prepared
+from pipeline.tracking.runs import TrackedRun, log_dataset
+from pipeline.training.loop import Progress
+from pipeline.training.losses import loss_of_knowing_nothing
+
+log = logging.getLogger("pipeline.train")
+
+
+_LIKELY, _MOST_LOOKED_AT = 0.7, 300  # cosine of features, pairs: those are opened and compared as pictures
+
+
+def tell_other_hardware(prepared: Prepared, run: TrackedRun) -> None:
+    """Warn where a run goes on with what gives other figures than it began with."""
+    tags = MlflowClient().get_run(run.id).data.tags
+    for name, value in prepared.resolved.items():
+        began = tags.get(f"machine.{name}", str(value))
+        if began != str(value):
+            log.warning(
+                "warning: the run began with %s %s and goes on with %s: its figures need not be as in one go",
+                name, began, value,
+            )  # fmt: skip
+
+
+def make_up_for_metrics(run: TrackedRun, progress: Progress) -> None:
+    """Log the epochs that were over when the run was killed, but not yet logged."""
+    logged = {point.step for point in MlflowClient().get_metric_history(run.id, "val/accuracy")}
+    for figures in progress.history:
+        epoch = int(figures["epoch"])
+        if epoch not in logged:
+            run.log_metrics({name: value for name, value in figures.items() if name != "epoch"}, step=epoch)
+
+
+def tell_verdict(
+    config: schema.Train, prepared: Prepared, run: TrackedRun, progress: Progress, val_labels: np.ndarray
+) -> None:
+    """What the curves say in one sentence, beside what could be had without looking; a tag of the run too."""
+    table = prepared.table
+    trained, classes = table.labels[table.where("train")], len(table.classes)
+    chance = Chance(
+        loss=loss_of_knowing_nothing(build.loss(config, table), val_labels, trained, classes),
+        accuracy=float(np.bincount(val_labels).max() / len(val_labels)), classes=classes, pictures=len(val_labels),
+    )  # fmt: skip
+    verdict = judge(progress.history, chance, stage_began=progress.stage_began)
+    run.set_tags({"verdict": verdict, "verdict.kind": verdict.tag})
+    log.info("verdict: %s", verdict)
+
+
+def tell_skipped(prepared: Prepared, run: TrackedRun) -> None:
+    """Count, name and list the pictures that were left out."""
+    skipped = prepared.table.skipped
+    run.log_metrics({"skipped_pictures": len(skipped)})
+    if skipped:
+        lines = [f"{path}\t{reason}" for path, reason in skipped.items()]
+        text = "\n".join(["path\treason", *lines]) + "\n"
+        (run.folder / "skipped.tsv").write_text(text, encoding="utf-8", errors="backslashreplace")
+        log.warning("%d pictures were left out, the first: %s (%s)", len(skipped), *next(iter(skipped.items())))
+
+
+def tell_waited(prepared: Prepared, run: TrackedRun) -> None:
+    """Record how long other processes were waited for, which is no time of this run's own."""
+    if prepared.waited:
+        run.log_metrics({"waited_seconds": sum(prepared.waited)})
+
+
+def log_inputs(config: schema.Train, prepared: Prepared, run: TrackedRun) -> None:
+    """What went in: the composed config and the split as files, the pictures as MLflow's dataset."""
+    plain = config.model_dump(mode="json")
+    text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
+    (run.folder / "config.yaml").write_text(text, encoding="utf-8")
+    keep_split(prepared.split, run.folder)
+    log_dataset(prepared.table)
+    if prepared.split.unlisted is not None:
+        run.log_metrics({"data/unlisted": prepared.split.unlisted})
+
+
+def tell_leaks(prepared: Prepared, run: TrackedRun) -> None:
+    """Warn of pictures that are in two splits, which makes val or test say too much; record how many."""
+    found = leaks(prepared.table)
+    run.set_tags({"data.leaks": len(found)})
+    run.log_metrics({"data/leaks": len(found)})
+    if found.attrs["unchecked"]:
+        log.info("%d pictures were not compared; python -m pipeline.explore does", found.attrs["unchecked"])
+    if len(found):
+        first = found.iloc[0]
+        log.warning(
+            "warning: %d pictures of one split are also in another, so val or test will look too good: "
+            "%s (%s) is %s (%s); python -m pipeline.explore lists them", len(found), first["path"],
+            first["split"], first["other_path"], first["other_split"],
+        )  # fmt: skip
+
+
+def tell_near_leaks(prepared: Prepared, run: TrackedRun) -> None:
+    """Where features were made anyway: warn of val's and test's pictures that look like copies of one of train's."""
+    made, table = prepared.features, prepared.table
+    if ("train", None) not in made or not len(made["train", None].rows):
+        return
+    train = made["train", None]
+    values, pairs, cosines, unchecked = train.values.read(), [], [], 0
+    for held in (
+        made[split, None] for split in ("val", "test") if (split, None) in made and made[split, None].rows.size
+    ):
+        nearest, cosine, left = nearest_by_features(values, held.values.read())
+        pairs += list(zip(held.rows[: len(nearest)].tolist(), train.rows[nearest].tolist(), strict=True))
+        cosines += cosine.tolist()
+        unchecked += left
+    likeliest = sorted(range(len(pairs)), key=lambda place: -cosines[place])[:_MOST_LOOKED_AT]
+    how = prepared.network.spec.preprocessing
+    alike = [pairs[place] for place in likeliest if cosines[place] > _LIKELY and look_alike(table, pairs[place], how)]
+    run.set_tags({"data.near_leaks": len(alike)})
+    run.log_metrics({"data/near_leaks": len(alike)})
+    if unchecked:
+        log.info("%d pictures were not compared with those of train; python -m pipeline.explore does", unchecked)
+    if alike:
+        log.warning(
+            "warning: %d pictures of val or test look like copies of one of train, so val or test may look too good: "
+            "%s is much like %s; python -m pipeline.explore lists them", len(alike),
+            *table.rows["path"].iloc[list(alike[0])],
+        )  # fmt: skip
+
+
+def count_parameters(prepared: Prepared) -> int:
+    """How large the network is, whatever of it trains."""
+    return sum(parameter.numel() for parameter in prepared.network.parameters())

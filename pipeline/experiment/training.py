@@ -1,0 +1,90 @@
+"""One training: what it needs, checked before it begins, and its stages one after the other."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from pipeline.common.progress import watch
+from pipeline.config import schema
+from pipeline.data.table import PictureTable
+from pipeline.data.taxonomy import join_taxonomy
+from pipeline.experiment import build
+from pipeline.experiment.build import Prepared
+from pipeline.experiment.own_pictures import OwnPictures
+from pipeline.experiment.stages import check_epochs, learning, stages
+from pipeline.models.regimes import enter, parameter_groups, set_training
+from pipeline.models.saved import NetworkFacts, save_epoch
+from pipeline.training.checkpoints import Saver
+from pipeline.training.hardware import make_fabric, resolved
+from pipeline.training.loop import Epoch, Progress, fit
+from pipeline.training.optimization import Schedule, build_optimizer
+
+log = logging.getLogger("pipeline.train")
+
+
+def prepare(config: schema.Train, own: OwnPictures | None = None) -> Prepared:
+    """Pictures (a run's `own` where it goes on), network and device; what cannot work raises BadInput here."""
+    if not config.resume:
+        check_epochs(config)
+    if config.trainer.threads:
+        torch.set_num_threads(config.trainer.threads)
+    fabric = make_fabric(config.trainer.accelerator, config.trainer.precision)
+    split, table = own_or_new_pictures(config.data, own)
+    network, loaded = build.network(config, len(table.classes))
+    if loaded:
+        log.info("%s", loaded)
+    build.loss(config, table)
+    build.batches(config, table, network.spec.preprocessing, "train", training=True)
+    return Prepared(split, table, network, fabric, resolved(fabric))
+
+
+def own_or_new_pictures(data: schema.Data, own: OwnPictures | None) -> tuple[PictureTable, PictureTable]:
+    """The pictures in their splits, and those of them that the run uses."""
+    if own:
+        return join_taxonomy(own.split, data.taxonomy), join_taxonomy(own.table, data.taxonomy)
+    split = build.split_pictures(data)
+    return split, build.picture_table(data, split)
+
+
+def train(config: schema.Train, prepared: Prepared, folder: Path, progress: Progress) -> Iterator[Epoch]:
+    """The regime's stages one after the other. After each epoch the best weights so far are in `folder`."""
+    network, fabric, trainer, table = prepared.network, prepared.fabric, config.trainer, prepared.table
+
+    def best() -> NetworkFacts:
+        return NetworkFacts(
+            network.spec, tuple(table.classes), table.taxonomy, progress.best_epoch, progress.best_val_accuracy
+        )
+
+    saver = Saver(folder, network, progress, fabric)
+    if config.resume:
+        saver.restore(best)
+    loss = fabric.to_device(build.loss(config, table))
+    for number, stage in enumerate(stages(config)):
+        if number < progress.stage:
+            continue
+        progress.enter(number)
+        enter(network, stage.phase)
+        learner, batches = learning(config, prepared, stage.phase)
+        options = config.optimizer.model_dump(exclude={"name", "lr", "weight_decay"})
+        groups = parameter_groups(network, stage.phase, config.optimizer.lr, config.optimizer.weight_decay)
+        module, optimizer = fabric.setup(learner, build_optimizer(config.optimizer.name, groups, **options))
+        train_batches, val_batches = batches("train", training=True), batches("val")
+        steps = -(-min(len(train_batches), trainer.limit_batches or len(train_batches)) // trainer.accumulate)
+        shape = config.scheduler.model_dump(exclude_none=True)
+        schedule = Schedule(optimizer, epochs=stage.epochs, steps_per_epoch=steps, **shape)
+        saver.follow(optimizer, schedule)
+        for epoch in fit(
+            module, train_batches, val_batches, fabric=fabric, optimizer=optimizer, schedule=schedule, loss=loss,
+            epochs=stage.epochs, progress=progress, train_mode=partial(set_training, network, stage.phase),
+            accumulate=trainer.accumulate, clip_norm=trainer.clip_norm, patience=trainer.patience,
+            limit_batches=trainer.limit_batches, watch=watch,
+        ):  # fmt: skip
+            if epoch.epoch in trainer.keep_epochs:
+                save_epoch(folder, network, epoch.epoch)
+            saver.keep(best() if epoch.improved else None)
+            yield epoch
