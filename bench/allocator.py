@@ -19,7 +19,7 @@ from statistics import median
 from time import perf_counter
 import torch
 from torch.nn.functional import cross_entropy
-from pipeline.data.preprocessing import Preprocessing
+from pipeline.data.reading.preprocessing import Preprocessing
 from pipeline.models.classifier import NetworkSpec, build_classifier
 from pipeline.models.regimes import Phase, enter, parameter_groups, set_training
 from pipeline.training import hardware

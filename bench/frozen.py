@@ -26,8 +26,8 @@ PASS = (
     IMPORTS
     + """
 import sys
-from pipeline.data.loading import PictureBatches
-from pipeline.data.preprocessing import Preprocessing
+from pipeline.data.reading.loading import PictureBatches
+from pipeline.data.reading.preprocessing import Preprocessing
 from pipeline.data.sources import read_source
 from pipeline.models.classifier import NetworkSpec, build_classifier
 from pipeline.training.hardware import make_fabric
@@ -39,7 +39,7 @@ module = fabric.setup_module(network.eval())
 with torch.inference_mode():
     import numpy
     for batch in PictureBatches(table, numpy.arange(len(table.rows)), how, batch_size=32, num_workers=2):
-        module(batch.inputs.to(memory_format=torch.channels_last))
+        module(batch.inputs.to(torch.device("cpu")))
 """
 )
 PLAIN = (

@@ -16,15 +16,16 @@ from pipeline.cli.quoting import quote_path
 from pipeline.commands import ensemble, promote
 from pipeline.common.errors import BadInput
 from pipeline.config.keys import CONF
+from pipeline.data.batch import Inputs
 from pipeline.data.reading.preprocessing import Preprocessing
 from pipeline.data.split_files import keep_split
+from pipeline.ensembles.scoring import scores
 from pipeline.experiment.build import split_pictures
 from pipeline.models.classifier import Classifier, NetworkSpec
 from pipeline.models.saved import NetworkFacts, save_best
 from pipeline.predictions.builder import PredictionsBuilder
 from pipeline.predictions.parquet import read_predictions, write_predictions
 from pipeline.predictions.predictions import Predictions
-from pipeline.serving.answers import scores_of
 from pipeline.serving.bundle import read_bundle
 from pipeline.serving.from_run import assemble
 from pipeline.tracking import sweeps
@@ -109,9 +110,11 @@ def test_three_runs_vote_are_kept_and_served(store, capsys):
     picture = np.random.default_rng(0).integers(0, 256, (9, 9, 3), dtype=np.uint8)
     shown = as_png(picture)
     with torch.no_grad():
-        pixels = Preprocessing(image_size=32).read(shown)[None]
+        pixels = Inputs(Preprocessing(image_size=32).read(shown)[None])
         alone = [member(pixels).softmax(1).numpy() for member in bundle.members]
-    np.testing.assert_allclose(np.exp(scores_of(bundle, [shown])), bundle.rule(alone), rtol=1e-5)
+    ways = {member.spec.preprocessing for member in bundle.members}
+    found = scores(bundle.members, bundle.rule, dict.fromkeys(ways, pixels))
+    np.testing.assert_allclose(found.exp(), bundle.rule(alone), rtol=1e-5)
 
 
 def as_png(pixels):

@@ -12,6 +12,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from stored import CLASSES, finished, predictions
 
+from pipeline.data.batch import Inputs
 from pipeline.data.split_files import keep_split
 from pipeline.experiment import build
 from pipeline.experiment.stored import data_config
@@ -58,7 +59,7 @@ def said_of(network, ids, photos, *, mirrored=False):
     """A network's own probabilities of pictures, without the pipeline that asks it."""
     pictures = torch.stack([network.spec.preprocessing.read(photos / one) for one in ids])
     with torch.inference_mode():
-        return network(pictures.flip(-1) if mirrored else pictures).softmax(1).numpy()
+        return network(Inputs(pictures.flip(-1) if mirrored else pictures)).softmax(1).numpy()
 
 
 def keep_weights(store, run, name, seed):

@@ -75,8 +75,8 @@ def test_pictures_are_asked_in_batches_and_keep_their_order(size, shown, photos,
     assert list(said["picture"]) == [str(photos / f"{number:02}.png") for number in range(11)]
     bundle = read_bundle(fetch_model("models:/birds@champion") / "artifacts" / "served")
     for row in said.to_dict("records"):
-        (alone,) = answer(bundle, [Path(row["picture"])])
-        assert row["probability"] == pytest.approx(alone["probability"], rel=1e-4)
+        (alone,) = answer(bundle, [Path(row["picture"]).read_bytes()])
+        assert row["probability"] == pytest.approx(alone.probability, rel=1e-4)
 
 
 def test_what_cannot_be_read_is_skipped_in_the_middle_of_a_batch(photos, monkeypatch, tmp_path, capsys):

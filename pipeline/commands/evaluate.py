@@ -220,14 +220,11 @@ def predictions(question: Question, split: str) -> tuple[Predictions, str]:
     if earlier and has_predictions(earlier, split):
         return stored_predictions(earlier, split), f"the evaluation {earlier.info.run_name}"
     table = matched(question.table, question.bundle.classes)
+    bundle = question.bundle
     made = answers(
-        question.bundle,
-        table,
-        question.rows(split),
-        config.evaluation.tta,
-        config.trainer,
-        question.data.on_unreadable,
-    )
+        bundle.members, bundle.rule, table, question.rows(split), config.trainer,
+        views=config.evaluation.tta, on_unreadable=question.data.on_unreadable,
+    )  # fmt: skip
     return made, "the network"
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from mlflow import MlflowClient
 from rich.markup import escape
@@ -15,17 +17,20 @@ from rich.table import Table
 from pipeline.common.errors import BadInput, Stopped
 from pipeline.common.names import safe_name
 from pipeline.common.paths import check_utf8, expanded
-from pipeline.common.progress import each
 from pipeline.common.wording import counted
 from pipeline.config import schema
 from pipeline.data.files import SUFFIXES, write_csv
-from pipeline.data.reading.decoding import UnreadablePicture
+from pipeline.data.table import PictureTable
+from pipeline.experiment.build import memory_in_one_line
+from pipeline.experiment.inference import pictures as as_seen
+from pipeline.experiment.inference import scored
 from pipeline.reporting.terminal import console
-from pipeline.serving.answers import answer
+from pipeline.serving.answers import Answer, Wanted, answers, digest
 from pipeline.serving.bundle import Bundle, read_bundle
 from pipeline.tracking.registry import fetch_model
 from pipeline.tracking.selection import find_experiment
 from pipeline.tracking.store import Store, why_unwritable
+from pipeline.training.hardware import make_fabric
 
 log = logging.getLogger("pipeline.predict")
 _SHOWN = 20  # rows in the terminal; the CSV has all
@@ -34,8 +39,8 @@ _SHOWN = 20  # rows in the terminal; the CSV has all
 def run(config: schema.Predict) -> None:
     """Ask the champion about a picture or a folder; a table in the terminal and a CSV."""
     pictures, output = find_pictures(config.images), check_output(config.output)
-    bundle = load(config)
-    rows = ask_all(bundle, pictures, config)
+    said = ask_all(load(config), pictures, config)
+    rows = [{"picture": str(picture), **one.to_row()} for picture, one in said.items()]
     show(rows, config)  # first, as the file may not be taken
     keep(output, rows, config)
 
@@ -74,44 +79,34 @@ def load(config: schema.Predict) -> Bundle:
     return read_bundle(fetch_model(uri) / "artifacts" / "served")
 
 
-def ask_all(bundle: Bundle, pictures: list[Path], config: schema.Predict) -> list[dict[str, Any]]:
-    """A row an answer, in the pictures' order. BadInput where none of them can be read."""
-    starts = range(0, len(pictures), config.batch_size)
-    batches = [pictures[start : start + config.batch_size] for start in starts]
-    rows = [row for batch in each(batches, "ask") for row in ask(bundle, batch, config)]
-    if not rows:
+def ask_all(bundle: Bundle, pictures: list[Path], config: schema.Predict) -> dict[Path, Answer]:
+    """The answers by picture, in the pictures' order, without those that cannot be read where on_unreadable=skip.
+
+    BadInput where none of them can be read.
+    """
+    wanted = Wanted(config.top_k, config.coverage, config.min_probability)
+    runner = schema.Runner(batch_size=config.batch_size, precision="fp32", accelerator="auto", num_workers=None)
+    table, fabric, said = table_of(pictures), make_fabric(runner.accelerator, runner.precision), dict[Path, Answer]()
+    rows = np.arange(len(pictures))
+    asked = as_seen(bundle.members, table, rows, runner, on_unreadable=config.on_unreadable)
+    with memory_in_one_line(config.batch_size, "batch_size"):
+        for some, _, found in scored(bundle.members, bundle.rule, asked, fabric, what="ask"):
+            here = [pictures[row] for row in some.tolist()]
+            digests = [digest(picture.read_bytes()) if wanted.coverage else "" for picture in here]
+            said |= zip(here, answers(bundle, found, digests, wanted), strict=True)
+    for path, reason in table.skipped.items():
+        log.warning("skipped: %s %s", os.path.join(table.root or "", path), reason)  # noqa: PTH118
+    if not said:
         raise BadInput(f"images={config.images}: none of {len(pictures):,} pictures can be read")
-    return rows
+    return said
 
 
-def ask(bundle: Bundle, batch: list[Path], config: schema.Predict) -> list[dict[str, Any]]:
-    """The answers to a batch as flat rows, without the pictures that cannot be read where on_unreadable=skip."""
-    left = list(batch)
-    while left:
-        try:
-            answers = answer(
-                bundle, left, config.top_k, coverage=config.coverage, min_probability=config.min_probability,
-                batch_size=config.batch_size,
-            )  # fmt: skip
-            return [row(picture, said) for picture, said in zip(left, answers, strict=True)]
-        except UnreadablePicture as error:  # met before any network is asked, so the others lose little
-            if config.on_unreadable == "raise":
-                raise
-            log.warning("skipped: %s", error)
-            left.remove(Path(error.path))
-    return []
-
-
-def row(picture: Path, said: dict[str, Any]) -> dict[str, Any]:
-    """An answer as a row of the CSV."""
-    flat = {"picture": str(picture), "label": said["label"], "probability": said["probability"]}
-    for place, other in enumerate(said["top_k"][1:], start=2):
-        flat |= {f"label_{place}": other["label"], f"probability_{place}": other["probability"]}
-    if "prediction_set" in said:
-        flat["set"] = "; ".join(said["prediction_set"])
-    if "answered" in said:
-        flat["answered"] = said["answered"]
-    return flat | said.get("taxonomy", {})
+def table_of(pictures: list[Path]) -> PictureTable:
+    """Pictures of which nothing is known but where they lie."""
+    root = Path(os.path.commonpath([path.absolute().parent for path in pictures]))
+    paths = pd.Series([str(path.absolute().relative_to(root)) for path in pictures], dtype="str")
+    unknown = pd.Categorical([None] * len(pictures))
+    return PictureTable("pictures", pd.DataFrame({"path": paths, "label": unknown, "split": unknown}), root=root)
 
 
 def check_output(output: str) -> Path:

@@ -29,7 +29,8 @@ from pipeline.data.split_files import read_split, write_split
 from pipeline.data.splits import split_table
 from pipeline.data.table import PictureTable
 from pipeline.data.taxonomy import join_taxonomy
-from pipeline.models.classifier import Classifier, HeadSpec, NetworkSpec, build_classifier
+from pipeline.models.classifier import Classifier, NetworkSpec, build_classifier
+from pipeline.models.head import HeadSpec
 from pipeline.models.saved import BEST_FACTS, BEST_WEIGHTS, read_facts
 from pipeline.models.weights import Loaded, load_file, load_pretrained, normalisation
 from pipeline.tracking.registry import weights_of
@@ -189,7 +190,7 @@ def workers(asked: int | None, *, in_memory: bool) -> int:
 
 
 @contextmanager
-def memory_in_one_line(batch_size: int) -> Iterator[None]:
+def memory_in_one_line(batch_size: int, key: str = "trainer.batch_size") -> Iterator[None]:
     """Turn the many ways of running out of memory into a BadInput with the batch size to try."""
     try:
         yield
@@ -197,8 +198,8 @@ def memory_in_one_line(batch_size: int) -> Iterator[None]:
         text = str(error)
         if not isinstance(error, MemoryError) and not any(sign in text for sign in _OUT_OF_MEMORY):
             raise
-        remedy = f"try trainer.batch_size={batch_size // 2}" if batch_size > 1 else "try a smaller data.image_size"
-        raise BadInput(f"out of memory with trainer.batch_size={batch_size}: {remedy}") from None
+        remedy = f"try {key}={batch_size // 2}" if batch_size > 1 else "try a smaller data.image_size"
+        raise BadInput(f"out of memory with {key}={batch_size}: {remedy}") from None
 
 
 @contextmanager

@@ -1,43 +1,40 @@
-"""Asking networks about pictures: a training run's about a split, a finished model's about rows of any table."""
+"""Asking networks about pictures of a table: a training run's about a split, a finished model's about any rows."""
 
-from __future__ import annotations
-
-from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
+from lightning_fabric import Fabric
 
 from pipeline.common.errors import BadInput
 from pipeline.common.progress import watch
 from pipeline.config import schema
+from pipeline.data.batch import Inputs
 from pipeline.data.reading.loading import PictureBatches
-from pipeline.data.reading.tta import Views, canvas, shown
+from pipeline.data.reading.preprocessing import Preprocessing
+from pipeline.data.reading.tta import Views, canvas
 from pipeline.data.table import PictureTable
-from pipeline.ensembles.rules import combine
+from pipeline.ensembles.rules import Rule
+from pipeline.ensembles.scoring import scores
 from pipeline.experiment import build
 from pipeline.experiment.build import Prepared
 from pipeline.experiment.stages import learning, stages
+from pipeline.models.classifier import Classifier
 from pipeline.predictions.builder import PredictionsBuilder
 from pipeline.predictions.predictions import Predictions
-from pipeline.serving.bundle import Bundle
 from pipeline.training.hardware import make_fabric
-from pipeline.training.loop import predict, to_device
+from pipeline.training.loop import Batches, layout_of
 
 
 def split_answers(config: schema.Train, prepared: Prepared, split: str) -> Predictions:
     """What a run's network says of a split's pictures, or their features, as its last stage sees them."""
-    learner, batches = learning(config, prepared, stages(config)[-1].phase)
-    module = prepared.fabric.setup_module(learner)
-    paths = prepared.table.rows["path"].to_numpy()
-    builder = PredictionsBuilder(prepared.table.classes)
-    some = watch(islice(batches(split), config.trainer.limit_batches), f"score {split}")
-    for rows, labels, logits in predict(module, some, fabric=prepared.fabric):
-        builder.add(paths[rows.numpy()], labels.cpu().numpy(), logits.cpu().numpy())
-    return builder.finish()
+    network, table = prepared.network, prepared.table
+    _, batches = learning(config, prepared, stages(config)[-1].phase)
+    asked = Asked({network.spec.preprocessing: batches(split)}, config.trainer.limit_batches)
+    return _predictions([network], None, table, asked, prepared.fabric, what=f"score {split}")
 
 
 def matched(table: PictureTable, classes: Sequence[str]) -> PictureTable:
@@ -53,48 +50,82 @@ def matched(table: PictureTable, classes: Sequence[str]) -> PictureTable:
 
 
 def answers(
-    bundle: Bundle,
-    table: PictureTable,
-    rows: np.ndarray,
-    views: Views,
-    trainer: schema.Runner,
-    on_unreadable: Any,
-) -> Predictions:
-    """What a model says of the pictures `rows`; several views are averaged as probabilities."""
-    fabric = make_fabric(trainer.accelerator, trainer.precision)
-    builders = [PredictionsBuilder(bundle.classes) for _ in bundle.members]
-    alike: dict[Any, list[int]] = defaultdict(list)  # members that see the same picture share its decoding
-    for number, member in enumerate(bundle.members):
-        alike[member.spec.preprocessing].append(number)
+    members: Sequence[Classifier], rule: Rule | None, table: PictureTable, rows: np.ndarray, trainer: schema.Runner,
+    *, views: Views = "none", on_unreadable: Literal["raise", "skip"] = "raise",
+) -> Predictions:  # fmt: skip
+    """What networks say, by their rule, of the pictures `rows` of a table whose classes are theirs."""
     with build.memory_in_one_line(trainer.batch_size):
-        for how, numbers in alike.items():
-            networks = {number: fabric.setup_module(bundle.members[number]).eval() for number in numbers}
-            _ask(networks, builders, table, rows, how, views, trainer, on_unreadable, fabric)
-    made = [builder.finish() for builder in builders]
-    if bundle.rule is None:
-        return made[0]
-    return combine({str(number): one for number, one in enumerate(made)}, bundle.rule)
+        asked = pictures(members, table, rows, trainer, views=views, on_unreadable=on_unreadable)
+        return _predictions(members, rule, table, asked, make_fabric(trainer.accelerator, trainer.precision), views)
 
 
-def _ask(
-    networks: dict[int, Any], builders: Sequence[Any], table: PictureTable, rows: np.ndarray, how: Any, views: Views,
-    trainer: schema.Runner, on_unreadable: Any, fabric: Any,
-) -> None:  # fmt: skip
-    paths = table.rows["path"].to_numpy()
-    batches = PictureBatches(
-        table, rows, how.resized_to(canvas(views, how.image_size)), batch_size=trainer.batch_size,
-        num_workers=build.workers(trainer.num_workers, in_memory=table.pixels is not None),
-        on_unreadable=on_unreadable,
+class Shown(NamedTuple):
+    """The same pictures as each way of reading gives them, with their `labels` and `rows`."""
+
+    inputs: Mapping[Preprocessing, Inputs]
+    labels: torch.Tensor
+    rows: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Batches of the same pictures for each way in which networks see them, in step; the first `limit`."""
+
+    ways: Mapping[Preprocessing, Batches | PictureBatches]
+    limit: int | None = None
+
+    def __len__(self) -> int:
+        whole = len(next(iter(self.ways.values())))
+        return min(whole, self.limit or whole)
+
+    def __iter__(self) -> Iterator[Shown]:
+        for batches in islice(zip(*self.ways.values(), strict=True), self.limit):
+            first = batches[0]
+            if any(not torch.equal(batch.rows, first.rows) for batch in batches):
+                raise BadInput("a picture could be read for one network and not for another: put it right or away")
+            yield Shown(
+                {how: batch.inputs for how, batch in zip(self.ways, batches, strict=True)}, first.labels, first.rows
+            )
+
+
+def pictures(
+    members: Sequence[Classifier], table: PictureTable, rows: np.ndarray, trainer: schema.Runner,
+    *, views: Views = "none", on_unreadable: Literal["raise", "skip"] = "raise",
+) -> Asked:  # fmt: skip
+    """The pictures `rows` as the members see them, read by several processes."""
+    workers = build.workers(trainer.num_workers, in_memory=table.pixels is not None)
+    return Asked(
+        {
+            how: PictureBatches(
+                table, rows, how.resized_to(canvas(views, how.image_size)), batch_size=trainer.batch_size,
+                num_workers=workers, on_unreadable=on_unreadable,
+            )
+            for how in dict.fromkeys(member.spec.preprocessing for member in members)
+        }
     )  # fmt: skip
-    with torch.inference_mode():
-        for batch in watch(batches, "score"):
-            pictures, labels = to_device(batch, fabric.device)
-            seen = shown(views, pictures, how.image_size)
-            for number, network in networks.items():
-                logits = [network(view).float() for view in seen]
-                ids, truth = paths[batch.rows.numpy()], labels.cpu().numpy()
-                if len(logits) == 1:
-                    builders[number].add(ids, truth, logits[0].cpu())
-                else:
-                    mean = torch.stack([one.softmax(1) for one in logits]).mean(0)
-                    builders[number].add_probabilities(ids, truth, mean.cpu().numpy())
+
+
+def scored(
+    members: Sequence[Classifier], rule: Rule | None, asked: Asked, fabric: Fabric, views: Views = "none",
+    what: str = "score",
+) -> Iterator[tuple[Any, Any, torch.Tensor]]:  # fmt: skip
+    """Rows (n,), labels (n,) and scores (n, k) of each batch, on the device and in the precision of `fabric`."""
+    for member in members:
+        fabric.to_device(member).eval()
+    layout = layout_of(members[0])
+    for some in watch(asked, what):
+        here = {how: inputs.to(fabric.device, layout) for how, inputs in some.inputs.items()}
+        with fabric.autocast():
+            found = scores(members, rule, here, views)
+        yield some.rows, some.labels, found
+
+
+def _predictions(
+    members: Sequence[Classifier], rule: Rule | None, table: PictureTable, asked: Asked, fabric: Fabric,
+    views: Views = "none", what: str = "score",
+) -> Predictions:  # fmt: skip
+    paths = table.rows["path"].to_numpy()
+    builder = PredictionsBuilder(table.classes)
+    for rows, labels, found in scored(members, rule, asked, fabric, views, what):
+        builder.add(paths[rows.numpy()], labels, found)
+    return builder.finish()

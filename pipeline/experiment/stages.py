@@ -54,7 +54,7 @@ def check_epochs(config: schema.Train) -> None:
 
 
 def learning(config: schema.Train, prepared: Prepared, phase: Phase) -> tuple[nn.Module, Callable[..., Batches]]:
-    """What learns in a phase, and what gives a split's batches: the network and pictures, or the head and features.
+    """What learns in a phase, and what gives a split's batches: pictures, or features where the head learns alone.
 
     A frozen backbone says the same of a picture in every epoch, so it is asked once.
     """
@@ -62,7 +62,7 @@ def learning(config: schema.Train, prepared: Prepared, phase: Phase) -> tuple[nn
     if config.trainer.channels_last:
         network.to(memory_format=torch.channels_last)
     if phase.trains == "head":
-        return network.head, partial(feature_batches, config, prepared)
+        return network, partial(feature_batches, config, prepared)
     learner: Any = network
     if config.trainer.compile:
         learner = torch.compile(network)

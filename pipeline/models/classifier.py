@@ -1,28 +1,16 @@
-"""A classifier: uint8 pictures in, one logit a class out; and the plain facts it can be built again from."""
+"""A classifier: pictures in, one logit a class out; and the plain facts it can be built again from."""
 
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
 
+from pipeline.data.batch import Inputs
 from pipeline.data.reading.preprocessing import Preprocessing
-from pipeline.models.backbone import Features, build_backbone, feature_count
+from pipeline.models.backbone import build_backbone, feature_count
 from pipeline.models.convolutions import speed_up
-
-
-@dataclass(frozen=True)
-class HeadSpec:
-    """What stands on the features: `linear`, `mlp` with hidden layers, or `flatten` (linear on the whole map)."""
-
-    name: Literal["linear", "mlp", "flatten"] = "linear"
-    hidden: tuple[int, ...] = ()
-    dropout: float = 0.0
-
-    @property
-    def reads(self) -> Features:
-        """Which features of the backbone it reads."""
-        return "map" if self.name == "flatten" else "pooled"
+from pipeline.models.head import HeadSpec, build_head
 
 
 @dataclass(frozen=True)
@@ -51,7 +39,7 @@ class NetworkSpec:
 
 
 class Classifier(nn.Module):
-    """(n, 3, s, s) uint8 -> (n, n_classes). Normalises by itself, so no batch can miss it or get it twice."""
+    """`Inputs` -> (n, n_classes) logits. Normalises by itself, so no batch can miss it or get it twice."""
 
     mean: torch.Tensor
     std: torch.Tensor
@@ -65,13 +53,16 @@ class Classifier(nn.Module):
         self.backbone = build_backbone(spec.name, spec.head.reads)
         self.head = build_head(spec.head, n_features, spec.n_classes)
 
-    def features(self, pictures: torch.Tensor) -> torch.Tensor:
-        """What the backbone makes of (n, 3, s, s) uint8 pictures: (n, features)."""
-        pixels = pictures.to(self.mean.dtype) / 255
+    def features(self, inputs: Inputs) -> torch.Tensor:
+        """(n, features): those that are kept, else what the backbone makes of the pixels."""
+        if inputs.features is not None:
+            return inputs.features
+        assert inputs.pixels is not None
+        pixels = inputs.pixels.to(self.mean.dtype) / 255
         return self.backbone((pixels - self.mean) / self.std)
 
-    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
-        return self.head(self.features(pictures))
+    def forward(self, inputs: Inputs) -> torch.Tensor:
+        return self.head(self.features(inputs))
 
 
 def build_classifier(spec: NetworkSpec) -> Classifier:
@@ -79,15 +70,6 @@ def build_classifier(spec: NetworkSpec) -> Classifier:
     made = Classifier(spec)
     speed_up(made.backbone)
     return made
-
-
-def build_head(spec: HeadSpec, n_features: int, n_classes: int) -> nn.Sequential:
-    """Dropout before each linear layer, ReLU between them: (n, n_features) -> (n, n_classes)."""
-    layers: list[nn.Module] = []
-    for width in spec.hidden:
-        layers += [nn.Dropout(spec.dropout), nn.Linear(n_features, width), nn.ReLU()]
-        n_features = width
-    return nn.Sequential(*layers, nn.Dropout(spec.dropout), nn.Linear(n_features, n_classes))
 
 
 def _per_channel(values: tuple[float, float, float]) -> torch.Tensor:

@@ -1,9 +1,9 @@
-"""What a served model says of pictures: one plain object a picture."""
+"""What a model says of pictures: one typed record a picture, which CSV, JSON and pages print."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from hashlib import sha256
 from math import inf
-from pathlib import Path
 from time import monotonic
 from typing import Any
 
@@ -11,91 +11,131 @@ import numpy as np
 import torch
 
 from pipeline.common.errors import BadInput
+from pipeline.data.batch import Inputs
 from pipeline.data.reading.decoding import UnreadablePicture
+from pipeline.data.reading.preprocessing import Preprocessing
+from pipeline.ensembles.scoring import scores
 from pipeline.serving.bundle import Bundle
 
 BATCH = 16  # pictures: larger ones gain nothing on a processor and cost memory
-_TINY = float(np.finfo(np.float32).tiny)
 
 
-def answer(
-    bundle: Bundle,
-    pictures: Sequence[Path | bytes],
-    top_k: int = 5,
-    *,
-    coverage: float | None = None,
-    min_probability: float = 0.0,
-    batch_size: int = BATCH,
-    until: float = inf,
-) -> list[dict[str, Any]]:
-    """`label`, `probability`, `top_k` (a list of label and probability) and, with a taxonomy, its ranks.
+@dataclass(frozen=True)
+class Wanted:
+    """What is asked of each picture: how many of the likeliest labels, sets of what coverage, from when to answer.
 
-    Probabilities are calibrated. With a `coverage` there is also `prediction_set`, labels that hold the true
-    one at least so often, the likeliest first; with a `min_probability`, `answered`: whether the label is
-    that likely. `pictures` are files or their bytes, asked `batch_size` at a time; none is begun after the time `until`
-    (of `time.monotonic`). Raises UnreadablePicture that names the first one that cannot be read, by its path or by
-    its place, and BadInput where time ran out.
+    Raises BadInput for what makes no sense.
     """
-    if top_k < 1:
-        raise BadInput(f"top_k={top_k}: at least 1")
-    if not 0 <= min_probability <= 1:
-        raise BadInput(f"min_probability={min_probability}: a share between 0 and 1")
-    sets = None if coverage is None else bundle.calibration.set_rule(coverage)
-    answers: list[dict[str, Any]] = []
-    for start in range(0, len(pictures), batch_size):
+
+    top_k: int = 5
+    coverage: float | None = None
+    min_probability: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.top_k < 1:
+            raise BadInput(f"top_k={self.top_k}: at least 1")
+        if not 0 <= self.min_probability <= 1:
+            raise BadInput(f"min_probability={self.min_probability}: a share between 0 and 1")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is said of a picture: its likeliest labels with their calibrated probabilities, likeliest first.
+
+    `taxonomy` has the first label's ranks by name; `prediction_set` labels that hold the true one as often as was
+    asked for; `answered` whether the first label is as likely as was asked for. None: not asked.
+    """
+
+    top_k: tuple[tuple[str, float], ...]
+    taxonomy: dict[str, Any] = field(default_factory=dict)
+    prediction_set: tuple[str, ...] | None = None
+    answered: bool | None = None
+
+    @property
+    def label(self) -> str:
+        """The likeliest."""
+        return self.top_k[0][0]
+
+    @property
+    def probability(self) -> float:
+        """Of the label."""
+        return self.top_k[0][1]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON says it."""
+        top = [{"label": label, "probability": probability} for label, probability in self.top_k]
+        said: dict[str, Any] = {**top[0], "top_k": top}
+        if self.taxonomy:
+            said["taxonomy"] = self.taxonomy
+        if self.prediction_set is not None:
+            said["prediction_set"] = list(self.prediction_set)
+        if self.answered is not None:
+            said["answered"] = self.answered
+        return said
+
+    def to_row(self) -> dict[str, Any]:
+        """As a line of a CSV says it."""
+        row: dict[str, Any] = {"label": self.label, "probability": self.probability}
+        for place, (label, probability) in enumerate(self.top_k[1:], start=2):
+            row |= {f"label_{place}": label, f"probability_{place}": probability}
+        if self.prediction_set is not None:
+            row["set"] = "; ".join(self.prediction_set)
+        if self.answered is not None:
+            row["answered"] = self.answered
+        return row | self.taxonomy
+
+
+def answers(bundle: Bundle, found: torch.Tensor, digests: Sequence[str], wanted: Wanted) -> list[Answer]:
+    """What a model says by its scores (n, k) `found`.
+
+    `digests` (n,), each of a picture's bytes, are what the chance in its set comes from: it always has the same set.
+    """
+    exact = found.double()
+    probabilities = (exact / bundle.calibration.temperature).softmax(1).numpy()
+    sets: list[np.ndarray] | list[None] = [None] * len(probabilities)
+    if wanted.coverage is not None:
+        sets = bundle.calibration.set_rule(wanted.coverage).choose(exact.numpy(), digests)
+    return [_answer(bundle, row, codes, wanted) for row, codes in zip(probabilities, sets, strict=True)]
+
+
+def _answer(bundle: Bundle, probabilities: np.ndarray, codes: np.ndarray | None, wanted: Wanted) -> Answer:
+    likeliest = np.argsort(-probabilities, kind="stable")[: wanted.top_k]
+    top = tuple((bundle.classes[code], float(probabilities[code])) for code in likeliest)
+    return Answer(
+        top_k=top,
+        taxonomy={} if bundle.taxonomy is None else bundle.taxonomy.loc[top[0][0]].dropna().to_dict(),
+        prediction_set=None if codes is None else tuple(bundle.classes[code] for code in codes),
+        answered=top[0][1] >= wanted.min_probability if wanted.min_probability else None,
+    )
+
+
+def digest(picture: bytes) -> str:
+    """What a picture's set is told apart by."""
+    return sha256(picture).hexdigest()
+
+
+def answer(bundle: Bundle, pictures: Sequence[bytes], wanted: Wanted | None = None, until: float = inf) -> list[Answer]:
+    """The answers to pictures' bytes, some at a time; none is begun after the time `until` (of `time.monotonic`).
+
+    Raises UnreadablePicture that names the place of the first that cannot be read, and BadInput where time ran out.
+    """
+    wanted, said = wanted or Wanted(), list[Answer]()
+    for start in range(0, len(pictures), BATCH):
         if monotonic() > until:
             raise BadInput(f"time ran out after {start:,} of {len(pictures):,} pictures: send fewer in a request")
-        some = pictures[start : start + batch_size]
-        scores = scores_of(bundle, some, start)
-        found = [_one(bundle, row, top_k) for row in _softmax(scores / bundle.calibration.temperature)]
-        if sets is not None:
-            chosen = sets.choose(scores, [_digest(picture) for picture in some])
-            for said, codes in zip(found, chosen, strict=True):
-                said["prediction_set"] = [bundle.classes[code] for code in codes]
-        if min_probability:
-            found = [said | {"answered": said["probability"] >= min_probability} for said in found]
-        answers += found
-    return answers
+        some = pictures[start : start + BATCH]
+        ways = dict.fromkeys(member.spec.preprocessing for member in bundle.members)
+        inputs = {how: _read(how, some, start) for how in ways}
+        digests = [digest(picture) for picture in some]
+        said += answers(bundle, scores(bundle.members, bundle.rule, inputs), digests, wanted)
+    return said
 
 
-@torch.inference_mode()
-def scores_of(bundle: Bundle, pictures: Sequence[Path | bytes], first: int = 0) -> np.ndarray:
-    """(n, k) float64 scores before calibration: a network's logits, or the logarithms of a rule's probabilities."""
-    read: dict[Any, torch.Tensor] = {}  # members that see the same picture share its decoding,
-    seen: dict[Any, torch.Tensor] = {}  # and members with the same backbone what it sees
-    logits = []
-    for member in bundle.members:
-        how = member.spec.preprocessing
-        if how not in read:
-            read[how] = torch.stack([_read(how, picture, first + n) for n, picture in enumerate(pictures)])
-        if (member.backbone, how) not in seen:
-            seen[member.backbone, how] = member.features(read[how])
-        logits.append(member.head(seen[member.backbone, how]).float())
-    if bundle.rule is None:
-        return logits[0].double().numpy()
-    together = bundle.rule([one.softmax(1).numpy() for one in logits])
-    return np.log(np.maximum(together, _TINY)).astype(np.float64)
-
-
-def _softmax(scores: np.ndarray) -> np.ndarray:
-    return torch.from_numpy(scores).softmax(1).numpy()
-
-
-def _digest(picture: Path | bytes) -> str:
-    """What the chance in a picture's set comes from: the same picture always has the same set."""
-    return sha256(picture.read_bytes() if isinstance(picture, Path) else picture).hexdigest()
-
-
-def _read(how: Any, picture: Path | bytes, place: int) -> torch.Tensor:
-    try:
-        return how.read(picture)
-    except UnreadablePicture as error:
-        name = error.path if isinstance(picture, Path) else f"picture {place}:"
-        raise UnreadablePicture(name, error.reason, error.lasting) from None
-
-
-def _one(bundle: Bundle, probabilities: np.ndarray, top_k: int) -> dict[str, Any]:
-    likeliest = np.argsort(-probabilities, kind="stable")[:top_k]
-    top = [{"label": bundle.classes[code], "probability": float(probabilities[code])} for code in likeliest]
-    ranks = {} if bundle.taxonomy is None else bundle.taxonomy.loc[top[0]["label"]].dropna().to_dict()
-    return {**top[0], "top_k": top, **({"taxonomy": ranks} if ranks else {})}
+def _read(how: Preprocessing, pictures: Sequence[bytes], first: int) -> Inputs:
+    read = []
+    for place, picture in enumerate(pictures, start=first):
+        try:
+            read.append(how.read(picture))
+        except UnreadablePicture as error:
+            raise UnreadablePicture(f"picture {place}:", error.reason, error.lasting) from None
+    return Inputs(torch.stack(read))

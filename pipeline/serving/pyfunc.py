@@ -15,12 +15,11 @@ from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, INVALID_PARAMETER_VALUE
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
 from pipeline.common.errors import BadInput, did_you_mean
-from pipeline.serving.answers import answer
+from pipeline.serving.answers import Wanted, answer
 from pipeline.serving.bundle import Bundle, read_bundle
 from pipeline.serving.limits import Limits, give_back_memory
 
 COLUMN = "image"
-TOP_K = 5
 _KNOWN = ("top_k", "coverage", "min_probability")
 log = logging.getLogger(__name__)
 
@@ -42,25 +41,25 @@ class ServedModel(PythonModel):
     ) -> list[dict[str, Any]]:
         """One answer a row. A mistake of the sender's becomes a 400 with one line and no server path."""
         try:
-            return self._answers(list(_values(model_input)), _options(params or {}))
+            return self._answers(list(_values(model_input)), _wanted(params or {}))
         except BadInput as error:
             raise MlflowException(str(error), error_code=INVALID_PARAMETER_VALUE) from None
         except Exception:
             log.exception("a request failed")  # for the server's log; its paths are no business of the sender's
             raise MlflowException("the model failed on this request", error_code=INTERNAL_ERROR) from None
 
-    def _answers(self, values: list[Any], options: dict[str, Any]) -> list[dict[str, Any]]:
+    def _answers(self, values: list[Any], wanted: Wanted) -> list[dict[str, Any]]:
         until = monotonic() + self._limits.seconds
         self._limits.check_count(len(values))
         pictures = [_bytes(value, place) for place, value in enumerate(values)]
         large = self._limits.check_pixels(pictures, {member.spec.preprocessing for member in self._bundle.members})
-        answers = answer(self._bundle, pictures, until=until, **options)
+        said = answer(self._bundle, pictures, wanted, until)
         if large:
             give_back_memory()
-        return answers
+        return [one.to_dict() for one in said]
 
 
-def _options(params: dict[str, Any]) -> dict[str, Any]:
+def _wanted(params: dict[str, Any]) -> Wanted:
     """What may be asked for beside the pictures; 0 stands for nothing asked, as a parameter must have a default.
 
     MLflow leaves out parameters that the signature lacks before they come here, with a warning in the server's log.
@@ -69,11 +68,11 @@ def _options(params: dict[str, Any]) -> dict[str, Any]:
         if name not in _KNOWN:
             raise BadInput(f"no parameter {name}{did_you_mean(name, _KNOWN)}")
     top_k = params.get("top_k")
-    return {
-        "top_k": TOP_K if top_k is None else int(top_k),
-        "coverage": float(params.get("coverage") or 0) or None,
-        "min_probability": float(params.get("min_probability") or 0),
-    }
+    return Wanted(
+        top_k=Wanted.top_k if top_k is None else int(top_k),
+        coverage=float(params.get("coverage") or 0) or None,
+        min_probability=float(params.get("min_probability") or 0),
+    )
 
 
 def _values(model_input: Any) -> Iterable[Any]:

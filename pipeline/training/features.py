@@ -11,12 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from torch import nn
 
-from pipeline.data.reading.loading import Batch
+from pipeline.data.batch import Batch, Inputs
 from pipeline.models.classifier import Classifier
 from pipeline.training.feature_files import FeatureFiles, FeatureRows
-from pipeline.training.loop import Batches, Watch, layout_of, to_device
+from pipeline.training.loop import Batches, Watch, layout_of
 
 
 @dataclass(frozen=True)
@@ -63,25 +62,17 @@ def compute_features(
 
     NaN where a picture could not be read; a single column of it where none could.
     """
-    backbone = fabric.setup_module(_Backbone(network).eval())
+    fabric.to_device(network).eval()
     layout = layout_of(network)
     values: np.ndarray | None = None
     for batch in watch(batches, "features"):
-        inputs, _ = to_device(batch, fabric.device, layout)
-        found = backbone(inputs).to("cpu", torch.float16).numpy()
+        with fabric.autocast():
+            made = network.features(batch.inputs.to(fabric.device, layout))
+        found = made.to("cpu", torch.float16).numpy()
         if values is None:
             values = np.full((len(rows), found.shape[1]), np.nan, np.float16)
         values[np.searchsorted(rows, batch.rows.numpy())] = found
     return np.full((len(rows), 1), np.nan, np.float16) if values is None else values
-
-
-class _Backbone(nn.Module):
-    def __init__(self, network: Classifier) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
-        return self.network.features(pictures)
 
 
 class FeatureBatches:
@@ -117,7 +108,7 @@ class FeatureBatches:
         for start in range(0, self.n_pictures, self._size):
             chosen = order[start : start + self._size]
             yield Batch(
-                torch.from_numpy(view.values.choose(chosen).read().astype(np.float32)),
+                Inputs(features=torch.from_numpy(view.values.choose(chosen).read().astype(np.float32))),
                 torch.from_numpy(view.labels[chosen]),
                 torch.from_numpy(view.rows[chosen]),
             )

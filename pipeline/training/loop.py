@@ -14,7 +14,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from pipeline.common.errors import Stopped
-from pipeline.data.reading.loading import Batch
+from pipeline.data.batch import Batch
 from pipeline.training.optimization import Schedule
 
 TOP5_FROM = 6  # with five classes or fewer, five guesses are always right
@@ -212,7 +212,7 @@ def _train_epoch(
 ) -> tuple[_Tally, _GradientNorms]:
     tally, norms, layout = _Tally(), _GradientNorms(), layout_of(module)
     for number, batch in enumerate(batches, start=1):
-        inputs, labels = to_device(batch, fabric.device, layout)
+        inputs, labels = batch.inputs.to(fabric.device, layout), batch.labels.to(fabric.device, non_blocking=True)
         steps_now = number % accumulate == 0 or number == n_batches
         with fabric.no_backward_sync(module, enabled=not steps_now):
             logits = module(inputs)
@@ -265,18 +265,8 @@ def predict(
     module.eval()
     layout = layout_of(module)
     for batch in batches:
-        inputs, labels = to_device(batch, fabric.device, layout)
+        inputs, labels = batch.inputs.to(fabric.device, layout), batch.labels.to(fabric.device, non_blocking=True)
         yield batch.rows, labels, module(inputs).float()
-
-
-def to_device(
-    batch: Batch, device: torch.device, layout: torch.memory_format = torch.channels_last
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """A batch's inputs (pictures in that layout in memory) and labels on the device."""
-    inputs = batch.inputs
-    if inputs.ndim == 4:
-        inputs = inputs.to(device, memory_format=layout, non_blocking=True)
-    return inputs.to(device, non_blocking=True), batch.labels.to(device, non_blocking=True)
 
 
 def layout_of(network: nn.Module) -> torch.memory_format:

@@ -14,6 +14,7 @@ from stored import load_best
 
 from pipeline.cli.messages import check
 from pipeline.config.keys import CONF
+from pipeline.data.batch import Inputs
 from pipeline.experiment.training import prepare, train
 from pipeline.models.saved import load_network, read_facts
 from pipeline.training.loop import Progress
@@ -73,7 +74,7 @@ def test_an_answer_trains(group, answer, tmp_path):
 @pytest.mark.parametrize("answer", answers("model"))
 def test_a_network_trains(answer, tmp_path):
     _, network = trained(tmp_path, f"model={answer}", f"data.image_size={LEAST.get(answer, 32)}")
-    assert network(torch.zeros(1, 3, 64, 64, dtype=torch.uint8)).shape == (1, 3)
+    assert network(Inputs(torch.zeros(1, 3, 64, 64, dtype=torch.uint8))).shape == (1, 3)
 
 
 @pytest.mark.parametrize("answer", answers("regime"))

@@ -9,6 +9,7 @@ import pytest
 from mlflow.exceptions import MlflowException
 from stored import load_best
 
+from pipeline.models import saved
 from pipeline.train import main
 from pipeline.training import checkpoints
 
@@ -36,13 +37,14 @@ def full_from(monkeypatch):
     def fill(name, time=1):
         seen = []
 
-        def write(file, how):
+        def write(file, how, *, shared):
             seen.append(file.name)
             if seen.count(name) >= time and file.name == name:
                 no_space(file)
-            real(file, how)
+            real(file, how, shared=shared)
 
-        monkeypatch.setattr(checkpoints, "write_atomically", write)
+        for module in (checkpoints, saved):
+            monkeypatch.setattr(module, "write_atomically", write)
 
     return fill
 

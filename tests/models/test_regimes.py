@@ -2,8 +2,10 @@ import pytest
 import torch
 from torch.nn import functional
 
+from pipeline.data.batch import Inputs
 from pipeline.data.reading.preprocessing import Preprocessing
-from pipeline.models.classifier import Classifier, HeadSpec, NetworkSpec
+from pipeline.models.classifier import Classifier, NetworkSpec
+from pipeline.models.head import HeadSpec
 from pipeline.models.regimes import Phase, enter, parameter_groups, set_training
 
 PICTURES = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
@@ -21,7 +23,7 @@ def after_a_step(network, phase):
     enter(network, phase)
     set_training(network, phase)
     optimizer = torch.optim.SGD(parameter_groups(network, phase, lr=0.1, weight_decay=0.0))
-    functional.cross_entropy(network(PICTURES), torch.tensor([0, 1, 2, 0])).backward()
+    functional.cross_entropy(network(Inputs(PICTURES)), torch.tensor([0, 1, 2, 0])).backward()
     optimizer.step()
     return {name for name, tensor in network.state_dict().items() if not torch.equal(tensor, before[name])}
 

@@ -7,7 +7,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from pipeline.data.reading.loading import Batch
+from pipeline.data.batch import Batch, Inputs
 from pipeline.training.loop import fit
 from pipeline.training.optimization import Schedule
 
@@ -31,7 +31,14 @@ class Points:
     def __iter__(self):
         for start in range(0, self.n_pictures, self._size):
             here = slice(start, start + self._size)
-            yield Batch(self.inputs[here], self.labels[here], torch.arange(self.n_pictures)[here])
+            yield Batch(Inputs(features=self.inputs[here]), self.labels[here], torch.arange(self.n_pictures)[here])
+
+
+class Line(nn.Linear):
+    """Reads its inputs by their name, as a classifier does."""
+
+    def forward(self, inputs):
+        return super().forward(inputs.features)
 
 
 class Trial:
@@ -40,7 +47,7 @@ class Trial:
     def __init__(self, *, lr=0.1, classes=3, train=None, val=None, network=None, epochs=3, fabric=None, **options):
         torch.manual_seed(0)
         self.fabric = fabric or Fabric(accelerator="cpu", devices=1)
-        self.network = network or nn.Linear(4, classes)
+        self.network = network or Line(4, classes)
         self.train = train or Points(classes=classes)
         self.val = val or Points(classes=classes, seed=1)
         optimizer = torch.optim.SGD(self.network.parameters(), lr=lr)
@@ -66,3 +73,8 @@ def trial():
 @pytest.fixture
 def points():
     return Points
+
+
+@pytest.fixture
+def line():
+    return Line

@@ -13,6 +13,7 @@ from stored import load_best
 
 from pipeline.common.errors import BadInput
 from pipeline.data.reading.preprocessing import Preprocessing
+from pipeline.models import saved as networks
 from pipeline.models.classifier import Classifier, NetworkSpec
 from pipeline.models.saved import BEST_FACTS, BEST_WEIGHTS, NetworkFacts, read_facts, save_best
 from pipeline.training import checkpoints
@@ -49,7 +50,7 @@ def test_writing_that_breaks_off_leaves_the_old_file_and_nothing_else(network, f
         Path(path).write_bytes(b"half of")
         raise OSError("No space left on device")
 
-    monkeypatch.setattr("safetensors.torch.save_file", full)
+    monkeypatch.setattr("pipeline.models.saved.save_file", full)
     with pytest.raises(OSError, match="No space"):
         save_best(tmp_path, network, facts)
     assert (tmp_path / BEST_WEIGHTS).read_bytes() == before
@@ -134,16 +135,18 @@ def test_killed_between_any_two_files_state_and_best_weights_agree(written, goin
     whole = best_on_disk(tmp_path / "whole")
     really, count = checkpoints.write_atomically, iter(range(1, 100))
 
-    def write(file, fill):
+    def write(file, fill, *, shared):
         if next(count) > written:
             raise Killed
-        really(file, fill)
+        really(file, fill, shared=shared)
 
     folder = tmp_path / "killed"
-    monkeypatch.setattr(checkpoints, "write_atomically", write)
+    for module in (checkpoints, networks):
+        monkeypatch.setattr(module, "write_atomically", write)
     with suppress(Killed):
         going(folder).go()
-    monkeypatch.setattr(checkpoints, "write_atomically", really)
+    for module in (checkpoints, networks):
+        monkeypatch.setattr(module, "write_atomically", really)
     again = going(folder)
     again.go(until=0)  # what a run goes on from
     if again.progress.epoch:

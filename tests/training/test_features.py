@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline.data.batch import Inputs
 from pipeline.data.reading.preprocessing import Preprocessing
 from pipeline.models.classifier import Classifier, NetworkSpec
 from pipeline.training.feature_files import FeatureFiles, FeatureRows
@@ -33,7 +34,7 @@ class Pictures:
 
     def __iter__(self):
         for some in filter(None, (self.kept[:3], self.kept[3:])):
-            yield Batch(PICTURES[some], torch.from_numpy(LABELS[some]), torch.from_numpy(ROWS[some]))
+            yield Batch(Inputs(PICTURES[some]), torch.from_numpy(LABELS[some]), torch.from_numpy(ROWS[some]))
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +56,7 @@ def test_features_are_what_the_backbone_says_and_are_asked_for_once(network, tmp
     again = read(network, pictures, tmp_path)
     assert pictures.asked == [ROWS.tolist()]
     with torch.no_grad():
-        expected = network.features(PICTURES).numpy()
+        expected = network.features(Inputs(PICTURES)).numpy()
     for features in (found, again):
         np.testing.assert_allclose(features.values.read(), expected, rtol=2e-3, atol=2e-3)
         np.testing.assert_array_equal(features.rows, ROWS)
@@ -66,7 +67,7 @@ def test_the_head_on_features_answers_as_the_whole_network(network, tmp_path):
     found = read(network, Pictures(), tmp_path)
     batch = next(iter(FeatureBatches([found], batch_size=9)))
     with torch.no_grad():
-        torch.testing.assert_close(network.head(batch.inputs), network(PICTURES), rtol=5e-3, atol=5e-3)
+        torch.testing.assert_close(network(batch.inputs), network(Inputs(PICTURES)), rtol=5e-3, atol=5e-3)
 
 
 def test_pictures_that_could_not_be_read_are_left_out(network, tmp_path):
@@ -83,7 +84,9 @@ def test_a_split_of_other_pictures_asks_for_the_new_ones_alone(network, tmp_path
     found = read(network, pictures, tmp_path)
     assert pictures.asked == [ROWS[1:3].tolist(), ROWS[[0, 3, 4]].tolist()]
     with torch.no_grad():
-        np.testing.assert_allclose(found.values.read(), network.features(PICTURES).numpy(), rtol=2e-3, atol=2e-3)
+        np.testing.assert_allclose(
+            found.values.read(), network.features(Inputs(PICTURES)).numpy(), rtol=2e-3, atol=2e-3
+        )
 
 
 def test_where_no_picture_can_be_read_none_is_left(network, tmp_path):
@@ -103,7 +106,7 @@ def orders(batches, epochs):
     read = []
     for epoch in epochs:
         batches.set_epoch(epoch)
-        read.append(torch.cat([batch.inputs[:, 0] for batch in batches]).tolist())
+        read.append(torch.cat([batch.inputs.features[:, 0] for batch in batches]).tolist())
     return read
 
 

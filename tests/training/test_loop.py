@@ -8,6 +8,7 @@ from lightning_fabric.plugins.precision.amp import MixedPrecision
 from torch import nn
 
 from pipeline.common.errors import Stopped
+from pipeline.data.batch import Inputs
 from pipeline.training.loop import Progress, _GradientNorms, measure, predict
 
 
@@ -33,8 +34,8 @@ def test_a_records_metrics_bear_the_tracked_names(trial):
     }  # fmt: skip
 
 
-def test_top5_from_six_classes_up(trial, points):
-    network = nn.Linear(4, 6)
+def test_top5_from_six_classes_up(trial, points, line):
+    network = line(4, 6)
     record = next(iter(trial(network=network, train=points(), val=points())))
     assert record.val_accuracy <= record.metrics()["val/top5_accuracy"] <= 1
 
@@ -167,8 +168,8 @@ def test_limit_batches_makes_a_smoke_test(trial):
     assert seen == ["epoch 1/1"] * 2 + ["val"] * 2
 
 
-def test_predicting_changes_nothing_and_keeps_the_order(trial, points):
-    network = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3), nn.Dropout(0.5))
+def test_predicting_changes_nothing_and_keeps_the_order(trial, points, line):
+    network = nn.Sequential(line(4, 3), nn.BatchNorm1d(3), nn.Dropout(0.5))
     one = trial(network=network)
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     rows, labels, logits = (
@@ -176,5 +177,7 @@ def test_predicting_changes_nothing_and_keeps_the_order(trial, points):
     )
     assert rows.tolist() == list(range(32))
     assert torch.equal(labels, points().labels)
-    torch.testing.assert_close(logits, network.eval()(points().inputs))  # batches of another size round differently
+    torch.testing.assert_close(
+        logits, network.eval()(Inputs(features=points().inputs))
+    )  # batches of another size round differently
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())

@@ -10,6 +10,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from pipeline.common.errors import BadInput
+from pipeline.data.batch import Batch, Inputs
 from pipeline.data.contents import mixed
 from pipeline.data.reading.augmentation import Augmentation
 from pipeline.data.reading.cache import PictureCache
@@ -17,14 +18,6 @@ from pipeline.data.reading.decoding import UnreadablePicture
 from pipeline.data.reading.preprocessing import Preprocessing
 from pipeline.data.reading.unreadable import remember, remembered
 from pipeline.data.table import PictureTable
-
-
-class Batch(NamedTuple):
-    """`inputs` (n, 3, s, s) uint8 pictures; `labels` (n,) int64; `rows` (n,) int64, places in the table."""
-
-    inputs: torch.Tensor
-    labels: torch.Tensor
-    rows: torch.Tensor
 
 
 class PictureBatches:
@@ -180,7 +173,7 @@ class Reader(Dataset[tuple[Batch, list[UnreadablePicture]]]):
                 except UnreadablePicture as error:
                     unreadable.append(error)
         labels, rows = (torch.from_numpy(column[kept]) for column in (request.labels, request.rows))
-        return Batch(pictures[: len(kept)], labels, rows), unreadable
+        return Batch(Inputs(pictures[: len(kept)]), labels, rows), unreadable
 
     def _picture(self, source: str | np.ndarray, row: int, seed: int) -> torch.Tensor:
         picture = self.cache.get(row) if self.cache else None

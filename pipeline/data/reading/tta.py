@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import Literal
 
-import torch
 from torchvision.transforms.v2 import functional
+
+from pipeline.data.batch import Inputs
 
 Views = Literal["none", "flips", "tencrop"]
 _MARGIN = 256 / 224  # crops are taken from a picture that much larger, as is usual for ImageNet
@@ -15,14 +16,14 @@ def canvas(views: Views, image_size: int) -> int:
     return round(image_size * _MARGIN) if views == "tencrop" else image_size
 
 
-def shown(views: Views, pictures: torch.Tensor, image_size: int) -> Sequence[torch.Tensor]:
-    """(n, 3, c, c) uint8 read at the canvas's side -> the views, each (n, 3, image_size, image_size).
+def shown(views: Views, inputs: Inputs, image_size: int) -> Sequence[Inputs]:
+    """Pixels (n, 3, c, c) read at the canvas's side -> the views, each (n, 3, image_size, image_size).
 
     `flips`: the picture and its mirror image. `tencrop`: four corners and the middle, and their mirror images
     (Krizhevsky et al. 2012).
     """
-    if views == "flips":
-        return [pictures, pictures.flip(-1)]
-    if views == "tencrop":
-        return list(functional.ten_crop(pictures, [image_size, image_size]))
-    return [pictures]
+    pixels = inputs.pixels
+    if views == "none" or pixels is None:
+        return [inputs]
+    seen = [pixels, pixels.flip(-1)] if views == "flips" else functional.ten_crop(pixels, [image_size, image_size])
+    return [inputs._replace(pixels=view) for view in seen]

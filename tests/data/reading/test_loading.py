@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from pipeline.common.errors import BadInput
+from pipeline.data.batch import Batch
 from pipeline.data.reading.augmentation import build_augmentation
-from pipeline.data.reading.loading import Batch, PictureBatches, Reader, Requests
+from pipeline.data.reading.loading import PictureBatches, Reader, Requests
 from pipeline.data.reading.preprocessing import Preprocessing
 from pipeline.data.sources import read_source
 from pipeline.data.table import PictureTable
@@ -23,7 +24,7 @@ def training(table: PictureTable, **options) -> PictureBatches:
 
 
 def by_row(read: list[Batch]) -> dict[int, torch.Tensor]:
-    return {int(row): picture for batch in read for row, picture in zip(batch.rows, batch.inputs, strict=True)}
+    return {int(row): picture for batch in read for row, picture in zip(batch.rows, batch.inputs.pixels, strict=True)}
 
 
 def test_every_picture_once_in_order(photos: PictureTable) -> None:
@@ -33,10 +34,10 @@ def test_every_picture_once_in_order(photos: PictureTable) -> None:
     assert loader.n_pictures == 11
     assert torch.cat([batch.rows for batch in read]).tolist() == list(range(11))
     assert torch.cat([batch.labels for batch in read]).tolist() == photos.labels.tolist()
-    assert read[0].inputs.shape == (4, 3, 16, 16)
+    assert read[0].inputs.pixels.shape == (4, 3, 16, 16)
     assert photos.root is not None
     expected = Preprocessing(16).read(photos.root / photos.rows["path"].iloc[5])
-    assert torch.equal(read[1].inputs[1], expected)
+    assert torch.equal(read[1].inputs.pixels[1], expected)
 
 
 def test_some_rows_only() -> None:
@@ -135,5 +136,5 @@ def test_readers_and_requests_can_be_sent_to_new_processes(photos: PictureTable)
     reader = Reader(Preprocessing(16), build_augmentation("trivial", 16))
     request = next(iter(Requests(photos, np.arange(11), batch_size=4, shuffle=True, seed=0)))
     batch, unreadable = pickle.loads(pickle.dumps(reader))[pickle.loads(pickle.dumps(request))]
-    assert torch.equal(batch.inputs, reader[request][0].inputs)
+    assert torch.equal(batch.inputs.pixels, reader[request][0].inputs.pixels)
     assert not unreadable

@@ -1,0 +1,40 @@
+"""What a network is shown of some pictures, under names, and what goes with it from the table to the figures.
+
+A further input of a network (a column beside the picture, say) is one more field of `Inputs`: whoever reads pictures
+fills it, the network takes it, and all between hand it on.
+"""
+
+from typing import NamedTuple, Self
+
+import torch
+
+
+class Inputs(NamedTuple):
+    """What is known of n pictures, None where it is not at hand.
+
+    `pixels` (n, 3, s, s) uint8; `features` (n, f) float32, what the backbone made of the pixels, which it is then not
+    asked for again.
+    """
+
+    pixels: torch.Tensor | None = None
+    features: torch.Tensor | None = None
+
+    def to(self, device: torch.device, layout: torch.memory_format = torch.channels_last) -> Self:
+        """The same on a device, pixels in that layout in memory."""
+
+        def moved(value: torch.Tensor | None) -> torch.Tensor | None:
+            if value is None:
+                return None
+            if value.ndim == 4:
+                return value.to(device, memory_format=layout, non_blocking=True)
+            return value.to(device, non_blocking=True)
+
+        return type(self)(*map(moved, self))
+
+
+class Batch(NamedTuple):
+    """`inputs` of n pictures, their `labels` (n,) int64 and `rows` (n,) int64, places in the table."""
+
+    inputs: Inputs
+    labels: torch.Tensor
+    rows: torch.Tensor

@@ -1,0 +1,44 @@
+"""Asking networks about pictures: the one place where a training run, `evaluate`, `predict` and the server do.
+
+What several networks have in common, a way to read pictures or a backbone, is asked once.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+
+from pipeline.data.batch import Inputs
+from pipeline.data.reading.preprocessing import Preprocessing
+from pipeline.data.reading.tta import Views, shown
+from pipeline.ensembles.rules import TINY, Rule
+from pipeline.models.classifier import Classifier
+
+
+@torch.inference_mode()
+def scores(
+    members: Sequence[Classifier], rule: Rule | None, inputs: Mapping[Preprocessing, Inputs], views: Views = "none"
+) -> torch.Tensor:
+    """(n, k) float32 scores of n pictures, on a processor: logits, or the logarithms of probabilities.
+
+    `inputs` are the same pictures as each way of the members' reading gives them; a single network needs no `rule`.
+    Of several test-time `views` the probabilities are averaged. Members are in evaluation mode.
+    """
+    seen: dict[tuple[torch.nn.Module, Preprocessing], list[torch.Tensor]] = {}
+    found = []
+    for member in members:
+        how = member.spec.preprocessing
+        key = (member.backbone, how)
+        if key not in seen:
+            seen[key] = [member.features(view) for view in shown(views, inputs[how], how.image_size)]
+        found.append(_mean([member.head(features).float() for features in seen[key]]).cpu())
+    if rule is None:
+        return found[0]
+    together = rule([one.softmax(1).numpy() for one in found])
+    return torch.from_numpy(np.log(np.maximum(together, TINY)))
+
+
+def _mean(logits: Sequence[torch.Tensor]) -> torch.Tensor:
+    if len(logits) == 1:
+        return logits[0]
+    return torch.stack([one.softmax(1) for one in logits]).mean(0).clamp(min=TINY).log()
