@@ -78,7 +78,11 @@ def _file(group: str, config: Mapping[str, Any], default: str) -> Path:
     folder = CONF / group
     if name and (folder / f"{name}.yaml").is_file():
         return folder / f"{name}.yaml"
-    named = (file for file in sorted(folder.glob("*.yaml")) if f"name: {name}" in file.read_text("utf-8").splitlines())
+    named = (
+        file
+        for file in sorted(folder.glob("*.yaml"))
+        if f"name: {name}" in file.read_text(encoding="utf-8").splitlines()
+    )
     return next(named, folder / f"{default}.yaml")
 
 

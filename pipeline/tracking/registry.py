@@ -114,7 +114,7 @@ def signature() -> ModelSignature:
     return ModelSignature(
         # Base64 text, though bytes pass too: of a binary column MLflow would decode it, and spoil a data: address.
         inputs=Schema([ColSpec("string", "image")]),
-        outputs=Schema([ColSpec(AnyType())]),
+        outputs=Schema([ColSpec(AnyType())]),  # type: ignore[no-untyped-call]
         params=ParamSchema(
             [
                 ParamSpec("top_k", "long", 5),

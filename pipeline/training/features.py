@@ -37,7 +37,7 @@ def features_of(
     rows: np.ndarray,
     labels: np.ndarray,
     fabric: Fabric,
-    watch: Watch,
+    watch: Watch[Batch],
 ) -> Features:
     """The features of `pictures` (n,) uint64, kept under `how`, or computed now and kept there.
 
@@ -56,7 +56,7 @@ def features_of(
 
 @torch.inference_mode()
 def compute_features(
-    network: Classifier, batches: Batches, *, rows: np.ndarray, fabric: Fabric, watch: Watch
+    network: Classifier, batches: Batches, *, rows: np.ndarray, fabric: Fabric, watch: Watch[Batch]
 ) -> np.ndarray:
     """One pass of the backbone, in evaluation mode: (n, features) float16 in the order of `rows` (n, ascending).
 

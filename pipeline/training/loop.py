@@ -160,7 +160,7 @@ def fit(
     clip_norm: float | None = None,
     patience: int | None = None,
     limit_batches: int | None = None,
-    watch: Watch = lambda batches, _what: batches,
+    watch: Watch[Batch] = lambda batches, _what: batches,
 ) -> Iterator[Epoch]:
     """Train a stage of `epochs` epochs, yielding a record after each; the caller saves, logs and shows.
 

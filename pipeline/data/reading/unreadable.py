@@ -7,6 +7,7 @@ why. A picture that has changed since is tried anew; so are all, when the 2 beco
 import json
 import os
 from collections.abc import Iterable
+from typing import Any
 
 from pipeline.common.cache_folder import cache_folder
 from pipeline.data.contents import content_digests, file_states
@@ -50,7 +51,7 @@ def remembered(table: PictureTable) -> dict[str, str]:
     }
 
 
-def _lines() -> Iterable[dict[str, str]]:
+def _lines() -> Iterable[dict[str, Any]]:
     """What the file says; a line that is not whole (a full disk, a crash) is passed over."""
     wanted = {"path", "content", "reason"}
     try:
