@@ -1,50 +1,11 @@
-"""Runs ranked by val, with test beside it and an interval on every figure."""
+"""Runs that repeat a choice, as one row with its spread."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import pandas as pd
 
-from pipeline.common.errors import BadInput
 from pipeline.comparison.effects import check_columns
-from pipeline.evaluation.metrics import summary
-from pipeline.evaluation.statistics import LEVEL, interval_of_share, over_seeds
-from pipeline.predictions.alignment import aligned
-from pipeline.predictions.predictions import Predictions
-
-
-def leaderboard(
-    val: Mapping[str, Predictions], test: Mapping[str, Predictions] | None = None, *, level: float = LEVEL
-) -> pd.DataFrame:
-    """One row a run, the best by val accuracy first (of equals, the lower val log loss).
-
-    Columns: `run`; `val_accuracy`, `val_low`, `val_high` (Wilson), `val_log_loss`,
-    `val_macro_f1`, `val_ece`, `n_val`; and the same for `test` where it is given. Test ranks nothing.
-    BadInput where runs have other classes or pictures: such runs are not ranked together.
-    """
-    splits = {"val": aligned(val)} | ({"test": aligned(test)} if test else {})
-    if test and set(val) != set(test):
-        lacking = sorted(set(val) ^ set(test))[0]
-        raise BadInput(f"{lacking} has predictions for one of val and test only: score it on both")
-    rows = [
-        {"run": name}
-        | {key: value for split, runs in splits.items() for key, value in _row(split, runs[name], level).items()}
-        for name in val
-    ]
-    return pd.DataFrame(rows).sort_values(
-        ["val_accuracy", "val_log_loss"], ascending=[False, True], kind="stable", ignore_index=True
-    )
-
-
-def _row(split: str, predictions: Predictions, level: float) -> dict[str, float]:
-    figures = summary(predictions)
-    interval = interval_of_share(predictions.correct, level=level)
-    return {
-        f"{split}_accuracy": interval.value,
-        f"{split}_low": interval.low,
-        f"{split}_high": interval.high,
-        **{f"{split}_{name}": figures[name] for name in ("log_loss", "macro_f1", "ece")},
-        f"n_{split}": len(predictions),
-    }
+from pipeline.evaluation.statistics import LEVEL, over_seeds
 
 
 def over_repeats(

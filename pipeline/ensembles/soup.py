@@ -5,7 +5,7 @@ For runs of one network that started from the same weights, best the same pretra
 inference time". Running statistics of batch-norm are averaged with the rest.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import torch
 
@@ -23,24 +23,6 @@ def soup(members: Mapping[str, State]) -> dict[str, torch.Tensor]:
     _check(members)
     states = list(members.values())
     return {name: _mean([state[name] for state in states]) for name in states[0]}
-
-
-def greedy_soup(
-    members: Mapping[str, State], score: Callable[[dict[str, torch.Tensor]], float]
-) -> tuple[dict[str, torch.Tensor], list[str]]:
-    """The soup of those members that help: the best first, each kept only if val does not get worse.
-
-    `score` gives a state dict's val accuracy, larger being better. Also gives the names of those kept.
-    """
-    _check(members)
-    scores = {name: score(dict(state)) for name, state in members.items()}
-    ranked = sorted(members, key=lambda name: -scores[name])
-    kept, best = ranked[:1], scores[ranked[0]]
-    for name in ranked[1:]:
-        reached = score(soup({one: members[one] for one in [*kept, name]}))
-        if reached >= best:
-            kept, best = [*kept, name], reached
-    return (soup({one: members[one] for one in kept}) if len(kept) > 1 else dict(members[kept[0]])), kept
 
 
 def _mean(tensors: list[torch.Tensor]) -> torch.Tensor:

@@ -18,7 +18,6 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
-import pandas as pd
 from scipy.sparse import csr_array
 from scipy.special import softmax
 
@@ -157,23 +156,6 @@ def covered(sets: csr_array, predictions: Predictions) -> np.ndarray:
     hit = np.zeros(len(predictions), dtype=bool)
     hit[owners[sets.indices == predictions.labels[owners]]] = True
     return hit
-
-
-def over_random_splits(
-    predictions: Predictions, *, repeats: int = 100, share: float = 0.5, seed: int = 0, **options: Any
-) -> pd.DataFrame:
-    """Does the promise hold? Calibrate on a random `share` of the pictures, score the rest; a row a repeat.
-
-    `options` go to `calibrate`; the columns are those of `set_summary`.
-    """
-    chance = np.random.default_rng(seed)
-    figures = []
-    for _ in range(repeats):
-        order = chance.permutation(len(predictions))
-        cut = round(share * len(predictions))
-        rule, rest = calibrate(predictions.take(order[:cut]), **options), predictions.take(order[cut:])
-        figures.append(set_summary(rule.sets(rest), rest))
-    return pd.DataFrame(figures)
 
 
 def _ranked(predictions: Predictions, rows: slice) -> tuple[np.ndarray, np.ndarray]:

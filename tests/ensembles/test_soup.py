@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from pipeline.common.errors import BadInput
-from pipeline.ensembles.soup import greedy_soup, soup
+from pipeline.ensembles.soup import soup
 
 
 def state(value, steps=3):
@@ -27,15 +27,6 @@ def test_a_soup_of_the_same_is_the_same_network():
     network.load_state_dict(mixed)
     for name, tensor in network.state_dict().items():
         assert torch.equal(tensor, mixed[name])
-
-
-def test_a_greedy_soup_keeps_what_helps():
-    members = {"far": state(9), "good": state(1), "helps": state(-0.5)}
-    mixed, kept = greedy_soup(members, lambda one: -abs(float(one["weight"][0, 0])))
-    assert kept == ["helps", "good"]
-    assert mixed["weight"][0, 0] == 0.25
-    _, kept = greedy_soup({"a": state(0), "b": state(1)}, lambda one: -abs(float(one["weight"][0, 0])))
-    assert kept == ["a"]
 
 
 @pytest.mark.parametrize(

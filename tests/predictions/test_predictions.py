@@ -60,7 +60,7 @@ def test_what_is_written_is_read(make_predictions, tmp_path, options):
     predictions = make_predictions(30, 40, **options)
     path = tmp_path / "pré dictions" / "val, (1).parquet"
     write_predictions(predictions, path)
-    same(type(predictions).read(path), predictions)
+    same(read_predictions(path), predictions)
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
@@ -81,7 +81,7 @@ def test_a_choice_of_pictures(make_predictions):
 
 
 def test_bad_files_are_named(make_predictions, tmp_path):
-    read = make_predictions().read
+    read = read_predictions
     with pytest.raises(BadInput, match=r"gone\.parquet is missing"):
         read(tmp_path / "gone.parquet")
     write_predictions(make_predictions(), tmp_path / "cut.parquet")

@@ -47,7 +47,7 @@ def test_the_experiment_is_that_of_the_latest_run(store):
 
 def test_a_sweeps_jobs_are_its_children_and_the_parent_tells_of_them(store):
     outside = trained(0.99)
-    parent = sweeps.open_sweep("digits", ["model=resnet18,resnet50", "seed=1"], ["model=resnet18,resnet50", "seed=1"])
+    parent = sweeps.open_sweep("digits", ["model=resnet18,resnet50", "seed=1"], ["model=resnet18,resnet50"])
     low, high = trained(0.5, name="low"), trained(0.7, name="high")
     sweeps.note_best()
     record_failure("", name="bad", tags={"stage": "train"}, error="data.root: no such folder")
