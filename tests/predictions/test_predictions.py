@@ -9,7 +9,7 @@ from scipy.special import log_softmax, logsumexp
 
 from pipeline.common.errors import BadInput
 from pipeline.predictions.builder import PredictionsBuilder
-from pipeline.predictions.parquet import write_predictions
+from pipeline.predictions.parquet import read_predictions, write_predictions
 
 SIZES = {"pictures": st.integers(1, 40), "classes": st.integers(12, 60), "seed": st.integers(0, 999)}
 
