@@ -53,7 +53,7 @@ class SweepCallback(Callback):
             sys.exit(exit_code(error))
         from pipeline.tracking import sweeps
 
-        self._parent = sweeps.open_sweep(experiment, overrides, swept(overrides) or overrides)
+        self._parent = sweeps.open_sweep(experiment, overrides, swept(overrides) or overrides, len(self._jobs))
         self.draw = DrawingProcess()
         atexit.register(self._abandon)
         _under_way.append(self)

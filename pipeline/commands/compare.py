@@ -64,8 +64,9 @@ def run(config: schema.Compare) -> None:
     show(comparison)  # first, as what follows may not be taken
     page, kept = keep(client, config, comparison, runs)
     put_page(output, config.output, page, kept)
-    best = comparison.groups[0].ranking.rows[0].first.id
-    log.info("next: python -m pipeline.promote run=%s    to serve the best by val", best)
+    best = max(comparison.groups[0].ranking.rows[0].runs, key=lambda one: one.val.figures["accuracy"])
+    which = " of group 1" if len(comparison.groups) > 1 else ""
+    log.info("next: python -m pipeline.promote run=%s    to serve the best by val%s", best.id, which)
 
 
 def checked_output(output: str) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -129,6 +130,8 @@ def run(config: schema.Evaluate) -> None:
     question = ask(client, config)
     check_group(question)
     answered, source = predictions(question, question.split)
+    if question.own and source != "the network":
+        tell_what_changed(question)
     val = None if question.own and question.split in ("val", "all") else calibration_set(question)
     taxonomy = taxonomy_of(question.run)
     raw, answered = answered, pooled(question, answered)
@@ -137,6 +140,12 @@ def run(config: schema.Evaluate) -> None:
         count_test_looks(client, [question.run])
     show(question, answered, found, source)
     keep(question, raw, answered, found, source, taxonomy)
+
+
+def tell_what_changed(question: Question) -> None:
+    """Say which of the run's own pictures are no longer what they were; answers that are stored stand without them."""
+    with suppress(BadInput):  # the folder is gone, say: nothing can be said
+        _ = question.own_pictures
 
 
 def ask(client: MlflowClient, config: schema.Evaluate) -> Question:

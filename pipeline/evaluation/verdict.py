@@ -19,6 +19,7 @@ JUMPED = (0.25, 0.50)  # train loss above its lowest so far; too high a rate thr
 SWUNG = (1, 2)  # times that val loss rose by SWING and came back
 SWING = 0.5
 DIVERGED = 1.5  # times the chance loss: a train loss there at the end is worse than knowing nothing
+BURST = (3.0, 10.0)  # times the chance loss: a first epoch there threw away what the weights knew
 SPIKED = 10.0  # times its usual length: a gradient that throws the network about, where nothing is learned
 BY_HEART = 0.5  # train loss below this share of chance while val is at chance: learned by heart
 FEWEST_EPOCHS = 3  # two points are no curve
@@ -87,7 +88,8 @@ class _Curves:
     def accuracy_in_words(self) -> str:
         low, high = self.interval()
         best = float(self.every["val/accuracy"][self.best()])
-        return f"val accuracy {_percent(best)} % [{_percent(low)}, {_percent(high)}]"
+        many = f", for the best of {len(self.every['epoch'])} epochs" if len(self.every["epoch"]) > 1 else ""
+        return f"val accuracy {_percent(best)} % [{_percent(low)}, {_percent(high)}{many}]"
 
 
 def judge(history: Sequence[Mapping[str, float]], chance: Chance, *, stage_began: int = 0) -> Verdict:
@@ -119,6 +121,7 @@ def _unstable(curves: _Curves) -> Verdict | None:
     train, val, chance = curves.stage["train/loss"], curves.stage["val/loss"], curves.chance.loss
     jumps = train[1:] - np.minimum.accumulate(train)[:-1]
     jump = float(jumps.max(initial=0.0)) / chance
+    burst = float(train[0]) / chance
     if train[-1] > DIVERGED * chance:
         seen = f"train loss ended at {train[-1]:.3g}, worse than knowing nothing ({chance:.3f})"
         return Verdict(UNSTABLE, seen, _CALMER)
@@ -127,6 +130,9 @@ def _unstable(curves: _Curves) -> Verdict | None:
         epoch = curves.stage["epoch"][at]
         seen = f"train loss jumped from {train[:at].min():.3f} to {train[at]:.3f} in epoch {epoch:g}"
         return Verdict(UNSTABLE, seen, _CALMER, doubtful=jump < JUMPED[1])
+    if burst >= BURST[0]:
+        seen = f"train loss was {train[0]:.3g} in its first epoch, far worse than knowing nothing ({chance:.3f})"
+        return Verdict(UNSTABLE, seen, _CALMER, doubtful=burst < BURST[1])
     swings = _swings(val, SWING * chance)
     if swings >= SWUNG[0]:
         times = "once" if swings == 1 else f"{swings} times"

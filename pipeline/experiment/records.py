@@ -8,7 +8,9 @@ import numpy as np
 import yaml
 from mlflow import MlflowClient
 
+from pipeline.common.wording import counted
 from pipeline.config import schema
+from pipeline.data.files import write_csv
 from pipeline.data.split_files import keep_split
 from pipeline.data.survey.duplicates import leaks, nearest_by_features
 from pipeline.data.survey.measure import look_alike
@@ -127,10 +129,15 @@ def tell_near_leaks(prepared: Prepared, run: TrackedRun) -> None:
     if unchecked:
         log.info("%d pictures were not compared with those of train; python -m pipeline.explore does", unchecked)
     if alike:
+        facts = table.rows[["path", "split", "label"]]
+        held, copied = (facts.iloc[list(rows)].reset_index(drop=True) for rows in zip(*alike, strict=True))
+        pairs_found = held.join(copied.add_prefix("other_"))
+        write_csv(pairs_found, run.folder / "near_leaks.csv")
+        verb = "looks" if len(alike) == 1 else "look"
         log.warning(
-            "warning: %d pictures of val or test look like copies of one of train, so val or test may look too good: "
-            "%s is much like %s; python -m pipeline.explore lists them", len(alike),
-            *table.rows["path"].iloc[list(alike[0])],
+            "warning: %s of val or test %s like a copy of one of train, so val or test may look too good: "
+            "%s is much like %s; the run's near_leaks.csv lists them", counted(len(alike), "picture"), verb,
+            held["path"][0], copied["path"][0],
         )  # fmt: skip
 
 

@@ -38,6 +38,7 @@ _NEEDS = (
     "scikit-learn",
     "scipy",
     "pillow",
+    "simplejpeg",
     "safetensors",
 )
 _CLASSES_TAG = "classes_digest"

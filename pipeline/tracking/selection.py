@@ -1,5 +1,7 @@
 """Which runs a command looks at: those of an experiment, or of one sweep in it; best first."""
 
+import logging
+
 from mlflow import MlflowClient
 from mlflow.entities import Experiment, Run
 from mlflow.exceptions import MlflowException
@@ -9,6 +11,8 @@ from pipeline.common.errors import BadInput, did_you_mean
 CHOOSE_BY = "best/val_accuracy"  # the best epoch's; MLflow itself would sort by the last value logged
 _LOWER_IS_BETTER = ("loss", "ece", "brier")
 _PAGE = 1000
+
+log = logging.getLogger(__name__)
 _SWEEPS = "tags.stage = 'sweep'"
 
 
@@ -38,10 +42,19 @@ def find_experiment(client: MlflowClient, name: str | None, sweep: str | None = 
 def trained_runs(client: MlflowClient, experiment: Experiment, sweep: str | None = None) -> list[Run]:
     """The finished training runs of an experiment, or of its sweep `latest` or of that run id; newest first."""
     if sweep is not None:
-        runs = children(client, find_sweep(client, experiment, sweep).info.run_id)
+        parent = find_sweep(client, experiment, sweep)
+        runs = children(client, parent.info.run_id)
+        _tell_of_the_missing(parent, runs)
     else:
         runs = _search(client, [experiment.experiment_id], "")
     return [run for run in runs if run.info.status == "FINISHED" and run.data.tags.get("stage") == "train"]
+
+
+def _tell_of_the_missing(sweep: Run, jobs: list[Run]) -> None:
+    """A sweep that was broken off, or whose jobs failed, is not taken for the whole."""
+    finished, planned = sum(job.info.status == "FINISHED" for job in jobs), int(sweep.data.tags.get("jobs", len(jobs)))
+    if finished < max(planned, len(jobs)):
+        log.warning("warning: of the sweep's %d jobs %d finished", max(planned, len(jobs)), finished)
 
 
 def ensembles(client: MlflowClient, experiment: Experiment, sweep: str | None = None) -> list[Run]:

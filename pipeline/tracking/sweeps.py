@@ -27,14 +27,15 @@ class Outcome:
         return [job for job in self.jobs if job.info.status != RunStatus.to_string(RunStatus.FINISHED)]
 
 
-def open_sweep(experiment: str, overrides: list[str], swept: list[str]) -> str:
+def open_sweep(experiment: str, overrides: list[str], swept: list[str], jobs: int = 0) -> str:
     """Start a sweep's parent run, leave its id in the environment for the jobs, and give it back.
 
-    Of all `overrides`, `swept` have several values: they name the sweep, and set its jobs apart.
+    Of all `overrides`, `swept` have several values: they name the sweep, and set its jobs apart. `jobs` is how many
+    there will be, 0 where that is not known.
     """
     given = run_given(experiment)
     belongs_to = experiment_id(experiment)
-    tags = {"stage": "sweep", "overrides": shlex.join(overrides)}
+    tags = {"stage": "sweep", "overrides": shlex.join(overrides), **({"jobs": str(jobs)} if jobs else {})}
     if given:
         parent = given
         for key, value in tags.items():

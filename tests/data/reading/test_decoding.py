@@ -122,7 +122,7 @@ PLAIN = encoded(ramp(), "JPEG", quality=95)
         encoded(ramp().convert("L"), "JPEG", quality=95),
         with_segment(PLAIN, 0xE1, b"Exif\0\0" + encoded(Image.new("CMYK", (9, 9)), "JPEG")),
         with_segment(PLAIN, 0xE1, b"\xff\xd8\xff\xc0\x00\x11\x08\xff\xff\xff\xff\x03"),
-        with_segment(with_segment(PLAIN, 0xFE, b"\xff" * 60_000), 0xE2, b"ICC_PROFILE\0" + bytes(60_000)),
+        with_segment(with_segment(PLAIN, 0xFE, b"\xff" * 60_000), 0xED, b"Photoshop 3.0\0" + bytes(60_000)),
         PLAIN[:2] + b"\xff" * 7 + PLAIN[2:],
     ],
     ids=["plain", "progressive", "own tables", "grey", "a thumbnail", "another frame", "long segments", "fill bytes"],
