@@ -49,6 +49,8 @@ def test_a_sweep_is_ranked_by_val_and_the_page_goes_to_its_parent(store, monkeyp
     said = capsys.readouterr().out
     assert said.index("imagenet") < said.index("scratch")
     assert "always auk" in said
+    best = max(ids, key=lambda one: store.get_run(one).data.metrics["best/val_accuracy"])
+    assert f"promote run={best} " in said
     assert "What mattered most: regime" in said
     page = (tmp_path / "comparison.html").read_text()
     assert "imagenet" in page

@@ -71,7 +71,7 @@ def test_each_kind_of_curve_has_its_verdict(kind):
 def test_the_sentence_puts_loss_beside_chance_and_accuracy_beside_the_majority_with_its_interval():
     said = str(judge(CURVES["not above chance"][1], BIRDS))
     assert "val loss 5.290 (knowing nothing: 5.298)" in said
-    assert "val accuracy 0.8 % [0.3, 2.5] (always the same answer: 1.0 %)" in said
+    assert "val accuracy 0.8 % [0.3, 2.5, for the best of 6 epochs] (always the same answer: 1.0 %)" in said
     assert "optimizer.lr ten times larger or smaller" in said
 
 
@@ -174,3 +174,9 @@ def test_any_curve_has_a_verdict(rows, classes, majority, pictures, stage_began)
     found = judge(made, Chance(math.log(classes), majority, classes, pictures), stage_began=stage_began)
     assert found.kind in KINDS
     assert "\n" not in str(found)
+
+
+@pytest.mark.parametrize(("first", "tag"), [(77.0, "unstable"), (9.0, "doubtful: unstable"), (3.0, "sound")])
+def test_a_first_epoch_far_worse_than_knowing_nothing_is_not_sound(first, tag):
+    curve = history([first, 0.9, 0.5, 0.35, 0.3, 0.29], [first, 0.8, 0.5, 0.42, 0.41, 0.41])
+    assert judge(curve, TEN).tag == tag

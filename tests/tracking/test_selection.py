@@ -79,6 +79,15 @@ def test_the_latest_sweep_is_looked_for_in_every_experiment(store):
         find_sweep(store, find_experiment(store, None, "another"), "another")
 
 
+def test_jobs_that_are_missing_are_told_of(store, caplog):
+    parent = sweeps.open_sweep("digits", ["seed=0,1,2"], ["seed=0,1,2"], jobs=3)
+    trained(0.5)
+    experiment = find_experiment(store, "digits")
+    assert len(trained_runs(store, experiment, parent)) == 1
+    assert "of the sweep's 3 jobs 1 finished" in caplog.text
+    sweeps.abandon_sweep(parent)
+
+
 def test_a_sweep_is_named_by_what_is_swept(store, monkeypatch):
     monkeypatch.delenv("PIPELINE_SWEPT_KEYS", raising=False)
     swept = ["model=glob(*)", "seed=0,1"]
