@@ -102,6 +102,7 @@ def experiment(config: schema.Train, prepared: Prepared) -> float:
         tell_near_leaks(prepared, run)
         drop_last(checkpoints)
     note_best()
+    log.info("next: mlflow ui    to look;    python -m pipeline.promote run=%s    to serve it", run.id)
     return best
 
 
@@ -120,7 +121,6 @@ def conclude(config: schema.Train, prepared: Prepared, run: TrackedRun, progress
         "" if test is None else f", test accuracy {100 * test:.2f} %",
     )  # fmt: skip
     tell_verdict(config, prepared, run, progress, predictions["val"].labels)
-    log.info("next: mlflow ui    to look;    python -m pipeline.promote run=%s    to serve it", run.id)
     return metrics["val"]["accuracy"]
 
 
