@@ -23,7 +23,6 @@ from pipeline.cli.messages import FAILED, check, exit_code, tell
 from pipeline.cli.quoting import open_tags, quote_address, quote_path
 from pipeline.common.errors import BadInput, Stopped
 from pipeline.common.names import PARENT_VARIABLE
-from pipeline.common.paths import expanded
 from pipeline.config.keys import CONF
 
 # Here `model` chooses a network; elsewhere it is the address of a model that is there.
@@ -128,16 +127,6 @@ def _of_hydra(error: Exception) -> Exception:
     return error
 
 
-def _folder_name(path: str | None) -> str:
-    if not path:
-        return ""
-    try:
-        found = expanded(path, "").resolve()
-    except BadInput:  # told of by who reads it
-        return path
-    return found.stem if found.is_file() else found.name
-
-
 def _own_folder() -> str:
     """A folder that is this command's alone, and that of the processes it starts; it goes at the command's end."""
     if _FOLDER_VARIABLE not in os.environ:
@@ -155,8 +144,7 @@ def _remove_own_folder(folder: str, maker: int) -> None:
         os.environ.pop(_FOLDER_VARIABLE, None)
 
 
-# Here, so that the processes of a launcher, which import this module, know them too.
-OmegaConf.register_new_resolver("folder_name", _folder_name, replace=True)
+# Here, so that the processes of a launcher, which import this module, know it too.
 OmegaConf.register_new_resolver("own_folder", _own_folder, replace=True)
 
 

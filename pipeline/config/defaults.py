@@ -12,12 +12,28 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from pipeline.common.errors import BadInput
+from pipeline.common.paths import expanded
 from pipeline.config.keys import CONF
 
 # What earlier versions did before there was the key, where today's default is something else.
 _BEFORE = {"data": {"label_depth": 1, "labels_from": 0, "locations_from": 0}}
 # Mappings whose keys are the user's, or a recipe's: they are complete as they stand.
 _FREE = ("options", "tags", "lr", "class_weights")
+
+
+def _folder_name(path: str | None) -> str:
+    if not path:
+        return ""
+    try:
+        found = expanded(path, "").resolve()
+    except BadInput:  # told of by who reads it
+        return path
+    return found.stem if found.is_file() else found.name
+
+
+# Here, so that whoever reads `conf/` knows it: the processes of a launcher too, and those that read a stored config.
+OmegaConf.register_new_resolver("folder_name", _folder_name, replace=True)
 
 
 def defaults(config: Mapping[str, Any]) -> dict[str, Any]:
