@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import logging
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +35,14 @@ from pipeline.tracking.store import Store, why_unwritable
 from pipeline.training.hardware import make_fabric
 
 log = logging.getLogger("pipeline.predict")
+_ANSWERS_BEGIN = b"picture,label,probability"  # the header of the file that `keep` writes
 _SHOWN = 20  # rows in the terminal; the CSV has all
 
 
 def run(config: schema.Predict) -> None:
     """Ask the champion about a picture or a folder; a table in the terminal and a CSV."""
-    pictures, output = find_pictures(config.images), check_output(config.output)
+    pictures = find_pictures(config.images)
+    output = check_output(config.output, pictures)
     said = ask_all(load(config), pictures, config)
     rows = [{"picture": str(picture), **one.to_row()} for picture, one in said.items()]
     show(rows, config)  # first, as the file may not be taken
@@ -109,14 +113,36 @@ def table_of(pictures: list[Path]) -> PictureTable:
     return PictureTable("pictures", pd.DataFrame({"path": paths, "label": unknown, "split": unknown}), root=root)
 
 
-def check_output(output: str) -> Path:
-    """The file to write. BadInput where its folder is not there or takes no file, said before any work."""
+def check_output(output: str, pictures: Iterable[Path] = ()) -> Path:
+    """The file to write. BadInput where its folder is not there or takes no file, said before any work.
+
+    So it is for a name without .csv, for one of the `pictures`, and for a file that holds anything but earlier answers.
+    """
     path = expanded(output, "output")
     if not path.parent.is_dir() or path.is_dir():
         raise BadInput(f"output={output}: a file's name in a folder that is there is wanted")
+    if path.suffix.lower() != ".csv":
+        raise BadInput(f"output={output}: the answers are a table: give a name that ends in .csv")
+    if path.exists():
+        if any(path.samefile(picture) for picture in pictures):
+            raise BadInput(f"output={output} is one of the pictures asked about; name another file")
+        if not _holds_answers(path):
+            raise BadInput(f"output={output} holds something else than earlier answers; name another file")
     if reason := why_unwritable(path):
         raise BadInput(f"output={output} cannot be written: {reason}; name another file")
     return path
+
+
+def _holds_answers(path: Path) -> bool:
+    """Whether a file is an earlier answer, or empty, so that nothing is lost where it is written anew."""
+    try:
+        if not path.is_file():
+            return path.is_char_device()  # nothing lies in it
+        with path.open("rb") as file:
+            begins = file.read(len(_ANSWERS_BEGIN) + len(codecs.BOM_UTF8))
+    except OSError as error:
+        raise BadInput(f"output={path} cannot be read ({error.strerror}); name another file") from None
+    return not begins or begins.removeprefix(codecs.BOM_UTF8).startswith(_ANSWERS_BEGIN)
 
 
 def keep(path: Path, rows: list[dict[str, Any]], config: schema.Predict) -> None:

@@ -43,7 +43,7 @@ def write_bundle(
 ) -> NetworkFacts:
     """Assemble a served model from runs' `checkpoints/` folders by name; gives the first member's facts.
 
-    Raises BadInput, naming the member, where members differ in classes or their order, or weights are gone.
+    Raises BadInput, naming the member, where members differ in classes or their order, or weights are gone or broken.
     """
     if rule is None and len(checkpoints) > 1:
         raise ValueError("several networks need a rule")
@@ -57,6 +57,7 @@ def write_bundle(
     for number, (name, one) in enumerate(facts.items()):
         file = f"member{number}.safetensors"
         shutil.copyfile(checkpoints[name] / BEST_WEIGHTS, folder / file)
+        _check_weights(name, one.spec, folder / file)
         members.append({"name": name, "network": one.spec.to_dict(), "weights": file})
     plain = first.to_dict()
     description = {
@@ -69,6 +70,13 @@ def write_bundle(
     }
     (folder / _FILE).write_text(json.dumps(description, indent=1), encoding="utf-8")
     return first
+
+
+def _check_weights(name: str, spec: NetworkSpec, weights: Path) -> None:
+    """Raises BadInput for weights that no network can be served with: cut short, another network's, not finite."""
+    for tensor in load_network(spec, weights).state_dict().values():
+        if not torch.isfinite(tensor).all():
+            raise BadInput(f"the weights of {name} hold values that are not finite; choose another run")
 
 
 def _facts(name: str, checkpoint: Path) -> NetworkFacts:

@@ -4,6 +4,7 @@ import ast
 import base64
 import io
 import json
+import shutil
 import subprocess
 import sys
 from importlib import metadata
@@ -264,3 +265,22 @@ def test_a_model_of_another_version_or_a_damaged_one_is_refused(checkpoints, tmp
     file.write_text(file.read_text()[:40])
     with pytest.raises(BadInput, match="missing or no JSON"):
         read_bundle(tmp_path)
+
+
+@pytest.mark.parametrize("broken", ["cut short", "not finite"])
+def test_broken_weights_are_not_served(broken, checkpoints, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    name, folder = next(iter(checkpoints.items()))
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    file = copy / "best.safetensors"
+    if broken == "cut short":
+        file.write_bytes(file.read_bytes()[:-9])
+    else:
+        state = load_file(file)
+        next(one for one in state.values() if one.is_floating_point()).view(-1)[0] = float("nan")
+        file.unlink()
+        save_file(state, file)
+    with pytest.raises(BadInput, match="does not hold the weights|not finite"):
+        write_bundle(tmp_path / "served", {name: copy})
