@@ -74,3 +74,8 @@ def test_nobodys_home_elsewhere(monkeypatch):
     monkeypatch.setenv("PIPELINE_CACHE", "~nobody-of-that-name")
     with pytest.raises(BadInput, match="PIPELINE_CACHE"):
         cache_folder()
+
+
+def test_a_name_too_long_for_any_disk_names_its_key():
+    with pytest.raises(BadInput, match="data.root"):
+        expanded("x" * 300, "data.root")
