@@ -224,6 +224,8 @@ def over_repeats_table(jobs: list[Any], swept: list[dict[str, str]]) -> Any:
     from pipeline.config.keys import REPEATS
     from pipeline.tracking.selection import CHOOSE_BY
 
+    if not jobs:
+        return None
     columns = sorted({key for values in swept for key in values})
     repeated, keys = [key for key in columns if key in REPEATS], [key for key in columns if key not in REPEATS]
     measures = {"val": CHOOSE_BY, "test": "test/accuracy"}

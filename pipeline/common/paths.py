@@ -1,5 +1,6 @@
 """Paths as people type them."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -13,13 +14,19 @@ def expanded(path: str | os.PathLike[str], key: str) -> Path:
     """
     check_utf8(path, key)
     try:
-        return Path(path).expanduser()
+        whole = Path(path).expanduser()
     except RuntimeError:
         first = Path(path).parts[0]
         raise BadInput(
             f"{key}: {path} begins with {first}, but no user is called {first[1:]!r}; "
             f"for a folder of that name write ./{first}"
         ) from None
+    try:
+        whole.stat()
+    except OSError as error:
+        if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):  # else whoever opens it says what is wrong
+            raise BadInput(f"{key}: {str(path)[:80]} is no usable path: {error.strerror}") from None
+    return whole
 
 
 def check_utf8(path: str | os.PathLike[str], key: str) -> None:

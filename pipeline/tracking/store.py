@@ -59,7 +59,10 @@ class Store:
 
 
 def _begin(uri: str) -> subprocess.Popen[bytes] | None:
-    scheme = urlsplit(uri).scheme
+    try:
+        scheme = urlsplit(uri).scheme
+    except ValueError as error:
+        raise BadInput(f"MLFLOW_TRACKING_URI={uri} is no address: {error}") from None
     if scheme in ("http", "https"):
         _knock(uri)
     elif uri.rstrip("/") == "sqlite:" or ":memory:" in uri:

@@ -87,3 +87,8 @@ def test_answers_replace_nothing_but_answers(tmp_path):
         with pytest.raises(BadInput, match=said):
             check_output(str(output), [picture])
     assert check_output(str(earlier), [picture]) == earlier
+
+
+def test_a_name_too_long_for_any_disk_names_its_key():
+    with pytest.raises(BadInput, match="data.root"):
+        expanded("x" * 300, "data.root")
