@@ -5,6 +5,7 @@ import csv
 import io
 import re
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
@@ -143,6 +144,19 @@ def column(table: pd.DataFrame, name: str, key: str, file: Path) -> pd.Series:
     if name not in table:
         raise BadInput(f"{key}: {file} has no column {name!r}{did_you_mean(name, map(str, table.columns))}")
     return table[name]
+
+
+def check_titles(titles: Sequence[str], source: str) -> None:
+    """Raises `BadInput` where two columns bear one title."""
+    twice = next((title for place, title in enumerate(titles) if title in titles[:place]), None)
+    if twice is not None:
+        raise BadInput(f"{source}: two columns are called {twice!r}; rename one of them, or leave it out")
+
+
+def check_cells(values: pd.Series, source: str) -> None:
+    """Raises `BadInput` for a column, by its name, that holds lists or structures, as a Parquet file's may."""
+    if values.dtype == object and any(isinstance(cell, (list, dict, tuple, set, np.ndarray)) for cell in values):
+        raise BadInput(f"{source}: the column {values.name!r} holds lists or structures; it takes one value a row")
 
 
 def with_numbers(table: pd.DataFrame) -> pd.DataFrame:

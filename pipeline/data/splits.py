@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.common.errors import BadInput, did_you_mean
+from pipeline.data.files import check_cells
 from pipeline.data.table import SPLITS, PictureTable
 
 SmallClasses = Literal["raise", "drop", "train_only"]
@@ -119,6 +120,7 @@ def _group_codes(table: PictureTable, group: str) -> np.ndarray:
         known = did_you_mean(group, further) or "; it has no further columns"
         raise BadInput(f"data.split.group: {table.name} has no column {group!r} to group by{known}")
     values = table.rows[group]
+    check_cells(values, f"data.split.group: {table.name}")
     if values.dtype == "str":
         values = values.str.strip().replace("", None)
     codes, _ = pd.factorize(values)

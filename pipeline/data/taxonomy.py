@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline.common.errors import BadInput
-from pipeline.data.files import existing, read_table
+from pipeline.data.files import check_cells, check_titles, existing, read_table
 from pipeline.data.table import PictureTable
 
 RANKS = ("kingdom", "phylum", "class", "order", "family", "genus", "species")
@@ -17,10 +17,18 @@ _SHOWN = 3
 log = logging.getLogger(__name__)
 
 
-def tidy(table: pd.DataFrame) -> pd.DataFrame:
-    """The columns of a taxonomy among a table's, from the root down; `species` is made of its two words."""
-    titles = {title: str(title).strip().lower().replace(" ", "_") for title in table.columns}
-    named = table.rename(columns=titles)
+def tidy(table: pd.DataFrame, source: str) -> pd.DataFrame:
+    """The columns of a taxonomy among a table's, from the root down, as texts; `species` is made of its two words.
+
+    Raises `BadInput`, which begins with `source`, where two columns are of one rank or a cell is no single value.
+    """
+    titles = pd.Index([str(title).strip().lower().replace(" ", "_") for title in table.columns])
+    named = table.set_axis(titles, axis=1).loc[:, titles.isin([*COLUMNS, "specific_epithet"])]
+    check_titles(list(named.columns), source)
+    for column in named:
+        check_cells(named[column], source)
+        if named[column].dtype == object:
+            named[column] = named[column].map(str, na_action="ignore")
     if "species" not in named and {"genus", "specific_epithet"} <= set(named.columns):
         named["species"] = named["genus"].astype("str") + " " + named["specific_epithet"].astype("str")
     return named[[column for column in COLUMNS if column in named]]
@@ -36,7 +44,7 @@ def join_taxonomy(table: PictureTable, file: str | None) -> PictureTable:
         return table
     found = existing(file, "data.taxonomy", "table with a row a class")
     known = read_table(found, "data.taxonomy")
-    ranks = tidy(known)
+    ranks = tidy(known, f"data.taxonomy: {found}")
     if ranks.empty or not len(ranks.columns):
         raise BadInput(f"data.taxonomy: {found} has none of the columns {', '.join(COLUMNS)}")
     keys = known[_key(known, table, found)].astype("str").str.strip().str.casefold()

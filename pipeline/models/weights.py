@@ -5,7 +5,6 @@ only while its content is.
 """
 
 import os
-import pickle
 import re
 import socket
 from collections.abc import Iterator, Mapping
@@ -27,6 +26,7 @@ from pipeline.common.paths import expanded
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 _PREFIXES = ("module.", "model.", "backbone.", "_orig_mod.")
+_FLOATING = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 _DOWNLOAD_TIMEOUT = 20  # seconds without an answer
 
 Interpolation = Literal["bilinear", "bicubic"]
@@ -208,7 +208,7 @@ def read_state(path: Path, said: str | None = None) -> State:
             raise BadInput(f"{said}: not a whole safetensors file ({_brief(error)})") from None
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError, OSError) as error:
+    except Exception as error:  # a damaged pickle can make its reader stumble over anything
         raise BadInput(
             f"{said}: not a state dict of tensors, or cut short ({_brief(error)}); "
             f"save one with torch.save(network.state_dict(), PATH)"
@@ -231,6 +231,13 @@ def load_state(backbone: nn.Module, state: State, source: str) -> Loaded:
     """
     state = _without_prefix(state, set(backbone.state_dict()))
     mine = backbone.state_dict()
+    unfit = [f"{name} is {kind}" for name, own in mine.items() if name in state and (kind := _unfit(state[name], own))]
+    if unfit:
+        more = f" (and {len(unfit) - 3} more)" if len(unfit) > 3 else ""
+        raise BadInput(
+            f"weights from {source} are no plain numbers: {'; '.join(unfit[:3])}{more}; save those of a network "
+            f"that is neither quantised nor made sparse, as floating point"
+        )
     problems = [
         f"{name} {tuple(tensor.shape)} is {tuple(state[name].shape) if name in state else 'missing'}"
         for name, tensor in mine.items()
@@ -242,7 +249,7 @@ def load_state(backbone: nn.Module, state: State, source: str) -> Loaded:
             f"{f' (and {len(problems) - 3} more)' if len(problems) > 3 else ''}"
         )
     kept = {name: state[name] for name in mine if name in state}
-    broken = [name for name, tensor in kept.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
+    broken = [name for name, tensor in kept.items() if not tensor.float().isfinite().all()]
     if broken:
         raise BadInput(
             f"weights from {source} hold NaN or infinite numbers, in {_some(broken)}: they are of a training "
@@ -250,6 +257,21 @@ def load_state(backbone: nn.Module, state: State, source: str) -> Loaded:
         )
     backbone.load_state_dict(kept, strict=False)
     return Loaded(source, len(kept), tuple(name for name in state if name not in mine))
+
+
+def _unfit(tensor: torch.Tensor, own: torch.Tensor) -> str | None:
+    """What keeps a stored tensor from being copied into the network's own without loss; None where nothing does."""
+    if tensor.is_nested or tensor.layout != torch.strided:
+        return "sparse or nested"
+    if tensor.is_meta:
+        return "without contents (on the device meta)"
+    if tensor.is_quantized:
+        return "quantised"
+    if own.is_floating_point() and tensor.dtype not in _FLOATING:
+        return f"of {str(tensor.dtype).removeprefix('torch.')}"
+    if not own.is_floating_point() and tensor.is_complex():  # counters of batches
+        return "complex"
+    return None
 
 
 def _without_prefix(state: State, wanted: set[str]) -> State:

@@ -1,7 +1,6 @@
 """What an unfinished run goes on from."""
 
 import math
-import pickle
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -108,7 +107,7 @@ def read_last(file: Path) -> dict[str, Any]:
     """What `Saver` wrote; only tensors and plain values are read, nothing in the file is run. BadInput otherwise."""
     try:
         stored = torch.load(file, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError, OSError):
+    except Exception:  # a damaged pickle can make its reader stumble over anything
         raise BadInput(f"{file} is missing, cut short or no saved state: the run cannot go on") from None
     version = stored.get("format_version") if isinstance(stored, dict) else None
     if version != FORMAT_VERSION:

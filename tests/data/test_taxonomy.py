@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from pipeline.common.errors import BadInput
@@ -46,3 +47,18 @@ def test_classes_without_a_row_are_told_of(
     assert table is not None
     assert table["genus"].isna().tolist() == [False, True]
     assert "no row for 1 of 2 classes (dog)" in caplog.text
+
+
+def test_two_columns_of_one_rank_are_told(photos: PictureTable, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"data\.taxonomy: .* two columns are called 'species'"):
+        joined(photos, tmp_path, "label,Species,species\ncat,Felis catus,Felis catus\ndog,Canis lupus,Canis lupus\n")
+
+
+def test_cells_are_single_values_of_any_type(photos: PictureTable, tmp_path: Path) -> None:
+    file = tmp_path / "kin.parquet"
+    table = pd.DataFrame({"label": ["cat", "dog"], "family": ["Felidae", "Canidae"], "genus": [["Felis"], ["Canis"]]})
+    table.to_parquet(file)
+    with pytest.raises(BadInput, match="the column 'genus' holds lists or structures"):
+        join_taxonomy(photos, str(file))
+    table.assign(genus=[b"Felis", None]).to_parquet(file)
+    assert join_taxonomy(photos, str(file)).taxonomy is not None

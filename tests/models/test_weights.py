@@ -179,3 +179,35 @@ def test_preprocessing_follows_the_weights():
     assert normalisation("torchvision/efficientnet_b0", "DEFAULT").interpolation == "bicubic"
     assert normalisation("torchvision/efficientnet_v2_s", "DEFAULT").interpolation == "bilinear"
     assert normalisation("timm/legacy_xception", "DEFAULT").mean == (0.5, 0.5, 0.5)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 8, 20, 60, 200])
+def test_an_old_pickle_cut_anywhere_is_refused(size, backbone, published, tmp_path):
+    torch.save(published, tmp_path / "whole.pth", _use_new_zipfile_serialization=False)
+    (tmp_path / "cut.pth").write_bytes((tmp_path / "whole.pth").read_bytes()[:size])
+    with pytest.raises(BadInput, match="not a state dict of tensors, or cut short"):
+        load_file(backbone, tmp_path / "cut.pth")
+
+
+@pytest.mark.parametrize(
+    ("made", "says"),
+    [
+        (lambda tensor: tensor.to_sparse(), "sparse"),
+        (lambda tensor: tensor.to("meta"), "without contents"),
+        (lambda tensor: torch.quantize_per_tensor(tensor, 0.1, 0, torch.qint8), "quantised"),
+        (lambda tensor: tensor > 0, "of bool"),
+        (lambda tensor: tensor.to(torch.int8), "of int8"),
+        (lambda tensor: tensor.to(torch.complex64), "of complex64"),
+    ],
+    ids=["sparse", "meta", "quantised", "bool", "int8", "complex"],
+)
+def test_tensors_that_are_no_plain_numbers_are_refused(made, says, backbone, published):
+    before = backbone.state_dict()["bn1.weight"].clone()
+    with pytest.raises(BadInput, match=f"conv1.weight is {says}"):
+        load_state(backbone, published | {"conv1.weight": made(published["conv1.weight"])}, "there")
+    assert torch.equal(backbone.state_dict()["bn1.weight"], before)
+
+
+def test_halves_are_taken(backbone, published):
+    load_state(backbone, {n: t.half() if t.is_floating_point() else t for n, t in published.items()}, "there")
+    assert torch.equal(backbone.state_dict()["conv1.weight"], published["conv1.weight"].half().float())

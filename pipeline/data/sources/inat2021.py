@@ -120,7 +120,7 @@ class _Categories:
                 f"({len(unknown)} such); say data.categories=categories.csv"
             )
         facts = pd.DataFrame([self._known[int(number)] for number in numbers])
-        ranks = taxonomy.tidy(facts)
+        ranks = taxonomy.tidy(facts, f"data.root: {root}")
         taxonomy.check_parents(ranks, f"data.root: {root}")
         names = facts["name"] if "name" in facts else ranks["species"]
         names = names.fillna(ranks["species"]) if "species" in ranks else names

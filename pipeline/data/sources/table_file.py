@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline.data.checks import OnUnreadable, trusted_table
-from pipeline.data.files import column, existing, read_table, with_numbers
+from pipeline.data.files import check_cells, check_titles, column, existing, read_table, with_numbers
 from pipeline.data.table import PictureTable
 
 
@@ -28,18 +28,23 @@ def read(
     folder = found.parent if root is None else existing(root, "data.root", "folder of pictures", folder=True)
     table = read_table(found, "data.file", encoding)
     table.columns = [str(title).strip() for title in table.columns]
+    source = f"data.file: {found}"
+    check_titles(list(table.columns), source)
     listed = {
         "path": column(table, path_column, "data.path_column", found),
         "label": column(table, label_column, "data.label_column", found),
     }
     if split_column or "split" in table:
         listed["split"] = column(table, split_column or "split", "data.split_column", found)
+    for given in listed.values():
+        check_cells(given, source)
     used = {path_column, label_column, split_column or "split"}
     others = with_numbers(table[[title for title in table.columns if title not in used]])
     # A further column that bears one of the table's own names makes room for it.
     others = others.rename(columns={own: f"{own}_given" for own in ("path", "label", "split", "bytes")})
+    check_titles(list(others.columns), source)
     return trusted_table(
         pd.concat([pd.DataFrame(listed), others], axis=1),
-        name=name or Path(found).stem, root=folder, source=f"data.file: {found}", on_unreadable=on_unreadable,
+        name=name or Path(found).stem, root=folder, source=source, on_unreadable=on_unreadable,
         look_for_others=True,
     )  # fmt: skip

@@ -5,6 +5,7 @@ import pytest
 
 from pipeline.common.errors import BadInput
 from pipeline.data.sources import read_source
+from pipeline.data.splits import split_table
 from pipeline.data.table import PictureTable
 from tests.data.conftest import Write
 
@@ -144,3 +145,25 @@ def test_a_line_that_is_repeated_counts_once(pictures: Path) -> None:
 def test_names_that_are_alike_are_kept_apart_when_told_to(pictures: Path) -> None:
     table = read(pictures, "path,label\na/1.jpg,A\na/2.jpg,a\n", on_unreadable="skip")
     assert table.classes == ["A", "a"]
+
+
+@pytest.mark.parametrize("header", ["path ,path,label", "path,label,site ,site"])
+def test_two_columns_of_one_title_are_told(header: str, pictures: Path) -> None:
+    line = ",".join(["a/1.jpg"] * len(header.split(",")))
+    with pytest.raises(BadInput, match=r"two columns are called '(path|site)'"):
+        read(pictures, f"{header}\n{line}\n")
+
+
+@pytest.mark.parametrize("column", ["path", "label", "split"])
+def test_a_column_of_lists_is_told(column: str, pictures: Path) -> None:
+    frame().assign(**{column: [["x"], ["y"], ["x"]]}).to_parquet(pictures / "list.parquet")
+    with pytest.raises(BadInput, match=f"the column '{column}' holds lists or structures"):
+        read_source("table", file=str(pictures / "list.parquet"))
+
+
+@pytest.mark.parametrize("cells", [[["x"], ["y"], ["x"]], [{"a": 1}, {"a": 2}, {"a": 1}]])
+def test_a_further_column_of_lists_is_kept_but_groups_nothing(cells: list, pictures: Path) -> None:
+    frame().assign(site=cells, split=None).to_parquet(pictures / "list.parquet")
+    table = read_source("table", file=str(pictures / "list.parquet"))
+    with pytest.raises(BadInput, match=r"data\.split\.group: .*'site' holds lists or structures"):
+        split_table(table, val=0.2, test=0.2, group="site")
