@@ -77,5 +77,5 @@ def test_nobodys_home_elsewhere(monkeypatch):
 
 
 def test_a_name_too_long_for_any_disk_names_its_key():
-    with pytest.raises(BadInput, match="data.root"):
+    with pytest.raises(BadInput, match=r"data\.root"):
         expanded("x" * 300, "data.root")
