@@ -55,7 +55,7 @@ class SweepCallback(Callback):
 
         self._parent = sweeps.open_sweep(experiment, overrides, swept(overrides) or overrides, len(self._jobs))
         self.draw = DrawingProcess()
-        atexit.register(self._abandon)
+        atexit.register(self.abandon)
         _under_way.append(self)
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
@@ -79,12 +79,14 @@ class SweepCallback(Callback):
         if outcome.failed or not outcome.jobs:
             sys.exit(FAILED)
 
-    def _abandon(self) -> None:
+    def abandon(self) -> None:
+        """Broken off: no trace where no job had begun, else FAILED."""
         from pipeline.tracking import sweeps
 
         self._end_drawing()
         if self._parent is not None:
             sweeps.abandon_sweep(self._parent)
+            self._parent = None
 
     def _end_drawing(self) -> None:
         if self.draw is not None:
@@ -99,8 +101,10 @@ def launcher_broke(error: Exception) -> None:
 
     Bad input, found before any job began, leaves no trace instead.
     """
-    if exit_code(error) != BAD_INPUT:
-        for sweep in _under_way:
+    for sweep in _under_way:
+        if exit_code(error) == BAD_INPUT:
+            sweep.abandon()
+        else:
             sweep.close(f"left without an end when the launcher gave up: {one_line(error)}"[:1000])
 
 

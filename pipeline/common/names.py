@@ -11,7 +11,7 @@ def safe_name(name: str) -> str:
     become `-`. Never empty.
     """
     kept = "".join(letter if letter.isalnum() or letter in "_-. " else "-" for letter in name)
-    return kept.strip(" .-") or "pictures"
+    return kept.strip(" .-")[:250].rstrip(" .-") or "pictures"  # MLflow and databases take no longer one
 
 
 def checked_alias(alias: str) -> str:

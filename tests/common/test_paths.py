@@ -90,5 +90,5 @@ def test_answers_replace_nothing_but_answers(tmp_path):
 
 
 def test_a_name_too_long_for_any_disk_names_its_key():
-    with pytest.raises(BadInput, match="data.root"):
+    with pytest.raises(BadInput, match=r"data\.root"):
         expanded("x" * 300, "data.root")
