@@ -128,7 +128,10 @@ def expected_jobs(config: DictConfig, overrides: list[str]) -> list[str]:
         return []
     params = [f"{key}={value}" for key, value in (sweeper.params or {}).items()]
     parsed = OverridesParser.create(_config_loader()).parse_overrides([*params, *overrides])
-    return [shlex.join(job) for batch in BasicSweeper.split_arguments(parsed, None) for job in batch]
+    jobs = [shlex.join(job) for batch in BasicSweeper.split_arguments(parsed, None) for job in batch]
+    if not jobs:
+        raise BadInput(f"{' '.join(overrides)}: that is no job at all; give each key at least one value")
+    return jobs
 
 
 def _config_loader() -> Any:

@@ -22,3 +22,10 @@ GIVEN_ANEW = ("trainer.num_workers", "trainer.keep_epochs", "trainer.feature_cac
 
 # Keys that repeat a choice: runs that differ in these alone are one row, with a spread.
 SEED, SPLIT, FOLD, BOOTSTRAP = REPEATS = ("seed", "data.split.seed", "data.split.fold", "data.bootstrap")
+
+# Tags by which the program finds and judges runs: no tag of a user's may stand in for them.
+RUNS_OWN_TAGS = frozenset(
+    ("stage", "model", "regime", "data", "overrides", "git_sha", "config_digest", "data_digest", "verdict", "error",
+     "strategy", "sweep", "jobs", "members", "best_member", "best_run", "test_looks", "evaluated_run", "evaluation_key",
+     "source", "split", "runs", "bagging")
+)  # fmt: skip

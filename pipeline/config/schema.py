@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from pipeline.common.names import checked_alias, safe_name
+from pipeline.config.keys import RUNS_OWN_TAGS
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -245,6 +246,16 @@ class Tracking(Section):
     @classmethod
     def _safe(cls, name: str) -> str:
         return safe_name(name)
+
+    @field_validator("tags")
+    @classmethod
+    def _own(cls, tags: dict[str, str]) -> dict[str, str]:
+        for name in tags:
+            if name in RUNS_OWN_TAGS or name.startswith(("mlflow.", "machine.", "version.", "data.", "verdict.")):
+                raise ValueError(f"{name} is a tag that the program sets itself: choose another name")
+            if not re.fullmatch(r"[\w\-. /:]{1,250}", name):
+                raise ValueError(f"{name!r} is no name that MLflow takes: letters, digits and _ - . / : are")
+        return tags
 
 
 class Command(Section):

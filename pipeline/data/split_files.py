@@ -72,8 +72,23 @@ def kept_split(folder: Path) -> pd.DataFrame | None:
                 return pd.DataFrame(kept)
             if file.suffix == ".csv":
                 kept |= {name: unguarded(kept[name]) for name in ("path", "label")}
-            return pd.DataFrame(kept | {"digest": table["digest"].astype("str")})
+            kept |= {"digest": table["digest"].astype("str")}
+            _check_kept(pd.DataFrame(kept), file)
+            return pd.DataFrame(kept)
     return None
+
+
+def _check_kept(kept: pd.DataFrame, file: Path) -> None:
+    odd = {
+        "names more than once": kept["path"].duplicated(),
+        "gives no digest of 16 hexadecimal digits to": ~kept["digest"].str.fullmatch("[0-9a-f]{16}", na=False),
+    }
+    for said, rows in odd.items():
+        if rows.any():
+            raise BadInput(
+                f"{file} {said} {_first(kept.loc[rows, 'path'].astype(object).map(str).tolist())}: it is not as the "
+                "run left it; put back what it was"
+            )
 
 
 def read_split(

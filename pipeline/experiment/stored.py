@@ -66,6 +66,10 @@ def data_config(run: Run) -> schema.Data:
         stored = _read(artifact_folder(run, ""))
         data, _ = completed(stored["data"], of_a_stored(stored)["data"])
         return TypeAdapter(schema.Data).validate_python(data)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise BadInput(
+            f"the {FILE} of {label(run)} cannot be used ({str(error).splitlines()[0]}): name pictures with data=..."
+        ) from None
     except (OSError, KeyError, TypeError, AttributeError, ValidationError):
         raise BadInput(f"run {label(run)} left no config of its pictures: name them with data=...") from None
 

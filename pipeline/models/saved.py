@@ -78,7 +78,7 @@ def read_facts(folder: Path) -> NetworkFacts:
     file = folder / BEST_FACTS
     try:
         return NetworkFacts.from_dict(json.loads(file.read_text(encoding="utf-8")), str(file))
-    except (OSError, KeyError, TypeError, ValueError) as error:
+    except (OSError, KeyError, TypeError, AttributeError, ValueError) as error:
         if isinstance(error, BadInput):
             raise
         raise BadInput(f"{file} is missing or is no description of a network ({error})") from None

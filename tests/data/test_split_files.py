@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -6,7 +7,7 @@ from pipeline.common.errors import BadInput
 from pipeline.data import split_files
 from pipeline.data.digest import data_digest
 from pipeline.data.sources import read_source
-from pipeline.data.split_files import keep_split, read_split, write_split
+from pipeline.data.split_files import keep_split, kept_split, read_split, write_split
 from pipeline.data.splits import split_table
 from pipeline.data.table import PictureTable
 from tests.data.conftest import Write
@@ -113,3 +114,23 @@ def test_files_that_will_not_do(lines: str | None, says: str, photos: PictureTab
     with pytest.raises(BadInput, match=says) as told:
         read_split(photos, file)
     assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (lambda lines: [*lines, *lines[1:]], "names more than once"),
+        (lambda lines: [lines[0], lines[1].rpartition(",")[0] + ",zz", *lines[2:]], "gives no digest"),
+        (lambda lines: [lines[0], lines[1] + "00000", *lines[2:]], "gives no digest"),
+        (lambda lines: [lines[0], lines[1].rpartition(",")[0] + ",", *lines[2:]], "gives no digest"),
+    ],
+    ids=["twice", "zz", "21 digits", "blank"],
+)
+def test_a_damaged_kept_split_is_refused_by_name(
+    damage: Callable[[list[str]], list[str]], says: str, photos: PictureTable, tmp_path: Path
+) -> None:
+    file = keep_split(split_table(photos, val=0, test=0), tmp_path)
+    assert kept_split(tmp_path) is not None
+    file.write_text("\n".join(damage(file.read_text().splitlines())) + "\n")
+    with pytest.raises(BadInput, match=rf"split\.csv {says}"):
+        kept_split(tmp_path)

@@ -231,3 +231,10 @@ def test_a_state_of_another_version_is_refused(content, tmp_path):
     torch.save(content, tmp_path / LAST)
     with pytest.raises(BadInput, match=r"format_version .*; this version reads 1"):
         read_last(tmp_path / LAST)
+
+
+@pytest.mark.parametrize("content", ["[]", "null", "3", '{"format_version": 1, "network": []}'])
+def test_facts_of_another_shape_are_refused(content, tmp_path):
+    (tmp_path / BEST_FACTS).write_text(content)
+    with pytest.raises(BadInput, match=rf"{BEST_FACTS} is missing or is no description of a network"):
+        read_facts(tmp_path)
