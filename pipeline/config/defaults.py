@@ -27,9 +27,9 @@ def _folder_name(path: str | None) -> str:
         return ""
     try:
         found = expanded(path, "").resolve()
-    except BadInput:  # told of by who reads it
+        return found.stem if found.is_file() else found.name
+    except (BadInput, OSError, RuntimeError):  # told of by who reads it
         return path
-    return found.stem if found.is_file() else found.name
 
 
 # Here, so that whoever reads `conf/` knows it: the processes of a launcher too, and those that read a stored config.

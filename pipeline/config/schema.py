@@ -4,16 +4,24 @@
 """
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from pipeline.common.names import checked_alias, safe_name
 from pipeline.config.keys import RUNS_OWN_TAGS
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=1)]
+
+
+def _no_truth_value(given: object) -> object:
+    if isinstance(given, bool):
+        raise ValueError("should be a number")  # noqa: TRY004 - what pydantic takes for a wrong answer
+    return given
+
+
+Count = Annotated[int, BeforeValidator(_no_truth_value), Field(ge=1, lt=2**31)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -150,7 +158,7 @@ class Head(Section):
     """What stands on the backbone's features."""
 
     name: Literal["linear", "mlp", "flatten"]
-    hidden: list[Count]
+    hidden: list[Annotated[Count, Field(le=1_000_000)]]
     dropout: Fraction
 
 
@@ -183,6 +191,12 @@ class SGD(Section):
     momentum: Fraction
     nesterov: bool
     weight_decay: NotNegative
+
+    @model_validator(mode="after")
+    def _has_momentum(self) -> Self:
+        if self.nesterov and not self.momentum:
+            raise ValueError("optimizer.nesterov needs an optimizer.momentum above 0, such as 0.9")
+        return self
 
 
 class Adam(Section):
@@ -231,7 +245,7 @@ class Trainer(Section):
     patience: Count | None
     limit_batches: Count | None
     keep_epochs: list[Count]
-    threads: Count | None
+    threads: Annotated[Count, Field(le=1024)] | None
     feature_cache_gb: NotNegative
 
 

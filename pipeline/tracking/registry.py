@@ -158,7 +158,7 @@ def fetch_model(uri: str) -> Path:
     """The folder of a logged or registered model (`models:/NAME@ALIAS`, `models:/NAME/3`, `runs:/...`)."""
     try:
         return Path(mlflow.artifacts.download_artifacts(uri))
-    except (MlflowException, OSError) as error:
+    except (MlflowException, OSError, ImportError) as error:
         raise BadInput(f"model={uri}: MLflow has no such model ({str(error).splitlines()[0]})") from None
 
 
@@ -168,7 +168,7 @@ def run_of_model(uri: str) -> str:
         model = mlflow.models.get_model_info(uri)
         # `promote` logs outside any run: then only the logged model, not its files, says where it came from.
         run_id = model.run_id or (model.model_id and MlflowClient().get_logged_model(model.model_id).source_run_id)
-    except (MlflowException, OSError) as error:
+    except (MlflowException, OSError, ImportError) as error:
         raise BadInput(f"model={uri}: MLflow has no such model ({str(error).splitlines()[0]})") from None
     if not run_id:
         raise BadInput(f"model={uri}: MLflow does not know from which run it came; give run=ID")

@@ -77,6 +77,10 @@ def test_what_a_job_returns_is_what_sweepers_search_by_and_a_failed_one_returns_
         ("trainer.epochs=many", "trainer.epochs=many: should be a valid integer"),
         ("model.name=resnet18", "say which library's network it is"),
         ("data=folder", "data.root is missing: give it as data.root=..."),
+        ("tracking.tags.stage=sweep", "stage is a tag that the program sets itself"),
+        ("trainer.epochs=true", "trainer.epochs=True: should be a number"),
+        ("head.hidden=[1000000000000]", "should be less than"),
+        ("trainer.threads=100000", "should be less than or equal to 1024"),
         ("trainer.epochs=[1", "no viable alternative"),
     ],
 )

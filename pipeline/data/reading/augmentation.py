@@ -38,7 +38,7 @@ def build_augmentation(name: str, image_size: int, **options: object) -> Augment
     try:
         made = recipe(image_size, **options)
         _try_out(made, image_size)
-    except (TypeError, ValueError, RuntimeError, IndexError) as error:
+    except (TypeError, ValueError, ArithmeticError, RuntimeError, IndexError) as error:
         raise BadInput(f"augmentation.options of {name}: {str(error).partition(chr(10))[0]}") from error
     return made
 

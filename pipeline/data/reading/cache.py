@@ -132,7 +132,7 @@ def size_of(side: int, slots: int) -> int:
 def _in(place: Path, key: str, side: int, rows: int, most_gb: float) -> PictureCache | None:
     with FileLock(place / ".lock"):
         others = [file for file in _in_use if file.parent == place and file.stem != key and file.exists()]
-        room = round(most_gb * 1e9) - sum(file.stat().st_size for file in others)
+        room = int(min(most_gb * 1e9, 2**62)) - sum(file.stat().st_size for file in others)
         slots = min(rows, room // size_of(side, 1))
         file = place / f"{key}.pictures"
         if slots < rows:
