@@ -1,4 +1,5 @@
 import sys
+from importlib import import_module
 
 import mlflow
 import numpy as np
@@ -68,3 +69,18 @@ def random_predictions(
 @pytest.fixture(scope="session")
 def make_predictions():
     return random_predictions
+
+
+@pytest.fixture
+def typed(monkeypatch):
+    """Type a command; its exit code."""
+
+    def _typed(command, *arguments):
+        monkeypatch.setattr(sys, "argv", [command, *arguments])
+        try:
+            import_module(f"pipeline.{command}").main()
+        except SystemExit as end:
+            return end.code
+        return 0
+
+    return _typed

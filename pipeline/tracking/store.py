@@ -26,6 +26,9 @@ def tracking_uri() -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"{_PREFIX}{Path.cwd() / 'mlflow.db'}"
 
 
+_being_made: dict[str, subprocess.Popen[bytes]] = {}  # by address: who asks for a store that is begun waits for that
+
+
 class Store:
     """The store, being made ready beside other work; `open()` waits for that.
 
@@ -35,13 +38,14 @@ class Store:
     def __init__(self) -> None:
         _quiet()
         self.uri = tracking_uri()
-        self._making = _begin(self.uri)
+        if self.uri not in _being_made and (making := _begin(self.uri)) is not None:
+            _being_made[self.uri] = making
 
     def open(self, *, to_write: bool = True) -> None:
         """Point MLflow at the store. Raises BadInput where it cannot be made or reached, or (`to_write`) written."""
-        if self._making is not None:
-            said = self._making.communicate()[0].decode().strip()
-            if self._making.returncode:
+        if (making := _being_made.pop(self.uri, None)) is not None:
+            said = making.communicate()[0].decode().strip()
+            if making.returncode:
                 raise BadInput(_unmade(self.uri, said or "the process that makes it died"))
         if to_write and self.uri.startswith(_PREFIX) and (reason := why_unwritable(database(self.uri))):
             raise BadInput(f"MLflow's store {self.uri} cannot be written: {reason}")

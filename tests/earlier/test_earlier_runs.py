@@ -6,7 +6,6 @@ import sqlite3
 import subprocess
 import sys
 import tarfile
-from importlib import import_module
 from pathlib import Path
 
 import pandas as pd
@@ -36,21 +35,6 @@ def earlier(tmp_path, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     Store().open()
     return mlflow.MlflowClient()
-
-
-@pytest.fixture
-def typed(monkeypatch):
-    """Type a command; its exit code."""
-
-    def _typed(command, *arguments):
-        monkeypatch.setattr(sys, "argv", [command, *arguments])
-        try:
-            import_module(f"pipeline.{command}").main()
-        except SystemExit as end:
-            return end.code
-        return 0
-
-    return _typed
 
 
 def test_runs_are_compared_evaluated_anew_combined_and_promoted(earlier, typed, capsys):

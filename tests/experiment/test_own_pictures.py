@@ -1,8 +1,5 @@
 """A run's own pictures are those of its kept split, whatever became of the folder: trained and asked as typed."""
 
-import sys
-from importlib import import_module
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -34,21 +31,6 @@ def photos(tmp_path):
     for number in range(40):
         picture(tmp_path / "photos" / ("ant", "bee")[number % 2] / f"{number:02d}.png", number)
     return tmp_path / "photos"
-
-
-@pytest.fixture
-def typed(monkeypatch):
-    """Type a command; its exit code."""
-
-    def _typed(command, *arguments):
-        monkeypatch.setattr(sys, "argv", [command, *arguments])
-        try:
-            import_module(f"pipeline.{command}").main()
-        except SystemExit as end:
-            return end.code
-        return 0
-
-    return _typed
 
 
 @pytest.fixture
