@@ -141,7 +141,7 @@ def test_a_run_whose_predictions_are_gone_is_left_out_of_an_experiment(store, mo
         (["tracking.experiment=brids"], "tracking.experiment=brids: there is no such experiment; did you mean birds?"),
         (["sweep=latest"], "sweep=latest: birds has no sweep yet"),
         (["runs=[]"], "runs=[] names no run"),
-        (["runs=[nothing]"], "MLflow has no run of that id"),
+        (["runs=[nothing]"], "runs: nothing: MLflow has no run of that id"),
         (["runs=[a]", "sweep=latest"], "runs and sweep both say which runs"),
         (["output=here"], "output=here: name a file that ends in .html"),
         (["output=no/such/page.html"], "the folder"),

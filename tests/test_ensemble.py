@@ -187,6 +187,17 @@ def test_an_ensemble_of_other_pictures_is_not_promoted_by_itself(store, caplog):
     assert "the ensemble elsewhere and the single network cannot be compared on val" in caplog.text
 
 
+def test_runs_of_several_splits_are_promoted_with_a_warning(store, caplog):
+    stored(0), stored(1)
+    promote.choose(store, composed(command="promote"))
+    assert "data sets or splits" not in caplog.text
+    store.set_tag(stored(2).id, "data_digest", "of another split")
+    promote.choose(store, composed(command="promote"))
+    assert "these runs are of 2 data sets or splits" in caplog.text
+    with pytest.raises(BadInput, match="run and sweep both say which run"):
+        promote.choose(store, composed("run=a", "sweep=latest", command="promote"))
+
+
 def test_a_sweep_a_filter_and_the_best_narrow_the_members(store):
     stored(0, **{"head.name": "linear"})
     parent = sweeps.open_sweep("birds", ["head=linear,mlp"], ["head=linear,mlp"])
@@ -227,7 +238,7 @@ def test_runs_by_id(store):
     made = voted(store, f"runs=[{first.id},{second.id}]")
     for ids, said in (
         (f"{first.id},{first.id}", "is named 2 times"),
-        (f"{first.id},nothing", "run=nothing: MLflow has no run of that id"),
+        (f"{first.id},nothing", "runs: nothing: MLflow has no run of that id"),
         (f"{first.id},{made.info.run_id}", "is no training run"),
     ):
         with pytest.raises(BadInput, match=said):

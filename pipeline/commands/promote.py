@@ -21,6 +21,7 @@ from pipeline.tracking.selection import by_metric, ensembles, find_experiment, f
 from pipeline.tracking.store import Store
 
 log = logging.getLogger("pipeline.promote")
+_DATA = "data_digest"
 
 
 def run(config: schema.Promote) -> None:
@@ -52,7 +53,12 @@ def describe_calibration(made: Assembled) -> None:
     error = ""
     if figures:
         error = f": calibration error on test {figures['test/ece']:.3f} -> {figures['test/ece_calibrated']:.3f}"
-    log.info("probabilities are calibrated on val (temperature %.2f)%s", calibration.temperature, error)
+    if round(calibration.temperature, 2) == 1:
+        log.info(
+            "probabilities are right as often as they say on val, and stay as they are (temperature 1.00)%s", error
+        )
+    else:
+        log.info("probabilities are calibrated on val (temperature %.2f)%s", calibration.temperature, error)
     if "test/coverage_90" in figures:
         log.info(
             "sets of labels promised to hold the right one in 90 %% do so in %.1f %% of test, with %.1f labels each",
@@ -62,6 +68,8 @@ def describe_calibration(made: Assembled) -> None:
 
 def choose(client: MlflowClient, config: schema.Promote) -> Run:
     """The run asked for, else the best by the val metric of the experiment or sweep."""
+    if config.run and config.sweep:
+        raise BadInput("run and sweep both say which run: give one of them")
     if config.run:
         run = find_run(client, config.run)
         if config.metric not in run.data.metrics:
@@ -69,14 +77,21 @@ def choose(client: MlflowClient, config: schema.Promote) -> Run:
         return run
     experiment = find_experiment(client, config.tracking.experiment, config.sweep)
     leaders: list[Run] = []
+    splits = set()
     for find in (trained_runs, ensembles):
         runs = [run for run in find(client, experiment, config.sweep) if config.metric in run.data.metrics]
         leaders += by_metric(runs, config.metric)[:1]
+        splits |= {run.data.tags[_DATA] for run in runs if _DATA in run.data.tags}
     # Of equals the first is taken: a single network before an ensemble, which costs more to ask.
     leaders = by_metric(leaders, config.metric)
     if not leaders:
         where = f"sweep {config.sweep} of {experiment.name}" if config.sweep else f"experiment {experiment.name}"
         raise BadInput(f"{where} has no finished run with {config.metric}: train first, or choose another metric")
+    if len(splits) > 1:
+        log.warning(
+            "warning: these runs are of %d data sets or splits, so their %s is of different pictures, and the best may "
+            "only have had the easiest; python -m pipeline.compare tells them apart", len(splits), config.metric,
+        )  # fmt: skip
     if len(leaders) == 2 and leaders[0].data.tags["stage"] == "ensemble":
         ensemble, single = leaders
         return weigh(single, ensemble, config.metric)

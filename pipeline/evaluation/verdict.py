@@ -22,6 +22,7 @@ DIVERGED = 1.5  # times the chance loss: a train loss there at the end is worse 
 BURST = (3.0, 10.0)  # times the chance loss: a first epoch there threw away what the weights knew
 SPIKED = 10.0  # times its usual length: a gradient that throws the network about, where nothing is learned
 BY_HEART = 0.5  # train loss below this share of chance while val is at chance: learned by heart
+STILL = 0.002  # of the chance loss: a train loss that moved less than that was not moved by training
 FEWEST_EPOCHS = 3  # two points are no curve
 LEVEL = 0.95  # of intervals; for the best of n epochs 1 - (1 - LEVEL) / n, as the best of many is often lucky
 
@@ -68,6 +69,7 @@ class _Curves:
     every: dict[str, np.ndarray]
     stage: dict[str, np.ndarray]
     chance: Chance
+    head_only: bool = False
 
     @property
     def n(self) -> int:
@@ -85,6 +87,10 @@ class _Curves:
         ends = found.proportion_ci(level, method="wilson")
         return float(ends.low), float(ends.high)
 
+    def advice(self, *parts: str) -> str:
+        """What to try, and the frozen backbone where that is something else."""
+        return ", ".join([*parts, *([] if self.head_only else ["regime=frozen"])])
+
     def accuracy_in_words(self) -> str:
         low, high = self.interval()
         best = float(self.every["val/accuracy"][self.best()])
@@ -92,11 +98,14 @@ class _Curves:
         return f"val accuracy {_percent(best)} % [{_percent(low)}, {_percent(high)}{many}]"
 
 
-def judge(history: Sequence[Mapping[str, float]], chance: Chance, *, stage_began: int = 0) -> Verdict:
+def judge(
+    history: Sequence[Mapping[str, float]], chance: Chance, *, stage_began: int = 0, head_only: bool = False
+) -> Verdict:
     """The verdict on a run: `history` has a row an epoch (`epoch`, `train/loss`, `val/loss`, `val/accuracy`, ...).
 
     Epochs up to `stage_began` belong to earlier stages of the regime (a head trained first): they count for what
-    was learned, not for the shape of the curves.
+    was learned, not for the shape of the curves. A run of which the head alone learned (`head_only`) is not told to
+    be one.
     """
     if not history:
         return Verdict(TOO_SHORT, "no epoch was trained")
@@ -105,8 +114,9 @@ def judge(history: Sequence[Mapping[str, float]], chance: Chance, *, stage_began
     if not_finite := [row["epoch"] for row in history if not _all_finite(row)]:
         return Verdict(UNSTABLE, f"a loss of epoch {not_finite[0]:g} is no number", _CALMER)
     curves = _Curves(
-        _columns(history), _columns([row for row in history if row["epoch"] > stage_began] or history[-1:]), chance
-    )
+        _columns(history), _columns([row for row in history if row["epoch"] > stage_began] or history[-1:]), chance,
+        head_only,
+    )  # fmt: skip
     findings = [found for check in _CHECKS if (found := check(curves))]
     clear = [found for found in findings if not found.doubtful]
     if clear or findings:
@@ -161,8 +171,12 @@ def _at_chance(curves: _Curves) -> Verdict | None:
                        _CALMER)  # fmt: skip
     if curves.every["train/loss"][-1] < BY_HEART * chance.loss:
         seen = f"train loss {curves.every['train/loss'][-1]:.3f} is learned by heart: {seen}"
-        return Verdict(AT_CHANCE, seen, "whether labels belong to their pictures, regime=frozen, more pictures")
-    return Verdict(AT_CHANCE, seen, "optimizer.lr ten times larger or smaller, more trainer.epochs, regime=frozen")
+        return Verdict(AT_CHANCE, seen, curves.advice("whether labels belong to their pictures", "more pictures"))
+    train = curves.stage["train/loss"]
+    if curves.n > 1 and abs(train[-1] - train[0]) < STILL * chance.loss:
+        seen = f"train loss hardly moved ({train[0]:.3f} to {train[-1]:.3f}): {seen}"
+        return Verdict(AT_CHANCE, seen, curves.advice("optimizer.lr ten times larger, or more"))
+    return Verdict(AT_CHANCE, seen, curves.advice("optimizer.lr ten times larger or smaller", "more trainer.epochs"))
 
 
 def _overfits(curves: _Curves) -> Verdict | None:
@@ -182,7 +196,7 @@ def _overfits(curves: _Curves) -> Verdict | None:
         f"from epoch {epoch:g} on, val loss rose from {val[lowest]:.3f} to {ended:.3f} while train loss fell to "
         f"{train[-1]:.3f}" + (", though val accuracy rose too" if rose_too else "") + f"; {curves.accuracy_in_words()}"
     )
-    advice = f"a stronger augmentation (augmentation=trivial), regime=frozen, trainer.epochs={max(epoch, 1):g}"
+    advice = curves.advice("a stronger augmentation (augmentation=trivial)", f"trainer.epochs={max(epoch, 1):g}")
     return Verdict(OVERFITS, seen, advice, doubtful=risen < RISEN[1] or after == 1 or bool(rose_too))
 
 

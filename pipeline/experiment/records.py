@@ -58,7 +58,9 @@ def tell_verdict(
         loss=loss_of_knowing_nothing(build.loss(config, table), val_labels, trained, classes),
         accuracy=float(np.bincount(val_labels).max() / len(val_labels)), classes=classes, pictures=len(val_labels),
     )  # fmt: skip
-    verdict = judge(progress.history, chance, stage_began=progress.stage_began)
+    verdict = judge(
+        progress.history, chance, stage_began=progress.stage_began, head_only=config.regime.trains == "head"
+    )
     run.set_tags({"verdict": verdict, "verdict.kind": verdict.tag})
     log.info("verdict: %s", verdict)
 

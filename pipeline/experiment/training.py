@@ -9,14 +9,18 @@ from pathlib import Path
 
 import torch
 
+from pipeline.common.errors import BadInput
 from pipeline.common.progress import watch
 from pipeline.config import schema
+from pipeline.data.batch import Inputs
+from pipeline.data.reading.loading import PictureBatches
 from pipeline.data.table import PictureTable
 from pipeline.data.taxonomy import join_taxonomy
 from pipeline.experiment import build
 from pipeline.experiment.build import Prepared
 from pipeline.experiment.own_pictures import OwnPictures
 from pipeline.experiment.stages import check_epochs, learning, stages
+from pipeline.models.classifier import Classifier
 from pipeline.models.regimes import enter, parameter_groups, set_training
 from pipeline.models.saved import NetworkFacts, save_epoch
 from pipeline.training.checkpoints import Saver
@@ -39,8 +43,34 @@ def prepare(config: schema.Train, own: OwnPictures | None = None) -> Prepared:
     if loaded:
         log.info("%s", loaded)
     build.loss(config, table)
-    build.batches(config, table, network.spec.preprocessing, "train", training=True)
+    check_smallest_batch(
+        config, network, build.batches(config, table, network.spec.preprocessing, "train", training=True)
+    )
     return Prepared(split, table, network, fabric, resolved(fabric))
+
+
+def check_smallest_batch(config: schema.Train, network: Classifier, batches: PictureBatches) -> None:
+    """BadInput where a batch of one picture comes up and batch-norm has to learn from it, which it cannot.
+
+    It needs two values of each channel, so a picture that is still larger than one pixel where the last batch-norm
+    stands is enough: the network is asked without computing anything.
+    """
+    size, pictures = config.trainer.batch_size, batches.n_pictures
+    last_comes = (config.trainer.limit_batches or len(batches)) >= len(batches)
+    phase = stages(config)[-1].phase
+    if phase.trains == "head" or not (size == 1 or (last_comes and pictures % size == 1)):
+        return
+    with torch.device("meta"):
+        tried, side = Classifier(network.spec), network.spec.preprocessing.image_size
+        set_training(tried, phase)
+        try:
+            tried(Inputs(pixels=torch.zeros(1, 3, side, side, dtype=torch.uint8)))
+        except ValueError:
+            better = next(other for other in range(size + 1, size + 4) if pictures % other != 1)
+            raise BadInput(
+                f"trainer.batch_size={size}: of {pictures:,} training pictures the last batch has one, from which "
+                f"batch-norm cannot learn at data.image_size={side}; try trainer.batch_size={better}"
+            ) from None
 
 
 def own_or_new_pictures(data: schema.Data, own: OwnPictures | None) -> tuple[PictureTable, PictureTable]:

@@ -42,6 +42,7 @@ _NEEDS = (
     "safetensors",
 )
 _CLASSES_TAG = "classes_digest"
+_NAMED = 20  # models, in a message
 
 
 def publish(
@@ -154,12 +155,23 @@ def check_classes(name: str, versions: list[ModelVersion], digest: str) -> None:
             )
 
 
-def fetch_model(uri: str) -> Path:
+def fetch_model(uri: str, key: str = "model") -> Path:
     """The folder of a logged or registered model (`models:/NAME@ALIAS`, `models:/NAME/3`, `runs:/...`)."""
     try:
         return Path(mlflow.artifacts.download_artifacts(uri))
     except (MlflowException, OSError, ImportError) as error:
-        raise BadInput(f"model={uri}: MLflow has no such model ({str(error).splitlines()[0]})") from None
+        raise _no_such_model(uri, error, key) from None
+
+
+def _no_such_model(uri: str, error: Exception, key: str = "model") -> BadInput:
+    """Says what MLflow said, and which models there are to ask."""
+    known = [
+        f"models:/{model.name}@{alias}"
+        for model in MlflowClient().search_registered_models(max_results=_NAMED)
+        for alias in model.aliases
+    ]
+    there = f"there are {', '.join(known)}" if known else "python -m pipeline.promote makes one"
+    return BadInput(f"{key}={uri}: MLflow has no such model ({str(error).splitlines()[0]}); {there}")
 
 
 def run_of_model(uri: str) -> str:
@@ -169,7 +181,7 @@ def run_of_model(uri: str) -> str:
         # `promote` logs outside any run: then only the logged model, not its files, says where it came from.
         run_id = model.run_id or (model.model_id and MlflowClient().get_logged_model(model.model_id).source_run_id)
     except (MlflowException, OSError, ImportError) as error:
-        raise BadInput(f"model={uri}: MLflow has no such model ({str(error).splitlines()[0]})") from None
+        raise _no_such_model(uri, error) from None
     if not run_id:
         raise BadInput(f"model={uri}: MLflow does not know from which run it came; give run=ID")
     return str(run_id)
@@ -178,10 +190,10 @@ def run_of_model(uri: str) -> str:
 def weights_of(uri: str) -> Path:
     """The weights file of a run (`runs:/ID`) or of a served model's first member (`models:/NAME@ALIAS`)."""
     if uri.startswith("runs:/"):
-        run = find_run(MlflowClient(), uri.removeprefix("runs:/").strip("/"))
+        run = find_run(MlflowClient(), uri.removeprefix("runs:/").strip("/"), f"model.weights_file={uri}")
         file = run_folder(run.info.artifact_uri, "checkpoints") / BEST_WEIGHTS
     else:
-        file = fetch_model(uri) / "artifacts" / "served" / "member0.safetensors"
+        file = fetch_model(uri, "model.weights_file") / "artifacts" / "served" / "member0.safetensors"
     if not file.is_file():
         raise BadInput(f"model.weights_file={uri}: it left no weights; choose a run that finished")
     return file

@@ -80,12 +80,13 @@ def find_sweep(client: MlflowClient, experiment: Experiment, sweep: str) -> Run:
     )
 
 
-def find_run(client: MlflowClient, run_id: str) -> Run:
-    """A run by its id; BadInput where there is none."""
+def find_run(client: MlflowClient, run_id: str, given: str = "") -> Run:
+    """A run by its id; BadInput where there is none, which names what was `given` (`run=` and the id if nothing)."""
     try:
         return client.get_run(run_id)
     except MlflowException:
-        raise BadInput(f"run={run_id}: MLflow has no run of that id") from None
+        said = given or f"run={run_id}"
+        raise BadInput(f"{said}: MLflow has no run of that id; mlflow ui shows those there are") from None
 
 
 def children(client: MlflowClient, parent: str) -> list[Run]:

@@ -180,3 +180,15 @@ def test_any_curve_has_a_verdict(rows, classes, majority, pictures, stage_began)
 def test_a_first_epoch_far_worse_than_knowing_nothing_is_not_sound(first, tag):
     curve = history([first, 0.9, 0.5, 0.35, 0.3, 0.29], [first, 0.8, 0.5, 0.42, 0.41, 0.41])
     assert judge(curve, TEN).tag == tag
+
+
+def test_a_rate_too_small_is_told_as_such_and_a_frozen_run_is_not_told_to_be_one():
+    still = history([math.log(2)] * 5, [math.log(2)] * 5, [0.5] * 5)
+    found = judge(still, CATS, head_only=True)
+    assert found.kind == "not above chance"
+    assert "train loss hardly moved (0.693 to 0.693)" in found.seen
+    assert found.advice == "optimizer.lr ten times larger, or more"
+    assert judge(still, CATS).advice.endswith("regime=frozen")
+    overfit = CURVES["overfits"][1]
+    assert "frozen" in judge(overfit, TEN).advice
+    assert "frozen" not in judge(overfit, TEN, head_only=True).advice
