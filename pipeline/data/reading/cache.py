@@ -54,7 +54,7 @@ class PictureCache:
         try:
             with self.file.open("rb", buffering=0) as file:
                 file.seek(row * slot.nbytes)
-                whole = file.readinto(slot) == slot.nbytes
+                whole = file.readinto(slot.data) == slot.nbytes
         except OSError:  # deleted, say
             return None
         check, pixels = slot[: _CHECK.itemsize].view(_CHECK)[0], slot[_CHECK.itemsize :]
