@@ -56,7 +56,8 @@ class PictureBatches:
         self._on_unreadable = on_unreadable
         self._drops_single = shuffle and batch_size > 1 and len(rows) > 1
         self._requests = Requests(table, rows, batch_size=batch_size, shuffle=shuffle, seed=seed, identities=identities)
-        self._loader: DataLoader[tuple[Batch, list[UnreadablePicture]]] = DataLoader(
+        self._cache = cache
+        self._loader: DataLoader[Answer] = DataLoader(
             Reader(preprocessing, augmentation, self._known, cache),
             sampler=self._requests,
             batch_size=None,  # a request is a whole batch
@@ -76,8 +77,10 @@ class PictureBatches:
         self._requests.epoch = epoch
 
     def __iter__(self) -> Iterator[Batch]:
-        for batch, unreadable in self._loader:
+        for batch, unreadable, cache_full in self._loader:
             self._note(unreadable)
+            if self._cache:
+                self._cache.tell_full(cache_full)
             n = len(batch.labels)
             if n > 1 or (n == 1 and not self._drops_single):
                 yield batch
@@ -99,6 +102,14 @@ class Request(NamedTuple):
     labels: np.ndarray
     rows: np.ndarray
     seeds: np.ndarray
+
+
+class Answer(NamedTuple):
+    """What a reader makes of a request; `cache_full`: why no more pictures are kept, "" where they are."""
+
+    batch: Batch
+    unreadable: list[UnreadablePicture]
+    cache_full: str
 
 
 class Requests(Sampler[Request]):
@@ -150,7 +161,7 @@ class Requests(Sampler[Request]):
 
 
 @dataclass(frozen=True)
-class Reader(Dataset[tuple[Batch, list[UnreadablePicture]]]):
+class Reader(Dataset[Answer]):
     """Makes batches of requests, in this process or a worker's."""
 
     preprocessing: Preprocessing
@@ -158,7 +169,7 @@ class Reader(Dataset[tuple[Batch, list[UnreadablePicture]]]):
     unreadable: Mapping[str, str] = field(default_factory=dict)  # known from earlier runs: path, and why
     cache: PictureCache | None = None
 
-    def __getitem__(self, request: Request) -> tuple[Batch, list[UnreadablePicture]]:
+    def __getitem__(self, request: Request) -> Answer:
         """The pictures that could be read, and the others."""
         side = self.preprocessing.image_size
         pictures = torch.empty((len(request.rows), 3, side, side), dtype=torch.uint8)
@@ -173,7 +184,8 @@ class Reader(Dataset[tuple[Batch, list[UnreadablePicture]]]):
                 except UnreadablePicture as error:
                     unreadable.append(error)
         labels, rows = (torch.from_numpy(column[kept]) for column in (request.labels, request.rows))
-        return Batch(Inputs(pictures[: len(kept)]), labels, rows), unreadable
+        batch = Batch(Inputs(pictures[: len(kept)]), labels, rows)
+        return Answer(batch, unreadable, self.cache.full if self.cache else "")
 
     def _picture(self, source: str | np.ndarray, row: int, seed: int) -> torch.Tensor:
         picture = self.cache.get(row) if self.cache else None

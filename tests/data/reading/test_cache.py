@@ -1,3 +1,7 @@
+import os
+import resource
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +87,49 @@ def test_the_bound_holds(photos: PictureTable, tmp_path: Path) -> None:
     assert cache.get(4) is not None
     assert cache.get(5) is None
     assert cache.file.stat().st_size == size_of(16, 5)
+
+
+@pytest.fixture
+def little_room() -> Iterator[Callable[[], None]]:
+    """Let no file of this process, or of a worker, grow beyond six pictures of 16 pixels a side, once it is called."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size_of(16, 6) + 1, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_a_full_place_is_said_once_and_stops_nothing(
+    photos: PictureTable, tmp_path: Path, num_workers: int, little_room: Callable[[], None],
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    plain = read(photos, None)
+    caches = [opened(photos, tmp_path / "kept") for _ in range(2)]
+    little_room()
+    for cache in caches:
+        assert same(read(photos, cache, num_workers=num_workers), plain)
+    assert (caplog.text + capfd.readouterr().err).count("no more pictures are cached in") == 1
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_a_file_that_lost_its_end_is_read_around(photos: PictureTable, tmp_path: Path, num_workers: int) -> None:
+    """As where its place is full: what is mapped but not there would end the process by a bus error."""
+    plain = read(photos, None)
+    cache = opened(photos, tmp_path)
+    read(photos, cache)
+    assert cache.get(10) is not None
+    os.truncate(cache.file, size_of(16, 2))
+    assert cache.get(10) is None
+    assert same(read(photos, cache, num_workers=num_workers), plain)
+
+
+def test_memory_is_left_for_what_workers_hand_over(
+    photos: PictureTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = shutil.disk_usage(tmp_path)._replace(free=2 * size_of(16, 7) + 1)
+    monkeypatch.setattr("pipeline.data.reading.cache.disk_usage", lambda _: free)
+    monkeypatch.setattr("pipeline.data.reading.cache._memory_folder", lambda: tmp_path / "memory")
+    (tmp_path / "memory").mkdir()
+    assert opened(photos, tmp_path, "memory").slots == 7
 
 
 def test_an_edited_picture_is_read_anew(photos: PictureTable, tmp_path: Path) -> None:

@@ -136,6 +136,7 @@ def test_or_is_left_out_and_noted(spoilt: tuple[PictureTable, Path], num_workers
 def test_readers_and_requests_can_be_sent_to_new_processes(photos: PictureTable) -> None:
     reader = Reader(Preprocessing(16), build_augmentation("trivial", 16))
     request = next(iter(Requests(photos, np.arange(11), batch_size=4, shuffle=True, seed=0)))
-    batch, unreadable = pickle.loads(pickle.dumps(reader))[pickle.loads(pickle.dumps(request))]
+    batch, unreadable, cache_full = pickle.loads(pickle.dumps(reader))[pickle.loads(pickle.dumps(request))]
     assert torch.equal(batch.inputs.pixels, reader[request][0].inputs.pixels)
     assert not unreadable
+    assert not cache_full
