@@ -117,6 +117,26 @@ def file_sizes(root: Path, paths: pd.Series) -> tuple[np.ndarray, dict[int, str]
     return np.fromiter(sizes(), np.int64, len(paths)), reasons
 
 
+def check_files(table: PictureTable) -> None:
+    """Raise `BadInput` for pictures that hold nothing: empty files, pipes, links that point nowhere.
+
+    Sources note them as of 0 bytes, so that `explore` can show them; training would meet them one by one.
+    """
+    if table.root is None or "bytes" not in table.rows:
+        return
+    empty = table.rows["path"][table.rows["bytes"] == 0]
+    _, reasons = file_sizes(table.root, empty)
+    told = {path: reasons.get(place, "is empty (0 bytes)") for place, path in enumerate(empty)}
+    if told:
+        raise BadInput(f"{table.root}: {_listing(told)}; put right what is listed, or set data.on_unreadable=skip")
+
+
+def _listing(told: dict[str, str]) -> str:
+    """The first pictures with what is wrong with them, and how many there are."""
+    first = ", ".join(f"{path} {why}" for path, why in list(told.items())[:_SHOWN])
+    return f"{first}, ... ({len(told):,} such pictures)" if len(told) > _SHOWN else first
+
+
 def _size(path: str) -> tuple[int, str]:
     try:
         state = os.stat(path)  # noqa: PTH116
@@ -210,9 +230,7 @@ def _without(
     paths = rows["path"].iloc[list(reasons)].fillna("")
     told = {path or f"row {place + 1}": why for path, (place, why) in zip(paths, reasons.items(), strict=True)}
     if on_unreadable == "raise":
-        first = ", ".join(f"{path} {why}" for path, why in list(told.items())[:_SHOWN])
-        more = f", ... ({len(reasons):,} such pictures)" if len(told) > _SHOWN else ""
-        raise BadInput(f"{source}: {first}{more}; put right what is listed, or set data.on_unreadable=skip")
+        raise BadInput(f"{source}: {_listing(told)}; put right what is listed, or set data.on_unreadable=skip")
     skipped |= told
     keep = np.ones(len(rows), dtype=bool)
     keep[list(reasons)] = False

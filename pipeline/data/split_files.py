@@ -2,11 +2,13 @@
 
 import io
 import os
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from pipeline.common.atomic import write_atomically
 from pipeline.common.errors import BadInput
 from pipeline.common.paths import expanded
 from pipeline.common.wording import counted
@@ -36,8 +38,13 @@ def write_split(table: PictureTable, path: str | os.PathLike[str]) -> None:
     for file, text in _texts(table, target).items():
         if file.is_file() and file.read_bytes().decode(errors="replace") != text:
             raise BadInput(f"data.split.save: {file} holds another split; name a new file, or move it away")
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(text.encode())
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(file, partial(Path.write_bytes, data=text.encode()), shared=True)
+        except OSError as error:
+            raise BadInput(
+                f"data.split.save: {file} cannot be written ({error.strerror}); name another place"
+            ) from None
 
 
 def keep_split(table: PictureTable, folder: Path) -> Path:
@@ -69,6 +76,7 @@ def kept_split(folder: Path) -> pd.DataFrame | None:
             table = read_table(file, str(file))
             kept = {name: column(table, name, str(file), file).astype("str") for name in ("path", "label", "split")}
             if "digest" not in table:  # of a version that guarded no texts
+                _check_kept(pd.DataFrame(kept), file)
                 return pd.DataFrame(kept)
             if file.suffix == ".csv":
                 kept |= {name: unguarded(kept[name]) for name in ("path", "label")}
@@ -79,10 +87,10 @@ def kept_split(folder: Path) -> pd.DataFrame | None:
 
 
 def _check_kept(kept: pd.DataFrame, file: Path) -> None:
-    odd = {
-        "names more than once": kept["path"].duplicated(),
-        "gives no digest of 16 hexadecimal digits to": ~kept["digest"].str.fullmatch("[0-9a-f]{16}", na=False),
-    }
+    odd = {"names more than once": kept["path"].duplicated()}
+    if "digest" in kept:
+        no_digest = ~kept["digest"].str.fullmatch("[0-9a-f]{16}", na=False)
+        odd["gives no digest of 16 hexadecimal digits to"] = no_digest
     for said, rows in odd.items():
         if rows.any():
             raise BadInput(

@@ -4,6 +4,7 @@ Pictures that belong together (of one specimen, say) are drawn together: what is
 or a group each, stratified by class.
 """
 
+import logging
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,10 +12,12 @@ import numpy as np
 import pandas as pd
 
 from pipeline.common.errors import BadInput, did_you_mean
+from pipeline.common.wording import counted
 from pipeline.data.files import check_cells
 from pipeline.data.table import SPLITS, PictureTable
 
 SmallClasses = Literal["raise", "drop", "train_only"]
+log = logging.getLogger(__name__)
 _TRAIN, _VAL, _TEST = range(len(SPLITS))
 
 
@@ -48,6 +51,7 @@ def split_table(
     given = table.rows["split"]
     parts = _to_draw(given, val, test, folds)
     pool = np.flatnonzero((given.isna() | given.isin(["train"] if folds is None else ["train", "val"])).to_numpy())
+    _tell_unsplit(table)
     groups = None if group is None else _group_codes(table, group)
     units = _units(table, pool, groups)
     drawn = [*parts, *(["val"] if folds else [])]
@@ -62,6 +66,18 @@ def split_table(
     if groups is not None:
         _check_groups(table, groups, codes, str(group))
     return table.with_rows(table.rows.assign(split=pd.Categorical.from_codes(codes, categories=list(SPLITS))))
+
+
+def _tell_unsplit(table: PictureTable) -> None:
+    """Say how many pictures have no split where train is named too, so that somebody may have forgotten them."""
+    split = table.rows["split"]
+    if split.isna().any() and (split == "train").any():
+        unsplit = table.rows["path"][split.isna()]
+        log.warning(
+            "warning: %s of %s no split and count as of train: %s%s", counted(len(unsplit), "picture"),
+            f"{table.name} have" if len(unsplit) > 1 else f"{table.name} has", unsplit.iloc[0],
+            ", ..." if len(unsplit) > 1 else "",
+        )  # fmt: skip
 
 
 def _to_draw(given: pd.Series, val: float, test: float, folds: int | None) -> dict[str, float]:

@@ -13,6 +13,7 @@ from pipeline.common.errors import BadInput
 from pipeline.common.progress import watch
 from pipeline.config import schema
 from pipeline.data.batch import Inputs
+from pipeline.data.checks import check_files
 from pipeline.data.reading.loading import PictureBatches
 from pipeline.data.table import PictureTable
 from pipeline.data.taxonomy import join_taxonomy
@@ -39,6 +40,8 @@ def prepare(config: schema.Train, own: OwnPictures | None = None) -> Prepared:
         torch.set_num_threads(config.trainer.threads)
     fabric = make_fabric(config.trainer.accelerator, config.trainer.precision)
     split, table = own_or_new_pictures(config.data, own)
+    if config.data.on_unreadable == "raise":
+        check_files(table)
     network, loaded = build.network(config, len(table.classes))
     if loaded:
         log.info("%s", loaded)

@@ -1,3 +1,4 @@
+import errno
 from collections.abc import Callable
 from pathlib import Path
 
@@ -133,4 +134,22 @@ def test_a_damaged_kept_split_is_refused_by_name(
     assert kept_split(tmp_path) is not None
     file.write_text("\n".join(damage(file.read_text().splitlines())) + "\n")
     with pytest.raises(BadInput, match=rf"split\.csv {says}"):
+        kept_split(tmp_path)
+
+
+def test_a_place_that_cannot_be_written_is_named(odd: PictureTable, tmp_path: Path, monkeypatch) -> None:
+    def full(file: Path, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device", str(file))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(
+        BadInput, match=r"data\.split\.save: .*saved\.csv cannot be written \(No space left on device\)"
+    ):
+        write_split(odd, tmp_path / "saved.csv")
+    assert not list(tmp_path.glob("*saved*"))
+
+
+def test_an_old_kept_split_that_names_a_picture_twice_is_refused(odd: PictureTable, tmp_path: Path) -> None:
+    (tmp_path / "split.csv").write_text("path,label,split\na.png,a,train\na.png,a,test\n", encoding="utf-8")
+    with pytest.raises(BadInput, match=r"split\.csv names more than once a\.png"):
         kept_split(tmp_path)

@@ -85,6 +85,14 @@ def test_train_alone_gives_val_and_test() -> None:
     assert found.to_numpy().tolist() == [[7, 1, 2], [7, 1, 2]]
 
 
+def test_pictures_without_a_split_beside_a_named_train_are_said(caplog: pytest.LogCaptureFixture) -> None:
+    split_table(table_of([4, 4], ["train", "val", None, None] * 2), val=0.1, test=0)
+    assert "4 pictures of set have no split and count as of train" in caplog.text
+    caplog.clear()
+    split_table(table_of([4, 4], [None, "val", None, None] * 2), val=0.1, test=0)
+    assert not caplog.text
+
+
 def test_pictures_without_a_split_are_trains() -> None:
     splits: list[str | None] = [None, "val", "test", "train"] * 2
     assert split_table(table_of([4, 4], splits), val=0.1, test=0.1).rows["split"].tolist()[0] == "train"

@@ -1,7 +1,10 @@
 """What is checked before a training begins."""
 
+import os
+
 import pytest
 from hydra import compose, initialize_config_dir
+from PIL import Image
 
 from pipeline.cli.messages import check
 from pipeline.common.errors import BadInput
@@ -33,3 +36,22 @@ def test_a_batch_of_one_picture_is_refused_where_batch_norm_has_to_learn_from_it
 )
 def test_other_batches_of_one_picture_are_fine(overrides):
     prepare(composed(*overrides))
+
+
+def test_files_that_hold_nothing_stop_a_training_before_it_begins(tmp_path):
+    photos = tmp_path / "photos"
+    for number in range(20):
+        file = photos / "ab"[number % 2] / f"{number:02d}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(file)
+    given = ("data=folder", f"data.root={photos}", "regime=scratch", "data.image_size=64", "data.split.val=0.2")
+    prepare(composed(*given))
+    (photos / "a" / "empty.png").write_bytes(b"")
+    (photos / "b" / "nowhere.png").symlink_to(tmp_path / "gone.png")
+    os.mkfifo(photos / "b" / "pipe.png")
+    with pytest.raises(BadInput) as told:
+        prepare(composed(*given))
+    for said in ("a/empty.png is empty (0 bytes)", "b/nowhere.png is not there", "b/pipe.png is not a file but a pipe"):
+        assert said in str(told.value)
+    assert "\n" not in str(told.value)
+    prepare(composed(*given, "data.on_unreadable=skip"))

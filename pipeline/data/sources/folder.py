@@ -237,7 +237,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _size(entry: os.DirEntry[str]) -> int:
-    """Bytes; 0 for a link that points nowhere, which is named when it is read."""
+    """Bytes; 0 for a link that points nowhere, which training refuses and explore shows."""
     try:
         return entry.stat().st_size
     except OSError:

@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from pipeline.data.checks import OnUnreadable, trusted_table
-from pipeline.data.files import check_cells, check_titles, column, existing, read_table, with_numbers
+from pipeline.data.files import check_cells, check_titles, column, existing, read_table, unguarded, with_numbers
 from pipeline.data.table import PictureTable
+
+_LOOKED_AT = 20  # files, of millions perhaps
 
 
 def read(
@@ -38,6 +41,8 @@ def read(
         listed["split"] = column(table, split_column or "split", "data.split_column", found)
     for given in listed.values():
         check_cells(given, source)
+    if _guards_texts(listed["path"], folder):
+        listed |= {name: unguarded(listed[name]) for name in ("path", "label")}
     used = {path_column, label_column, split_column or "split"}
     others = with_numbers(table[[title for title in table.columns if title not in used]])
     # A further column that bears one of the table's own names makes room for it.
@@ -48,3 +53,14 @@ def read(
         name=name or Path(found).stem, root=folder, source=source, on_unreadable=on_unreadable,
         look_for_others=True,
     )  # fmt: skip
+
+
+def _guards_texts(paths: pd.Series, folder: Path) -> bool:
+    """Whether apostrophes before the paths are what `write_csv` guards texts from spreadsheets by: no file has them."""
+    texts = paths.dropna().astype("str")
+    plain = unguarded(texts)
+    guarded = np.flatnonzero((plain != texts).to_numpy())
+    return bool(len(guarded)) and all(
+        (folder / plain.iloc[place]).exists() and not (folder / texts.iloc[place]).exists()
+        for place in guarded[:_LOOKED_AT]
+    )

@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from pipeline.common.errors import BadInput
+from pipeline.data.files import write_csv
 from pipeline.data.sources import read_source
 from pipeline.data.splits import split_table
 from pipeline.data.table import PictureTable
@@ -167,3 +168,16 @@ def test_a_further_column_of_lists_is_kept_but_groups_nothing(cells: list, pictu
     table = read_source("table", file=str(pictures / "list.parquet"))
     with pytest.raises(BadInput, match=r"data\.split\.group: .*'site' holds lists or structures"):
         split_table(table, val=0.2, test=0.2, group="site")
+
+
+def test_texts_that_were_guarded_from_spreadsheets_are_read_as_they_were(write: Write, tmp_path: Path) -> None:
+    for name in ("=1.png", "-2.png", "3.png", "'=4.png"):
+        write(f"photos/{name}")
+    listed = {"path": ["=1.png", "-2.png", "3.png"], "label": ["@heron", "+auk", "auk"]}
+    write_csv(pd.DataFrame(listed), tmp_path / "photos" / "kept.csv")
+    table = read_source("table", file=str(tmp_path / "photos" / "kept.csv"))
+    assert table.rows["path"].tolist() == listed["path"]
+    assert table.rows["label"].tolist() == listed["label"]
+    own = read(tmp_path / "photos", "path,label\n'=4.png,'=a\n3.png,b\n")  # a name that does begin so
+    assert own.rows["path"].tolist() == ["'=4.png", "3.png"]
+    assert own.classes == ["'=a", "b"]
