@@ -6,15 +6,18 @@ import atexit
 import os
 import shlex
 import sys
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, open_dict
 from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryValue
 
+from pipeline.cli.composing import ComposedOnce
 from pipeline.cli.messages import BAD_INPUT, FAILED, check, exit_code, one_line, tell
 from pipeline.common.errors import BadInput
 from pipeline.common.names import PARENT_VARIABLE, SWEPT_VARIABLE
@@ -47,13 +50,18 @@ class SweepCallback(Callback):
             self._jobs = expected_jobs(config, overrides)
             from pipeline.tracking.store import Store
 
-            Store().open()
+            store = Store()
+            if str(config.hydra.launcher._target_).endswith(".BasicLauncher"):  # jobs run in this process
+                import_module("pipeline.commands.train")  # beside the making of a new store
+            store.open()
         except Exception as error:
             tell(error)
             sys.exit(exit_code(error))
         from pipeline.tracking import sweeps
 
         self._parent = sweeps.open_sweep(experiment, overrides, swept(overrides) or overrides, len(self._jobs))
+        hydra = GlobalHydra.instance().hydra
+        hydra.config_loader = ComposedOnce(hydra.config_loader)
         self.draw = DrawingProcess()
         atexit.register(self.abandon)
         _under_way.append(self)
@@ -135,8 +143,6 @@ def expected_jobs(config: DictConfig, overrides: list[str]) -> list[str]:
 
 
 def _config_loader() -> Any:
-    from hydra.core.global_hydra import GlobalHydra
-
     return GlobalHydra.instance().config_loader()  # knows the files that glob(*) means
 
 

@@ -101,7 +101,7 @@ def experiment(config: schema.Train, prepared: Prepared) -> float:
         tell_waited(prepared, run)
         tell_near_leaks(prepared, run)
         drop_last(checkpoints)
-    note_best()
+    note_best(run.id, best)
     log.info("next: mlflow ui    to look;    python -m pipeline.promote run=%s    to serve it", run.id)
     return best
 

@@ -102,6 +102,7 @@ def _file(group: str, config: Mapping[str, Any], default: str) -> Path:
     return next(named, folder / f"{default}.yaml")
 
 
+@cache
 def _section(group: str, file: Path) -> Any:
     """A choice's keys, with those of the files that it builds on."""
     own = OmegaConf.load(file)

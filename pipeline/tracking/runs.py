@@ -9,6 +9,7 @@ import subprocess
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import cache
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
@@ -106,11 +107,14 @@ def tracked_run(
 
     Under `mlflow run`, which makes the run itself, that one is used; `resume` is the id of one that goes on.
     """
-    given = resume or run_given(experiment)
-    with _ended_in_one_line(), mlflow.start_run(given) if given else _start(experiment, name) as active:
+    given, texts = resume or run_given(experiment), {key: str(value) for key, value in tags.items()}
+    with (
+        _ended_in_one_line(),
+        mlflow.start_run(given, tags=texts) if given else _start(experiment, name, texts) as active,
+    ):
         run = TrackedRun(active)
-        mlflow.set_tags({key: str(value) for key, value in tags.items()})
-        mlflow.log_params({key: str(value)[:_PARAMETER_LIMIT] for key, value in params.items()})
+        if params:
+            mlflow.log_params({key: str(value)[:_PARAMETER_LIMIT] for key, value in params.items()})
         try:
             yield run
         except BaseException as error:
@@ -154,18 +158,20 @@ def run_given(experiment: str) -> str | None:
 
 def record_failure(experiment: str, *, name: str | None, tags: Mapping[str, Any], error: str) -> None:
     """A job of a sweep that ended before it had a run gets one, FAILED, so that it does not go unseen."""
-    _start(experiment, name)
-    mlflow.set_tags({**{key: str(value) for key, value in tags.items()}, "error": error[:_PARAMETER_LIMIT]})
+    _start(experiment, name, {**{key: str(value) for key, value in tags.items()}, "error": error[:_PARAMETER_LIMIT]})
     mlflow.end_run("FAILED")
 
 
-def _start(experiment: str, name: str | None) -> mlflow.ActiveRun:
+def _start(experiment: str, name: str | None, tags: dict[str, str]) -> mlflow.ActiveRun:
     parent = os.environ.get(PARENT_VARIABLE)
-    if parent is None:
-        experiment_id(experiment)
-    else:  # MLflow nests runs of one experiment only
-        mlflow.set_experiment(experiment_id=mlflow.get_run(parent).info.experiment_id)
-    return mlflow.start_run(run_name=name, parent_run_id=parent)
+    where = experiment_id(experiment) if parent is None else _experiment_of(parent)
+    return mlflow.start_run(experiment_id=where, run_name=name, parent_run_id=parent, tags=tags)
+
+
+@cache
+def _experiment_of(parent: str) -> str:
+    """MLflow nests runs of one experiment only."""
+    return str(mlflow.get_run(parent).info.experiment_id)
 
 
 def log_dataset(table: PictureTable) -> None:
@@ -179,8 +185,8 @@ def log_dataset(table: PictureTable) -> None:
     dataset = mlflow.data.meta_dataset.MetaDataset(  # type: ignore[abstract]
         source, name=table.name, digest=data_digest(table)
     )
-    for context in ("training", "evaluation"):
-        mlflow.log_input(dataset, context=context, tags={k: str(v) for k, v in counts.items()})
+    tags = {split: str(count) for split, count in counts.items()}
+    mlflow.log_inputs([dataset] * 2, contexts=["training", "evaluation"], tags_list=[tags] * 2)
 
 
 def home(run: Run) -> Path:
@@ -232,6 +238,7 @@ def config_digest(config: Mapping[str, Any], resolved: Mapping[str, Any], defaul
     return sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
 
+@cache
 def git_sha() -> str:
     """The commit of this program's code, with `-dirty` where it was changed since; `unknown` outside git."""
     here = Path(__file__).parent
@@ -246,6 +253,7 @@ def git_sha() -> str:
     return sha.stdout.strip() + ("-dirty" if changed.stdout.strip() else "")
 
 
+@cache
 def machine() -> dict[str, str]:
     """What a run ran on: system, processor cores, Python and the libraries that figures depend on."""
     return {

@@ -48,16 +48,25 @@ def open_sweep(experiment: str, overrides: list[str], swept: list[str], jobs: in
     return parent
 
 
-def note_best() -> None:
-    """On the parent, the best val accuracy among the jobs that have ended: one step a job."""
+def note_best(run_id: str, figure: float) -> None:
+    """On the parent, the best val accuracy among the jobs that have ended, of which this is one: one step a job."""
     parent = os.environ.get(PARENT_VARIABLE)
     if not parent:
         return
     client = MlflowClient()
-    jobs = [job for job in by_metric(children(client, parent)) if CHOOSE_BY in job.data.metrics]
-    if jobs:
-        client.log_metric(parent, CHOOSE_BY, jobs[0].data.metrics[CHOOSE_BY], step=len(jobs))
-        client.set_tag(parent, "best_run", jobs[0].info.run_id)
+    noted = client.get_metric_history(parent, CHOOSE_BY)
+    before = max((point.value for point in noted), default=figure)
+    client.log_metric(parent, CHOOSE_BY, max(figure, before), step=len(noted) + 1)
+    if figure >= before:
+        client.set_tag(parent, "best_run", run_id)
+
+
+def _settle_best(client: MlflowClient, outcome: Outcome) -> None:
+    """At the end: jobs that ended at the same moment may each have noted less than both."""
+    scored = [job for job in outcome.jobs if CHOOSE_BY in job.data.metrics]
+    if scored:
+        client.log_metric(outcome.parent, CHOOSE_BY, scored[0].data.metrics[CHOOSE_BY], step=len(scored))
+        client.set_tag(outcome.parent, "best_run", scored[0].info.run_id)
 
 
 def record_job(overrides: str, name: str, error: str) -> None:
@@ -88,7 +97,7 @@ def close_sweep(parent: str, expected: Mapping[str, str] | None = None, why: str
         if overrides not in there:
             record_failure("", name=name, tags={"stage": "train", "overrides": overrides}, error=why)
     outcome = Outcome(parent, by_metric(children(client, parent)))
-    note_best()
+    _settle_best(client, outcome)
     client.set_tag(parent, "mlflow.note.content", _note(outcome))
     client.set_terminated(parent, "FAILED" if outcome.failed or not outcome.jobs else "FINISHED")
     os.environ.pop(PARENT_VARIABLE, None)

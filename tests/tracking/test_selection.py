@@ -49,7 +49,8 @@ def test_a_sweeps_jobs_are_its_children_and_the_parent_tells_of_them(store):
     outside = trained(0.99)
     parent = sweeps.open_sweep("digits", ["model=resnet18,resnet50", "seed=1"], ["model=resnet18,resnet50"])
     low, high = trained(0.5, name="low"), trained(0.7, name="high")
-    sweeps.note_best()
+    sweeps.note_best(low, 0.5)
+    sweeps.note_best(high, 0.7)
     record_failure("", name="bad", tags={"stage": "train"}, error="data.root: no such folder")
     outcome = sweeps.close_sweep(parent)
     assert [job.info.run_name for job in outcome.jobs] == ["high", "low", "bad"]
