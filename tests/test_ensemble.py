@@ -11,6 +11,7 @@ import torch
 import yaml
 from hydra import compose, initialize_config_dir
 
+from pipeline.cli.command import VERSION_BASE
 from pipeline.cli.messages import check
 from pipeline.cli.quoting import quote_path
 from pipeline.commands import ensemble, promote
@@ -35,7 +36,7 @@ CLASSES = ("auk", "bee-eater", "coot")
 
 
 def composed(*overrides, command="ensemble"):
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with initialize_config_dir(str(CONF), **VERSION_BASE):
         return check(compose(command, list(overrides)), command)
 
 

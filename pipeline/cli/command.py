@@ -7,29 +7,34 @@ import atexit
 import gc
 import logging
 import os
-import shutil
 import signal
 import sys
 import tempfile
 import threading
 from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import hydra
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from pipeline.cli.messages import FAILED, check, exit_code, tell
 from pipeline.cli.quoting import open_tags, quote_address, quote_path
+from pipeline.common.atomic import clear_abandoned, held_folder
 from pipeline.common.errors import BadInput, Stopped
 from pipeline.common.names import PARENT_VARIABLE
+from pipeline.config.defaults import register
 from pipeline.config.keys import CONF
 
 # Here `model` chooses a network; elsewhere it is the address of a model that is there.
 NETWORK_COMMANDS = ("train",)
 
 # How the processes of a sweep find the folder of the command that started them.
-_FOLDER_VARIABLE = "PIPELINE_OWN_FOLDER"
+_FOLDER_VARIABLE, _FOLDERS = "PIPELINE_OWN_FOLDER", "pipeline-own-"
+
+# Hydra 1.4 takes no version to behave as, 1.3 warns where none is given.
+VERSION_BASE: dict[str, str] = {"version_base": "1.3"} if hydra.__version__.startswith("1.3.") else {}
 
 # Importing PyTorch and MLflow makes a million objects and hardly a cycle: with Python's 700, looking for those after
 # each so many new objects takes an eighth of it.
@@ -51,18 +56,19 @@ def command(name: str, recipe: str, *, begins: bool = False) -> Callable[[], Non
     def run() -> None:
         os.environ["HYDRA_FULL_ERROR"] = "1"  # hand us the errors; `tell` words them
         _end_in_order()
+        clear_abandoned(Path(tempfile.gettempdir()), f"{_FOLDERS}*")
         gc.set_threshold(*_COLLECT_SELDOM)
         multirun = bool({"-m", "--multirun"} & set(sys.argv))
         job.failures.clear()
         arguments = [open_tags(quote_path(argument, multirun=multirun)) for argument in sys.argv[1:]]
         sys.argv[1:] = arguments if name in NETWORK_COMMANDS else list(map(quote_address, arguments))
         try:
-            hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(job)()
+            hydra.main(**VERSION_BASE, config_path=str(CONF), config_name=name)(job)()
         except KeyboardInterrupt:
             sys.exit(128 + signal.SIGINT)
         except Exception as error:  # Hydra's own, or its launcher's
             error = _of_hydra(error)
-            tell(error)
+            tell(error, name)
             if multirun and name in NETWORK_COMMANDS:
                 from pipeline.cli.sweep import launcher_broke
 
@@ -131,21 +137,22 @@ def _own_folder() -> str:
     """A folder that is this command's alone, and that of the processes it starts; it goes at the command's end."""
     if _FOLDER_VARIABLE not in os.environ:
         try:
-            os.environ[_FOLDER_VARIABLE] = folder = tempfile.mkdtemp(prefix="pipeline-")
+            made = held_folder(_FOLDERS)
         except OSError as error:
             raise BadInput(f"no folder for passing files can be made ({error.strerror}): set TMPDIR to one") from None
-        atexit.register(_remove_own_folder, folder, os.getpid())
+        os.environ[_FOLDER_VARIABLE] = made.name
+        atexit.register(_remove_own_folder, made, os.getpid())
     return os.environ[_FOLDER_VARIABLE]
 
 
-def _remove_own_folder(folder: str, maker: int) -> None:
+def _remove_own_folder(made: tempfile.TemporaryDirectory[str], maker: int) -> None:
     if os.getpid() == maker:  # and not a process forked off it
-        shutil.rmtree(folder, ignore_errors=True)
+        made.cleanup()
         os.environ.pop(_FOLDER_VARIABLE, None)
 
 
 # Here, so that the processes of a launcher, which import this module, know it too.
-OmegaConf.register_new_resolver("own_folder", _own_folder, replace=True)
+register("own_folder", _own_folder)
 
 
 def _end_in_order() -> None:

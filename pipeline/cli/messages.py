@@ -40,8 +40,7 @@ def _first_problem(error: Any, schema: Any) -> str:
     known = keys(schema)
     key = _key(problem["loc"], known)
     if problem["type"] == "extra_forbidden" and key in known:
-        group = key.partition(".")[0]
-        return f"{key} does not belong to the {group} chosen (--cfg job shows what does)"
+        return _not_of_the_choice(key)
     if problem["type"] == "extra_forbidden":
         return f"unknown key {key}{_nearest(key, known)}"
     if problem["type"] == "value_error":
@@ -67,22 +66,22 @@ def exit_code(error: BaseException) -> int:
     return BAD_INPUT if isinstance(error, composing) else FAILED
 
 
-def tell(error: BaseException) -> None:
-    """Print what went wrong: one line where the cause is known, else the traceback as well."""
+def tell(error: BaseException, command_name: str = "") -> None:
+    """Print what went wrong in a command: one line where the cause is known, else the traceback as well."""
     if exit_code(error) == FAILED and not isinstance(error, Stopped):
         traceback.print_exception(error)
         return
-    print(f"error: {one_line(error)}", file=sys.stderr, flush=True)
+    print(f"error: {one_line(error, command_name)}", file=sys.stderr, flush=True)
 
 
-def one_line(error: BaseException) -> str:
+def one_line(error: BaseException, command_name: str = "") -> str:
     """What went wrong, without line breaks; of errors that users know little of the type as well."""
     if isinstance(error, MissingConfigException) and error.options:
         group, _, choice = str(error.missing_cfg_file).rpartition("/")
         return f"{group}={choice}: no such choice{did_you_mean(choice, error.options)}"
     struct = re.search(r"Could not override '([^']+)'", str(error))
     if struct:
-        return f"unknown key {struct[1]}{_nearest_key(struct[1])}"
+        return _unknown_key(struct[1], command_name)
     missing = re.search(r"[Mm]issing mandatory value: (\S+)", str(error))
     if missing:
         return f"{missing[1]} is missing: give it as {missing[1]}=..."
@@ -95,10 +94,23 @@ def one_line(error: BaseException) -> str:
     return text if known and text else f"{type(error).__name__}: {text}".removesuffix(": ")
 
 
-def _nearest_key(key: str) -> str:
+def _unknown_key(key: str, command_name: str) -> str:
+    """A key that is not in what Hydra composed: another choice of a group has it, another command, or none."""
     from pipeline.config import schema
 
-    return _nearest(key, [name for command in schema.COMMANDS for name in schema.keys(command)])
+    known = {one.__name__.lower(): schema.keys(one) for one in schema.COMMANDS}
+    if key in known.get(command_name, ()):
+        return _not_of_the_choice(key)
+    having = [name for name, keys in known.items() if key in keys]
+    if having:
+        return f"unknown key {key}: it belongs to {' and '.join(having)} (--cfg job shows what {command_name} has)"
+    return (
+        f"unknown key {key}{_nearest(key, known.get(command_name) or [one for keys in known.values() for one in keys])}"
+    )
+
+
+def _not_of_the_choice(key: str) -> str:
+    return f"{key} does not belong to the {key.partition('.')[0]} chosen (--cfg job shows what does)"
 
 
 def _nearest(key: str, known: list[str]) -> str:

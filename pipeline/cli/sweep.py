@@ -60,7 +60,7 @@ class SweepCallback(Callback):
         from pipeline.tracking import sweeps
 
         self._parent = sweeps.open_sweep(experiment, overrides, swept(overrides) or overrides, len(self._jobs))
-        hydra = GlobalHydra.instance().hydra
+        hydra: Any = GlobalHydra.instance().hydra
         hydra.config_loader = ComposedOnce(hydra.config_loader)
         self.draw = DrawingProcess()
         atexit.register(self.abandon)
@@ -68,6 +68,8 @@ class SweepCallback(Callback):
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Close the parent, show the jobs best first; exit code 1 where one failed."""
+        if sys.exc_info()[1] is not None:  # Hydra 1.4 calls this where it gives up too, which `launcher_broke` sees to
+            return
         try:
             self.close(_DIED)
         except Exception as error:

@@ -5,11 +5,12 @@ Read without Hydra, so that a config stored by an earlier version can be complet
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import omegaconf
 from omegaconf import DictConfig, OmegaConf
 
 from pipeline.common.errors import BadInput
@@ -32,8 +33,16 @@ def _folder_name(path: str | None) -> str:
         return path
 
 
+def register(name: str, function: Callable[..., Any]) -> None:
+    """Have `${name:...}` in `conf/` call a function."""
+    # The older name warns in OmegaConf 2.4, where the newer is what it was; in 2.3 that one only raises.
+    old = omegaconf.__version__.startswith("2.3.")
+    add: Any = OmegaConf.register_new_resolver if old else OmegaConf.register_resolver
+    add(name, function, replace=True)
+
+
 # Here, so that whoever reads `conf/` knows it: the processes of a launcher too, and those that read a stored config.
-OmegaConf.register_new_resolver("folder_name", _folder_name, replace=True)
+register("folder_name", _folder_name)
 
 
 def defaults(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,9 @@
 """The frame around the commands, tried as a user types: real processes, their exit codes and what they print."""
 
+import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from hydra import compose, initialize_config_dir
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from pipeline.cli.command import VERSION_BASE
 from pipeline.cli.messages import check
 from pipeline.cli.quoting import open_tags, quote_path
 from pipeline.config.keys import CONF
@@ -93,6 +96,48 @@ def test_bad_input_is_one_line_exit_code_2_and_leaves_nothing(argument, said, tm
     assert not (tmp_path / "mlflow.db").exists()
 
 
+@pytest.mark.parametrize(
+    ("command", "argument", "said"),
+    [
+        ("compare", "model=x", "unknown key model: it belongs to train and predict and evaluate"),
+        (
+            "promote",
+            "trainer.epochs=3",
+            "unknown key trainer.epochs: it belongs to train",
+        ),
+        ("train", "data.lists=a.txt", "data.lists does not belong to the data chosen (--cfg job shows what does)"),
+        ("compare", "runn=x", "unknown key runn; did you mean runs?"),
+    ],
+)
+def test_a_key_of_another_command_or_choice_is_said_to_be_that(command, argument, said, typed, capsys):
+    assert typed(command, argument) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_the_next_command_clears_what_a_killed_one_left_and_nothing_of_a_living_one(tmp_path, typed, monkeypatch):
+    code = "from pipeline.cli.command import _own_folder; import time; print(_own_folder(), flush=True); time.sleep(99)"
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    environment.pop("PIPELINE_OWN_FOLDER", None)
+    started = [
+        subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment)
+        for _ in range(2)
+    ]
+    killed, living = [Path(one.stdout.readline().strip()) for one in started]
+    try:
+        started[0].kill()
+        started[0].wait()
+        assert killed.is_dir()
+        assert living.is_dir()
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+        assert typed("compare", "runn=x") == 2
+        assert not killed.exists()
+        assert living.is_dir()
+    finally:
+        started[1].kill()
+        for one in started:
+            one.communicate()
+
+
 def test_a_config_is_composed_and_shown_without_the_slow_imports(tmp_path):
     code = (
         "import atexit, sys; sys.argv = ['train', '--cfg', 'job']\n"
@@ -145,7 +190,7 @@ def test_in_a_sweep_a_comma_separates_unless_the_folder_exists(tmp_path):
 
 
 def composed(*arguments):
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with initialize_config_dir(str(CONF), **VERSION_BASE):
         return check(compose("train", list(map(open_tags, arguments))), "train")
 
 

@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 from stored import load_best
 
+from pipeline.cli.command import VERSION_BASE
 from pipeline.cli.messages import check
 from pipeline.config.keys import CONF
 from pipeline.data.batch import Inputs
@@ -47,7 +48,7 @@ GROUPS = sorted(folder.name for folder in CONF.iterdir() if folder.is_dir() and 
 
 
 def composed(*overrides, command="train"):
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with initialize_config_dir(str(CONF), **VERSION_BASE):
         return check(compose(command, list(overrides)), command)
 
 
@@ -155,7 +156,7 @@ def test_an_experiment_is_composed(answer, tmp_path):
 
 @pytest.mark.parametrize("command", sorted(file.stem for file in CONF.glob("*.yaml")))
 def test_a_command_is_composed(command):
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with initialize_config_dir(str(CONF), **VERSION_BASE):
         config = compose(command)
     missing = [f"{key}=x" for key in OmegaConf.missing_keys(config)]
     assert composed(*missing, command=command)

@@ -3,6 +3,7 @@
 import pytest
 from hydra import compose, initialize_config_dir
 
+from pipeline.cli.command import VERSION_BASE
 from pipeline.cli.messages import check
 from pipeline.config.defaults import completed, defaults, of_a_stored
 from pipeline.config.keys import CONF
@@ -10,7 +11,7 @@ from pipeline.tracking.runs import flatten
 
 
 def composed(*overrides):
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with initialize_config_dir(str(CONF), **VERSION_BASE):
         return check(compose("train", [*overrides]), "train").model_dump(mode="json")
 
 

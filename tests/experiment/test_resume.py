@@ -11,6 +11,7 @@ import torch
 import yaml
 from hydra import compose, initialize_config_dir
 
+from pipeline.cli.command import VERSION_BASE
 from pipeline.cli.messages import check
 from pipeline.config.keys import CONF
 from pipeline.experiment.training import prepare, train
@@ -28,7 +29,7 @@ COMMON = (
 
 def go(folder, *overrides, until=None, resume=None):
     """Figures of the epochs up to `until`."""
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with initialize_config_dir(str(CONF), **VERSION_BASE):
         config = check(compose("train", [*COMMON, *overrides, f"resume={resume or 'null'}"]), "train")
     prepared = prepare(config)
     figures = []

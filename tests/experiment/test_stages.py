@@ -8,6 +8,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from PIL import Image
 
+from pipeline.cli.command import VERSION_BASE
 from pipeline.cli.messages import check
 from pipeline.common.errors import BadInput
 from pipeline.config.keys import CONF
@@ -88,7 +89,7 @@ def test_a_picture_that_cannot_be_read_is_left_out_once_and_the_reason_stays(net
 
 
 def composed(*overrides):
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with initialize_config_dir(str(CONF), **VERSION_BASE):
         return check(compose("train", list(overrides)), "train")
 
 

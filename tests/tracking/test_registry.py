@@ -6,6 +6,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from mlflow.exceptions import MlflowException
 
+from pipeline.cli.command import VERSION_BASE
 from pipeline.cli.messages import check
 from pipeline.common.errors import BadInput
 from pipeline.config.keys import CONF
@@ -19,7 +20,7 @@ CLASSES = ("auk", "coot")
 
 
 def promote(*overrides):
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with initialize_config_dir(str(CONF), **VERSION_BASE):
         return check(compose("promote", list(overrides)), "promote")
 
 
