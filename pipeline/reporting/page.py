@@ -61,6 +61,11 @@ def note(text: str, tone: str = "") -> Markup:
     return Markup('<p class="note {}">{}</p>').format(tone, text)
 
 
+def command(text: str) -> Markup:
+    """What can be copied into a terminal."""
+    return Markup('<pre class="command">{}</pre>').format(text)
+
+
 def table(rows: pd.DataFrame, *, most: int = 200) -> Markup:
     """Rows as a table, numbers to the right; what is beyond `most` is said to be left out."""
     if rows.empty:
