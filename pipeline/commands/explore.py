@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from pipeline.common.progress import watch
@@ -11,45 +14,88 @@ from pipeline.common.wording import counted
 from pipeline.config import schema
 from pipeline.data.digest import class_counts, data_digest
 from pipeline.data.files import write_csv
+from pipeline.data.reading.augmentation import build_augmentation
 from pipeline.data.reading.preprocessing import Preprocessing
-from pipeline.data.survey.measure import Parts, collect, thumbnails
-from pipeline.data.survey.statistics import channel_statistics, copies, leaking, sample
-from pipeline.data.table import PictureTable
+from pipeline.data.split_files import keep_split
+from pipeline.data.survey.measure import Parts, augmented_views, collect, jpegs, thumbnails
+from pipeline.data.survey.outliers import outliers
+from pipeline.data.survey.statistics import channel_statistics, copies, leaking, sample, without_leaks
+from pipeline.data.table import SPLITS, PictureTable
 from pipeline.experiment import build
 from pipeline.reporting.page import save
 from pipeline.reporting.survey_page import Survey, survey_page
+from pipeline.reporting.survey_pictures import MOST_PAIRS
 from pipeline.tracking.runs import TrackedRun, flatten, git_sha, log_dataset, tracked_run
 from pipeline.tracking.store import Store
 
 log = logging.getLogger("pipeline.explore")
+_AUGMENTED, _VIEWS = 3, 6  # pictures, and how often each is changed
 
 
 def run(config: schema.Explore) -> None:
     """Open every picture, say what was found; one run in MLflow and one page to read."""
     store = Store()
-    table = build.picture_table(config.data)
+    given = build.all_pictures(config.data)
+    brought = tuple(split for split in SPLITS if len(given.where(split)))
+    table = build.picture_table(config.data, build.split_pictures(config.data, given))
     store.open()
     params = flatten(config.model_dump(mode="json", include={"data", "explore"}))
     with tracked_run(
         config.tracking.experiment, name=config.tracking.run_name, tags=tags(config, table), params=params
     ) as run:
         log.info("%s: %s of %s", table.name, counted(len(table.rows), "picture"), counted(len(table.classes), "class"))
-        found = look(config, table)
+        found = look(config, table, brought)
+        found = replace(found, mended=mended_split(found, run))
         record(found, run)
         file = save(survey_page(found), run.folder / "explore.html")
         conclude(found, str(file))
 
 
-def look(config: schema.Explore, table: PictureTable) -> Survey:
+def look(config: schema.Explore, table: PictureTable, brought: tuple[str, ...]) -> Survey:
     """Open the pictures and compare them."""
     how = Preprocessing(config.data.image_size, config.data.fit)
     rows = sample(table, config.explore.pictures)
     workers = build.workers(config.explore.num_workers, in_memory=table.pixels is not None)
     facts = collect(list(watch(Parts(table, rows, how, workers=workers), "open")))
     alike = copies(table, facts, config.explore.near)
+    leaks, odd = leaking(table, alike), outliers(facts)
     readable = facts.loc[facts["problem"] == "", "row"].to_numpy()
-    shown = thumbnails(table, readable, config.explore.samples, config.data.fit)
-    return Survey(table, facts, alike, leaking(table, alike), shown, config.explore.near, config.data.image_size)
+    seen = leaks.head(MOST_PAIRS)
+    in_pairs = np.flatnonzero(table.rows["path"].isin({*seen["path"], *seen["other_path"]}))
+    return Survey(
+        table, facts, alike, leaks,
+        thumbnails(table, readable, config.explore.samples, config.data.fit),
+        config.explore.near, config.data.image_size, brought, odd,
+        jpegs(table, [*in_pairs, *odd["row"]]),
+        augmented(config, table, how, readable),
+        (config.augmentation.name, config.augmentation.options),
+    )  # fmt: skip
+
+
+def augmented(
+    config: schema.Explore, table: PictureTable, how: Preprocessing, readable: np.ndarray
+) -> list[list[bytes]]:
+    """Some pictures as training will see them, of different classes where there are several."""
+    if config.augmentation.name == "none" or not len(readable):
+        return []
+    first = readable[np.unique(table.labels[readable], return_index=True)[1]]
+    chosen = first[np.linspace(0, len(first) - 1, min(_AUGMENTED, len(first))).astype(int)]
+    changes = build_augmentation(config.augmentation.name, how.image_size, **config.augmentation.options)
+    return augmented_views(table, chosen, how, changes, views=_VIEWS)
+
+
+def mended_split(found: Survey, run: TrackedRun) -> str:
+    """Keep, where pictures are in two splits, the same split with all copies in train; gives the file as typed here.
+
+    The page is made to be shared, so a file elsewhere is named by its place among the run's artifacts.
+    """
+    if not (found.leaks["leak"] != "label").any():
+        return ""
+    folder = run.folder / "without_leaks"
+    folder.mkdir(exist_ok=True)
+    file = keep_split(without_leaks(found.table, found.alike), folder).resolve()
+    base = next(one for one in (Path.cwd().resolve(), run.folder.resolve()) if file.is_relative_to(one))
+    return str(file.relative_to(base))
 
 
 def record(found: Survey, run: TrackedRun) -> None:

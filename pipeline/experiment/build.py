@@ -72,9 +72,9 @@ def all_pictures(data: schema.Data) -> PictureTable:
     return join_taxonomy(chosen, data.taxonomy)
 
 
-def split_pictures(data: schema.Data) -> PictureTable:
-    """The pictures that a config names, each in its split."""
-    split, table = data.split, all_pictures(data)
+def split_pictures(data: schema.Data, given: PictureTable | None = None) -> PictureTable:
+    """The pictures that a config names (`given`, where they are read already), each in its split."""
+    split, table = data.split, given or all_pictures(data)
     table = split_table(
         table, val=split.val, test=split.test, seed=split.seed, group=split.group, folds=split.folds,
         fold=split.fold, small_classes=data.small_classes,

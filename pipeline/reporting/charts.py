@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from markupsafe import Markup
+from matplotlib.ticker import LogLocator, MaxNLocator
 
 from pipeline.reporting.page import written
 
@@ -13,6 +14,8 @@ _WIDTH = 900
 _ROW = 22
 _NAMES = 210.0  # the same in every chart, so that bars stand in line
 _LETTER = 6.8  # pixels, about
+_EDGE = 24  # nearer to a histogram's side its numbers would stand out
+_MOST_TICKS = 5
 
 
 def bars(counts: pd.DataFrame, *, title: str = "") -> Markup:
@@ -65,11 +68,29 @@ def histogram(values: np.ndarray, *, title: str, unit: str = "", bins: int = 30,
               hint=f"{written(edges[place])} to {written(edges[place + 1])}{unit}: {written(int(n))}")
         for place, n in enumerate(counts)
     ]  # fmt: skip
+    logarithmic = log and low > 0
+
+    def across(value: float) -> float:
+        share = np.log(value / low) / np.log(high / low) if logarithmic else (value - low) / (high - low)
+        return float(width * share)
+
     middle = float(np.median(finite))
-    for place, value, anchor in ((0, low, "start"), (width, high, "end")):
-        parts.append(_text(place, height + 18, f"{written(value)}{unit}", anchor, kind="n"))
-    parts.append(_text(width / 2, height + 18, f"median {written(middle)}{unit}", "middle", kind="n"))
-    return _chart(title, parts, height + 24, width=width)
+    parts.append(_line(f"M{across(middle):.1f} 0V{height}", strong=True))
+    for tick in _ticks(low, high, log=logarithmic):
+        x = across(tick)
+        parts.append(_line(f"M{x:.1f} {height}v4"))
+        anchor = "start" if x < _EDGE else "end" if x > width - _EDGE else "middle"
+        parts.append(_text(x, height + 18, f"{written(tick)}{unit}", anchor, kind="n"))
+    foot = f"{written(low)} to {written(high)}{unit}, median {written(middle)}{unit}"
+    parts.append(_text(0, height + 36, foot, "start", kind="n"))
+    return _chart(title, parts, height + 42, width=width)
+
+
+def _ticks(low: float, high: float, *, log: bool) -> list[float]:
+    """Some four round numbers from `low` to `high`."""
+    locator = LogLocator(subs=(1, 2, 5), numticks=6) if log else MaxNLocator(4, steps=[1, 2, 2.5, 5, 10])
+    ticks = [float(tick) for tick in locator.tick_values(low, high) if low <= tick <= high]
+    return ticks[:: -(-len(ticks) // _MOST_TICKS)]
 
 
 def world(latitude: np.ndarray, longitude: np.ndarray, *, title: str) -> Markup:

@@ -2,6 +2,7 @@
 
 import base64
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,11 @@ def note(text: str, tone: str = "") -> Markup:
     return Markup('<p class="note {}">{}</p>').format(tone, text)
 
 
+def command(text: str) -> Markup:
+    """What can be copied into a terminal."""
+    return Markup('<pre class="command">{}</pre>').format(text)
+
+
 def table(rows: pd.DataFrame, *, most: int = 200) -> Markup:
     """Rows as a table, numbers to the right; what is beyond `most` is said to be left out."""
     if rows.empty:
@@ -78,15 +84,21 @@ def details(summary: str, *parts: Markup) -> Markup:
     return Markup("<details><summary>{}</summary>{}</details>").format(summary, inside)
 
 
-def pictures(jpegs: list[bytes], captions: list[str]) -> Markup:
-    """Thumbnails side by side, each with its words."""
-    cards = [
-        Markup('<figure><img alt="{0}" src="data:image/jpeg;base64,{1}"><figcaption>{0}</figcaption></figure>').format(
-            words, base64.b64encode(jpeg).decode()
-        )
-        for jpeg, words in zip(jpegs, captions, strict=True)
-    ]
-    return Markup('<div class="pictures">{}</div>').format(Markup("").join(cards))
+def pictures(
+    jpegs: Sequence[bytes | None], captions: Sequence[str], paths: Sequence[str] | None = None, *, large: bool = False
+) -> Markup:
+    """Thumbnails side by side, each with its words and, smaller, its path; None where there is nothing to show."""
+    cards = []
+    for jpeg, words, path in zip(jpegs, captions, paths or [""] * len(captions), strict=True):
+        shown = Markup('<div class="gone">cannot be read any more</div>')
+        if jpeg is not None:
+            source = base64.b64encode(jpeg).decode()
+            alt = words.striptags() if isinstance(words, Markup) else words
+            shown = Markup('<img alt="{}" src="data:image/jpeg;base64,{}">').format(alt, source)
+        small = Markup("<small>{}</small>").format(path) if path else Markup("")
+        cards.append(Markup("<figure>{}<figcaption>{}{}</figcaption></figure>").format(shown, words, small))
+    kind = "pictures large" if large else "pictures"
+    return Markup('<div class="{}">{}</div>').format(kind, Markup("").join(cards))
 
 
 def side_by_side(*parts: Markup) -> Markup:

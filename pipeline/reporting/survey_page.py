@@ -1,7 +1,8 @@
 """What a careful person looks at before training, as sections of one page."""
 
 import os
-from dataclasses import dataclass, replace
+import shlex
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -9,10 +10,11 @@ from markupsafe import Markup
 
 from pipeline.common.wording import counted
 from pipeline.data.digest import class_counts, class_weights
+from pipeline.data.survey.columns import column_report
 from pipeline.data.survey.statistics import channel_statistics
 from pipeline.data.table import PictureTable
 from pipeline.data.taxonomy import RANKS
-from pipeline.reporting import charts, page
+from pipeline.reporting import charts, page, survey_pictures
 from pipeline.reporting.page import Figure, Section
 
 _MOST_BARS = 40
@@ -24,7 +26,12 @@ _SPLIT_WORDS = "Colours are splits. Val chooses, test has the last word; neither
 
 @dataclass(frozen=True)
 class Survey:
-    """All that was found: `facts` of the pictures opened, `alike` and `leaks` among them, thumbnails."""
+    """All that was found: `facts` of the pictures opened, `alike` and `leaks` among them, thumbnails.
+
+    `brought`: the splits that the set came with; `odd`: see `outliers`; `jpegs`: by row, of leaks and odd ones;
+    `augmented`: pictures as training sees them, `augmentation` its name and options; `mended`: where a split without
+    these leaks was written.
+    """
 
     table: PictureTable
     facts: pd.DataFrame
@@ -33,6 +40,12 @@ class Survey:
     thumbnails: list[tuple[bytes, str]]
     distance: int
     image_size: int
+    brought: tuple[str, ...] = ()
+    odd: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["row", "why"]))
+    jpegs: dict[int, bytes] = field(default_factory=dict)
+    augmented: list[list[bytes]] = field(default_factory=list)
+    augmentation: tuple[str, dict[str, object]] = ("none", {})
+    mended: str = ""
 
 
 def survey_page(found: Survey) -> str:
@@ -43,8 +56,8 @@ def survey_page(found: Survey) -> str:
     said = f"{counted(n, 'picture')} of {counted(len(table.classes), 'class')}"
     part = "every picture was opened" if opened == n else f"a sample of {counted(opened, 'picture')} was opened"
     sections = [
-        classes(table), *taxonomy(table), trouble(found), same(found), shapes(found), colours(found),
-        *metadata(table), samples(found),
+        classes(table, found.brought), *taxonomy(table), trouble(found), same(found), shapes(found), colours(found),
+        *odd_ones(found), *metadata(table), *augmented(found), samples(found),
     ]  # fmt: skip
     return page.page(table.name, f"{said}; {part}.", headline(found), sections)
 
@@ -93,8 +106,8 @@ def _apart(number: int, name: str) -> tuple[str, str]:
     return figure, words
 
 
-def classes(table: PictureTable) -> Section:
-    """Pictures a class and split, the imbalance, the weights it suggests."""
+def classes(table: PictureTable, brought: tuple[str, ...] = ()) -> Section:
+    """Pictures a class and split, the imbalance, the weights it suggests, and where the splits come from."""
     counts = class_counts(table)
     used = counts.loc[:, counts.sum() > 0]
     totals = used.sum(axis=1).sort_values(ascending=False, kind="stable")
@@ -103,6 +116,7 @@ def classes(table: PictureTable) -> Section:
     section = Section("Classes", f"{_imbalance(totals)} {_SPLIT_WORDS}")
     splits = counts.sum().to_frame("pictures")
     section.add(charts.bars(splits[splits["pictures"] > 0], title="Pictures a split"))
+    section.add(page.note(_where_from(brought, [str(name) for name in splits.index[splits["pictures"] > 0]])))
     if len(totals) <= _MOST_BARS:
         section.add(charts.bars(used.loc[totals.index], title="Pictures a class"))
     else:
@@ -116,6 +130,15 @@ def classes(table: PictureTable) -> Section:
     some = listing.sort_values(["all", "class"], ascending=[True, True])
     words = "Every class, and the weight that makes classes count alike (loss=weighted)"
     return section.add(page.details(words, page.table(some, most=500)))
+
+
+def _where_from(brought: tuple[str, ...], there: list[str]) -> str:
+    """Which splits the set brought, and which were dealt."""
+    came, dealt = ([name for name in there if (name in brought) == own] for own in (True, False))
+    said = [f"the set brings its own {' and '.join(came)}"] if came else []
+    said += [f"{' and '.join(dealt)} {'was' if len(dealt) == 1 else 'were'} dealt (data.split)"] if dealt else []
+    text = "; ".join(said)
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def _imbalance(totals: pd.Series) -> str:
@@ -190,12 +213,22 @@ def same(found: Survey) -> Section:
             conflicts = counted(len(leaks) - torn, "label conflict")
             say = f"{conflicts}: the same picture under two labels in one split. One of the two is wrong."
             section.add(page.note(say, "bad"))
-        section.add(page.table(_leak_rows(leaks)))
+        if torn and found.mended:
+            section.add(page.note(_REMEDY), page.command(f"data.split.file={shlex.quote(found.mended)}"))
+        rows = dict(zip(found.table.rows["path"], range(len(found.table.rows)), strict=True))
+        section.add(survey_pictures.pairs(leaks, rows, found.jpegs))
+        section.add(page.details("As a table", page.table(_leak_rows(leaks))))
     kinds = alike.groupby("kind").agg(groups=("group", "nunique"), pictures=("row", "size")).reset_index()
     paths = found.table.rows["path"].to_numpy()
     listing = alike.assign(path=paths[alike["row"]])[["group", "kind", "path"]]
     section.add(page.table(kinds))
     return section.add(page.details("All groups", page.table(listing, most=400))) if len(alike) else section
+
+
+_REMEDY = (
+    "Delete one of each pair, or keep a specimen's pictures together with data.split.group=COLUMN, or add this to "
+    "your command: the same split with all copies moved to train."
+)
 
 
 def _leak_rows(leaks: pd.DataFrame) -> pd.DataFrame:
@@ -225,6 +258,25 @@ def shapes(found: Survey) -> Section:
     return section.add(charts.bars(kinds.to_frame("pictures"), title="Formats and colour modes"))
 
 
+def odd_ones(found: Survey) -> list[Section]:
+    """Pictures far from all others in size, shape or colour."""
+    if found.odd.empty:
+        return []
+    lead = "Far from all others in size, shape, brightness or colour. Look whether they show what they should."
+    section = Section("Odd pictures", lead)
+    return [section.add(survey_pictures.odd(found.odd, found.table.rows["path"], found.jpegs))]
+
+
+def augmented(found: Survey) -> list[Section]:
+    """What training makes of pictures."""
+    if not found.augmented:
+        return []
+    name, options = found.augmentation
+    section = Section("As training sees them", f"augmentation={name}: a new random change in every epoch.")
+    section.add(*[page.note(line) for line in survey_pictures.what_it_assumes(name, options)])
+    return [section.add(survey_pictures.augmented(found.augmented))]
+
+
 def colours(found: Survey) -> Section:
     """Mean and deviation of the channels, beside ImageNet's."""
     measured = channel_statistics(found.facts).reset_index(names="channel")
@@ -246,10 +298,40 @@ def metadata(table: PictureTable) -> list[Section]:
         some = where.sample(min(len(where), _MOST_DOTS), random_state=0)
         drawn = "" if len(some) == len(where) else f" ({len(some):,} of them, by chance)"
         parts.append(charts.world(*some.to_numpy().T, title=f"Where pictures were taken{drawn}"))
+    parts += _against_classes(table)
     for name in rows.columns.drop([column for column in _OWN_COLUMNS if column in rows]):
         parts.append(_column(rows[name], str(name)))
     shown = [part for part in parts if part]
     return [Section("Metadata", "The table's further columns.", shown)] if shown else []
+
+
+def _against_classes(table: PictureTable) -> list[Markup]:
+    """Which columns give the class away, and which differ between train and the rest."""
+    report = column_report(table.with_rows(table.rows.drop(columns="bytes", errors="ignore")))
+    if report.empty:
+        return []
+    parts = []
+    for row in report.to_dict("records"):
+        name = row["column"]
+        if row["guess"] - row["majority"] > _TELLING * (1 - row["majority"]):
+            parts.append(page.note(
+                f"{name} alone guesses the class in {row['guess']:.0%} of cases (without it {row['majority']:.0%}): a "
+                f"network may learn what goes with {name} in place of the class. data.split.group={name} tests on "
+                f"values that training never saw, where each class has several.", "bad",
+            ))  # fmt: skip
+        if row["differs"] > _DIFFERENT and row["p"] < _BY_ACCIDENT:
+            parts.append(page.note(f"{name} differs between train and the pictures held out.", "bad"))
+    shown = report.assign(**{key: (100 * report[key]).round(1) for key in ("guess", "majority", "shared")})
+    return [*parts, page.table(shown.rename(columns=_COLUMN_WORDS))]
+
+
+_TELLING, _DIFFERENT, _BY_ACCIDENT = 0.3, 0.2, 0.001
+_COLUMN_WORDS = {
+    "guess": "class guessed from it (%)",
+    "majority": "without it (%)",
+    "shared": "held out with values of train (%)",
+    "differs": "split and value (Cramér's V)",
+}
 
 
 def _column(values: pd.Series, name: str) -> Markup:

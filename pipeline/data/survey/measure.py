@@ -3,8 +3,9 @@
 import io
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from multiprocessing import get_context
@@ -16,7 +17,9 @@ import pandas as pd
 import torch
 from PIL import Image, ImageOps
 
+from pipeline.data.reading.augmentation import Augmentation
 from pipeline.data.reading.decoding import FORMATS, UnreadablePicture, read_file
+from pipeline.data.reading.loading import canvas
 from pipeline.data.reading.preprocessing import Fit, Preprocessing
 from pipeline.data.survey.duplicates import file_digest
 from pipeline.data.table import PictureTable
@@ -192,16 +195,42 @@ def thumbnails(table: PictureTable, rows: np.ndarray, most: int, fit: Fit, seed:
     turn = pd.Series(labels).groupby(labels).cumcount().to_numpy()
     chosen = order[np.argsort(turn, kind="stable")[:most]]
     chosen = chosen[np.argsort(table.labels[chosen], kind="stable")]
-    how, classes = Preprocessing(_THUMB, fit), table.classes
-    found = []
-    for row, source in zip(chosen, _sources(table, chosen), strict=True):
-        if isinstance(source, str):
-            pixels = how.read(source)
-        else:
-            pixels = how.fit_pixels(torch.from_numpy(source).permute(2, 0, 1))
-        buffer = io.BytesIO()
-        Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(buffer, "JPEG", quality=80)
-        found.append((buffer.getvalue(), classes[table.labels[row]]))
+    found = jpegs(table, chosen, fit)
+    return [(found[row], table.classes[table.labels[row]]) for row in chosen.tolist() if row in found]
+
+
+def jpegs(table: PictureTable, rows: Iterable[int], fit: Fit = "pad") -> dict[int, bytes]:
+    """Small JPEGs of some pictures by their row, without those that cannot be read."""
+    how, found = Preprocessing(_THUMB, fit), dict[int, bytes]()
+    chosen = np.unique(np.fromiter(rows, dtype=np.int64))
+    for row, source in zip(chosen.tolist(), _sources(table, chosen), strict=True):
+        with suppress(UnreadablePicture):
+            found[row] = to_jpeg(_pixels(source, how))
+    return found
+
+
+def to_jpeg(pixels: torch.Tensor) -> bytes:
+    """(3, h, w) uint8 as a JPEG's bytes."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(buffer, "JPEG", quality=80)
+    return buffer.getvalue()
+
+
+def augmented_views(
+    table: PictureTable, rows: np.ndarray, how: Preprocessing, augmentation: Augmentation, *, views: int, seed: int = 0
+) -> list[list[bytes]]:
+    """Each picture as small JPEGs: as it is, then `views` times as training would see it. One that cannot be read
+    is left out.
+    """
+    read = canvas(how, augmentation)
+    small, found = Preprocessing(_THUMB), list[list[bytes]]()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for source in _sources(table, rows):
+            with suppress(UnreadablePicture):
+                pixels = _pixels(source, read)
+                shown = [pixels, *(augmentation.transform(pixels) for _ in range(views))]
+                found.append([to_jpeg(small.fit_pixels(one)) for one in shown])
     return found
 
 

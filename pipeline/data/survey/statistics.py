@@ -56,3 +56,15 @@ def leaking(table: PictureTable, alike: pd.DataFrame) -> pd.DataFrame:
     pairs = pd.concat([exact.assign(kind="exact"), near.assign(kind="near")], ignore_index=True)
     splits, labels = (pairs[name] != pairs[f"other_{name}"] for name in ("split", "label"))
     return pairs.assign(leak=np.select([splits & labels, splits], ["split and label", "split"], "label"))
+
+
+def without_leaks(table: PictureTable, alike: pd.DataFrame) -> PictureTable:
+    """The table with every group of `copies` that lies in several splits moved to train as a whole.
+
+    Train, and not the other way round: what is left of val and test has not been learned from.
+    """
+    splits = table.rows["split"].iloc[alike["row"]].astype(object).to_numpy()
+    torn = alike.assign(split=splits).groupby("group")["split"].transform("nunique") > 1
+    split = table.rows["split"].copy()
+    split.iloc[alike["row"][torn]] = "train"
+    return table.with_rows(table.rows.assign(split=split))

@@ -1,0 +1,71 @@
+"""What a table's further columns say of classes and splits: which one gives the class away, which differs by split."""
+
+import numpy as np
+import pandas as pd
+from scipy.stats import chi2_contingency
+from scipy.stats.contingency import association
+
+from pipeline.data.table import PictureTable
+
+_BINS = 10  # of a column of numbers: its deciles
+_REPEATS = 2  # a value has to come so often, in the mean, for a column to say anything
+
+
+def column_report(table: PictureTable) -> pd.DataFrame:
+    """A row a column that is neither path, label nor split, and whose values repeat; columns of numbers by deciles.
+
+    `column`; `values`, how many; `guess`, how often the class is guessed right from this column alone (the commonest
+    class among the other pictures of the same value), and `majority`, how often without it; `shared`, which part of
+    the val and test pictures has a value that train has too; `differs`, how strongly value and split go together
+    (Cramér's V, 0 to 1), and `p`, the chance of that by accident. What cannot be said is missing.
+    """
+    found = [
+        report
+        for name in table.rows.columns.drop(["path", "label", "split"], errors="ignore")
+        if (report := _of_column(table, str(name)))
+    ]
+    return pd.DataFrame(found, columns=["column", "values", "guess", "majority", "shared", "differs", "p"])
+
+
+def guessed_right(groups: np.ndarray, labels: np.ndarray) -> float:
+    """Share of pictures whose label is the commonest among the others of their group, a tie counting half.
+
+    `groups` and `labels` are (n,) codes. A picture does not vote for itself, so a column that differs for every
+    picture guesses nothing.
+    """
+    pairs = pd.DataFrame({"group": groups, "label": labels}).value_counts(sort=False).reset_index(name="many")
+    pairs = pairs.sort_values(["group", "many"], ascending=[True, False], kind="stable")
+    place = pairs.groupby("group").cumcount()
+    first, second = pairs[place == 0].set_index("group"), pairs[place == 1].set_index("group")["many"]
+    rivals = second.reindex(first.index, fill_value=0).to_numpy()
+    others = first["many"].to_numpy() - 1  # of its own class, beside the picture that asks
+    right = np.where(others > rivals, 1.0, np.where((others == rivals) & (others > 0), 0.5, 0.0))
+    return float((right * first["many"].to_numpy()).sum() / len(labels))
+
+
+def _of_column(table: PictureTable, name: str) -> dict[str, object] | None:
+    values = table.rows[name]
+    known = values.notna().to_numpy()
+    if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values) and values.nunique() > _BINS:
+        codes = pd.qcut(values.rank(method="first"), _BINS, labels=False).fillna(-1).to_numpy(dtype=np.int64)
+        many = _BINS
+    else:
+        codes, names = pd.factorize(values.map(str, na_action="ignore"))
+        many = len(names)
+    if many < 2 or known.sum() < _REPEATS * many:
+        return None
+    codes, labels = codes[known], table.labels[known]
+    split = table.rows["split"].astype(object).to_numpy()[known]
+    held_out = np.isin(split, ["val", "test"])
+    report: dict[str, object] = {
+        "column": name,
+        "values": many,
+        "guess": guessed_right(codes, labels),
+        "majority": guessed_right(np.zeros_like(codes), labels),
+    }
+    if held_out.any() and not held_out.all():
+        report["shared"] = float(np.isin(codes[held_out], codes[~held_out]).mean())
+        counts = pd.crosstab(codes, held_out).to_numpy()
+        report["differs"] = float(association(counts, method="cramer"))
+        report["p"] = float(chi2_contingency(counts).pvalue)
+    return report

@@ -1,0 +1,134 @@
+"""The photographs behind the figures: what a network got wrong, and what it nearly did, as one page."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from markupsafe import Markup
+
+from pipeline.common.wording import counted, percent
+from pipeline.evaluation.mistakes import ConfusedPair, confident_errors, confused_pairs, doubtful_hits, worst_of_class
+from pipeline.evaluation.statistics import interval_of_share
+from pipeline.predictions.predictions import Predictions
+from pipeline.reporting import page
+from pipeline.reporting.page import Figure, Section
+
+_ERRORS, _HITS, _PAIRS, _EACH = 24, 12, 8, 3  # pictures, pictures, pairs, pictures on each side of a pair
+_CLASSES, _OF_CLASS = 100, 4
+
+Thumbnails = Callable[[list[str]], dict[str, bytes]]
+
+
+@dataclass
+class _Album:
+    """Pictures by their path, each opened once; a path without a picture is one that cannot be read any more."""
+
+    predictions: Predictions
+    jpegs: dict[str, bytes]
+
+    def show(self, places: Iterable[int], *, name_both: bool = True) -> Markup:
+        """Thumbnails with what was answered and what is true."""
+        shown = [self._card(place, name_both) for place in places]
+        return page.pictures(
+            [jpeg for jpeg, _, _ in shown], [words for _, words, _ in shown], [small for _, _, small in shown],
+            large=name_both,
+        )  # fmt: skip
+
+    def _card(self, place: int, name_both: bool) -> tuple[bytes | None, str, str]:
+        found = self.predictions
+        path = str(found.ids[place])
+        sure = percent(float(found.confidence[place]), 0)
+        if not name_both:
+            return self.jpegs.get(path), sure, path
+        predicted, true = found.classes[found.predicted[place]], found.classes[found.labels[place]]
+        if found.correct[place]:
+            return self.jpegs.get(path), Markup("{} {}").format(true, sure), path
+        of_true = percent(float(np.exp(found.true_log_probability[place])), 0)
+        words = Markup("answer: {} {}<br>label: {} {}").format(predicted, sure, true, of_true)
+        return self.jpegs.get(path), words, path
+
+
+def mistakes_page(title: str, subtitle: str, predictions: Predictions, thumbnails: Thumbnails) -> str:
+    """The page's HTML. `thumbnails` gives small JPEGs by path, without those that cannot be read."""
+    errors, hits = confident_errors(predictions)[:_ERRORS], doubtful_hits(predictions)[:_HITS]
+    pairs = confused_pairs(predictions, _PAIRS)
+    worst = dict(list(worst_of_class(predictions, _OF_CLASS).items())[:_CLASSES])
+    places = [errors, hits, *worst.values()]
+    for pair in pairs:
+        places += [some[:_EACH] for some in (pair.one_as_other, pair.other_as_one, pair.ones, pair.others)]
+    wanted = np.unique(np.concatenate(places).astype(int))
+    album = _Album(predictions, thumbnails([str(one) for one in predictions.ids[wanted]]))
+    sections = [
+        _surest(album, errors), _confused(album, pairs), _by_class(album, worst), _doubtful(album, hits),
+    ]  # fmt: skip
+    return page.page(title, subtitle, _headline(predictions), [section for section in sections if section.parts])
+
+
+def _headline(predictions: Predictions) -> list[Figure]:
+    found = interval_of_share(predictions.correct)
+    wrong = int((~predictions.correct).sum())
+    interval = f"accuracy [{100 * found.low:.1f}, {100 * found.high:.1f}]"
+    figures = [
+        Figure(percent(found.value), interval),
+        Figure(f"{len(predictions):,}", "pictures"),
+        Figure(f"{wrong:,}", "wrong answers", "bad" if wrong else "good"),
+    ]
+    if wrong:
+        sure = float(np.median(predictions.confidence[~predictions.correct]))
+        figures.append(Figure(percent(sure, 0), "median probability of a wrong answer"))
+    return figures
+
+
+def _surest(album: _Album, errors: np.ndarray) -> Section:
+    lead = (
+        "Wrong answers of which the network was surest come first. Look for wrong labels here, for pictures that show "
+        "something else, and for kinds of pictures that training never showed."
+    )
+    section = Section("Most confident errors", lead)
+    if not len(errors):
+        return section.add(page.note("Every answer was right.", "good"))
+    return section.add(album.show(errors))
+
+
+def _confused(album: _Album, pairs: list[ConfusedPair]) -> Section:
+    section = Section(
+        "Most confused pairs",
+        "Classes most often taken for each other: the mistakes, and beside them pictures of both that were recognised.",
+    )
+    names = album.predictions.classes
+    for pair in pairs:
+        one, other = names[pair.one], names[pair.other]
+        section.add(Markup("<h3>{} and {}: {}</h3>").format(one, other, counted(pair.mistakes, "mistake")))
+        halves = []
+        for mistaken, true, answer in ((pair.one_as_other, one, other), (pair.other_as_one, other, one)):
+            if len(mistaken):
+                halves.append(_titled(f"{true}, taken for {answer} ({len(mistaken)})", album, mistaken))
+        for recognised, name in ((pair.ones, one), (pair.others, other)):
+            if len(recognised):
+                halves.append(_titled(f"{name}, recognised", album, recognised))
+        section.add(page.side_by_side(*halves))
+    return section
+
+
+def _titled(title: str, album: _Album, places: np.ndarray) -> Markup:
+    return Markup("<h4>{}</h4>{}").format(title, album.show(places[:_EACH], name_both=False))
+
+
+def _by_class(album: _Album, worst: dict[int, np.ndarray]) -> Section:
+    found = album.predictions
+    wrong = int((np.bincount(found.labels[~found.correct], minlength=len(found.classes)) > 0).sum())
+    lead = f"The hardest classes first; {wrong:,} of {counted(len(found.classes), 'class')} have mistakes."
+    if wrong > len(worst):
+        lead += f" The first {len(worst):,} are shown."
+    section = Section("Each class's worst", lead)
+    for code, places in worst.items():
+        of_class = found.labels == code
+        missed = int((of_class & ~found.correct).sum())
+        words = f"{found.classes[code]}: {missed:,} of {counted(int(of_class.sum()), 'picture')} wrong"
+        section.add(page.details(words, album.show(places)))
+    return section
+
+
+def _doubtful(album: _Album, hits: np.ndarray) -> Section:
+    section = Section("Least certain hits", "Right answers of which the network was least sure.")
+    return section.add(album.show(hits)) if len(hits) else section

@@ -1,0 +1,57 @@
+import io
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.predictions.predictions import Predictions
+from pipeline.reporting.mistakes_page import mistakes_page
+
+
+def jpeg(path: str) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8), (len(path), 0, 0)).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+def sure_of(classes: list[str], labels: list[int], answers: list[int], how_sure: list[float]) -> Predictions:
+    logits = np.zeros((len(labels), len(classes)), np.float32)
+    logits[np.arange(len(labels)), answers] = how_sure
+    return Predictions(np.array([f"folder/{row}.jpg" for row in range(len(labels))]), np.array(labels), classes, logits)
+
+
+def test_a_planted_wrong_label_comes_first() -> None:
+    found = sure_of(
+        ["cat", "<script>dog"], [0] * 30 + [1] * 30, [0] * 29 + [1] * 30 + [0], [1.0] * 29 + [9] + [1.0] * 30
+    )
+    html = mistakes_page("net", "on test", found, lambda paths: {path: jpeg(path) for path in paths})
+    first = html[html.index("Most confident errors</h2>") :]
+    assert re.search(r"<figure>.*?<small>folder/29.jpg</small>", first).group().count("<figure>") == 1  # type: ignore[union-attr]
+    assert "answer: &lt;script&gt;dog 100 %<br>label: cat 0 %" in html
+    assert "<script" not in html
+    assert not re.search(r'(src|href)="(?!data:|#)', html)  # nothing is fetched
+
+
+def test_a_picture_that_is_gone_is_said() -> None:
+    found = sure_of(["cat", "dog"], [0, 1], [1, 1], [3.0, 3.0])
+    html = mistakes_page("net", "on test", found, lambda paths: {path: jpeg(path) for path in paths if "1" in path})
+    assert html.count("cannot be read any more") == 3  # once in each section that shows it
+    assert html.count("<img") == 2
+
+
+def test_no_mistakes() -> None:
+    html = mistakes_page("net", "on val", sure_of(["a", "b"], [0, 1], [0, 1], [2.0, 1.0]), lambda paths: {})
+    assert "Every answer was right." in html
+    assert "Most confused pairs" not in html
+
+
+@pytest.mark.parametrize("classes", [100, 3_000])
+def test_many_classes_stay_small(classes: int) -> None:
+    chance = np.random.default_rng(0)
+    labels, answers = chance.integers(0, classes, (2, 5_902)).tolist()
+    found = sure_of([f"class {code}" for code in range(classes)], labels, answers, chance.uniform(0, 9, 5_902).tolist())
+    thumbnail = bytes(8_000)  # of 128 pixels a side, a large one
+    html = mistakes_page("net", "on test", found, lambda paths: dict.fromkeys(paths, thumbnail))
+    assert len(html) < 15_000_000
+    assert html.count("<details>") == 100
