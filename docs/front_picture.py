@@ -1,7 +1,7 @@
 """Draw the front page's picture from the latest sweep in the current folder; the words under it say which sweep.
 
-    python -m pipeline.train -m model=resnet18,mobilenetv2,squeezenet optimizer.lr=0.0003,0.001,0.003
-    python docs/front_picture.py docs/images/front.png
+python -m pipeline.train -m model=resnet18,mobilenetv2,squeezenet optimizer.lr=0.0003,0.001,0.003
+python docs/front_picture.py docs/images/front.png
 """
 
 import sys

@@ -28,6 +28,7 @@ from pipeline.predictions.builder import PredictionsBuilder
 from pipeline.predictions.parquet import read_predictions, write_predictions
 from pipeline.predictions.predictions import Predictions
 from pipeline.serving.bundle import read_bundle
+from pipeline.serving.calibration import Calibration
 from pipeline.serving.from_run import assemble
 from pipeline.tracking import sweeps
 from pipeline.tracking.runs import flatten, tracked_run
@@ -192,7 +193,7 @@ def test_runs_of_several_splits_are_promoted_with_a_warning(store, caplog):
     stored(0), stored(1)
     promote.choose(store, composed(command="promote"))
     assert "data sets or splits" not in caplog.text
-    store.set_tag(stored(2).id, "data_digest", "of another split")
+    stored(2, **{"data.split.seed": 1})
     promote.choose(store, composed(command="promote"))
     assert "these runs are of 2 data sets or splits" in caplog.text
     with pytest.raises(BadInput, match="run and sweep both say which run"):
@@ -343,3 +344,12 @@ def test_bad_input_as_a_user_types_it(argument, said, tmp_path):
     assert done.returncode == 2
     assert said in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(("temperature", "said"), [(1.0, "stay as they are"), (1.3, "calibrated on val")])
+def test_what_is_said_of_a_calibration(temperature, said, caplog):
+    made = promote.Assembled((), 1, Calibration(temperature), {})
+    with caplog.at_level("INFO"):
+        promote.describe_calibration(made)
+    assert said in caplog.text
+    assert f"temperature {temperature:.2f}" in caplog.text

@@ -59,7 +59,7 @@ def test_exploring_finds_what_is_wrong_and_changes_nothing(messy, store, monkeyp
     run = the_run(store, "birds", "explore")
     assert run.info.status == "FINISHED"
     assert {file.path for file in store.list_artifacts(run.info.run_id)} == {
-        "classes.csv", "explore.html", "leaks.csv", "unreadable.csv",
+        "classes.csv", "explore.html", "leaks.csv", "unreadable.csv", "without_leaks",
     }  # fmt: skip
     folder = store.download_artifacts(run.info.run_id, "", str(tmp_path))
     leaks = pd.read_csv(f"{folder}/leaks.csv")
@@ -67,6 +67,13 @@ def test_exploring_finds_what_is_wrong_and_changes_nothing(messy, store, monkeyp
         ("auk/00.jpg", "auk/again.jpg", "split", "exact"),
         ("bee eater/01.jpg", "bee eater/smaller.jpg", "split", "near"),
     }
+    mended = pd.read_csv(f"{folder}/without_leaks/split.csv", index_col="path")["split"]
+    assert mended[["auk/00.jpg", "auk/again.jpg", "bee eater/01.jpg", "bee eater/smaller.jpg"]].unique() == ["train"]
+    page = Path(folder, "explore.html").read_text(encoding="utf-8")
+    assert "data.split.file=mlruns/" in page
+    assert str(tmp_path) not in page
+    assert "The set brings its own train and val and test." in page
+    assert "<h2>As training sees them</h2>" in page
     [broken] = pd.read_csv(f"{folder}/unreadable.csv").to_dict("records")
     assert broken == {"path": "auk/empty.jpg", "problem": "is empty (0 bytes)"}
     counts = pd.read_csv(f"{folder}/classes.csv", index_col="label")
@@ -74,7 +81,7 @@ def test_exploring_finds_what_is_wrong_and_changes_nothing(messy, store, monkeyp
     figures = {name: run.data.metrics[f"data/{name}"] for name in ("pictures", "unreadable", "leaks", "near_copies")}
     assert figures == {"pictures": 27, "unreadable": 1, "leaks": 2, "near_copies": 2}
     page = (Path(folder) / "explore.html").read_text(encoding="utf-8")
-    assert page.count("<figure>") == 6
+    assert page.count("<figure>") == 6 + 2 * 2 + 2 * 7  # samples, pairs, two pictures with six views
     assert "25 of 27 pictures say where they were taken" in page
     for path in ("auk/again.jpg", "bee eater/smaller.jpg", "auk/empty.jpg"):
         assert path in page

@@ -29,7 +29,9 @@ from pipeline.comparison.ranking import (
 from pipeline.config import schema
 from pipeline.data.files import write_csv
 from pipeline.evaluation.taxonomy import rank_accuracy
+from pipeline.experiment.photographs import write_mistakes_of
 from pipeline.reporting.comparison import Comparison, Group, cells, note, write_page
+from pipeline.reporting.mistakes_page import FILE
 from pipeline.reporting.terminal import console, show_table
 from pipeline.tracking.finished import (
     cost,
@@ -62,6 +64,7 @@ def run(config: schema.Compare) -> None:
     comparison.left_out.update(left_out)
     comparison.looks = count_test_looks(client, [by_id[one.id] for one in entrants if one.test])
     show(comparison)  # first, as what follows may not be taken
+    draw_mistakes(client, comparison, by_id, config.leaders)
     page, kept = keep(client, config, comparison, runs)
     put_page(output, config.output, page, kept)
     best = max(comparison.groups[0].ranking.rows[0].runs, key=lambda one: one.val.figures["accuracy"])
@@ -214,6 +217,25 @@ def show_leaderboard(screen: Console, group: Group) -> list[str]:
         earlier = counted(len(group.ranking.older), "earlier run")
         notes.append(f"{earlier} of the same config and seed {verb} not counted again")
     return notes
+
+
+def draw_mistakes(client: MlflowClient, comparison: Comparison, runs: dict[str, Run], leaders: int) -> None:
+    """Have each leader's page of mistakes among its artifacts; jobs of a sweep draw none themselves."""
+    drawn = 0
+    for row in comparison.groups[0].ranking.rows[:leaders]:
+        run = runs[row.first.id]
+        if any(file.path == FILE for file in client.list_artifacts(run.info.run_id)):
+            continue
+        try:
+            with tempfile.TemporaryDirectory() as scratch:
+                write_mistakes_of(run, Path(scratch))
+                client.log_artifact(run.info.run_id, str(Path(scratch) / FILE))
+        except BadInput as error:
+            log.info("no page of mistakes: %s", error)
+            continue
+        drawn += 1
+    if drawn:
+        log.info("in MLflow: %s of the photographs that the leaders got wrong (%s)", counted(drawn, "page"), FILE)
 
 
 def keep(client: MlflowClient, config: schema.Compare, comparison: Comparison, runs: list[Run]) -> tuple[bytes, str]:

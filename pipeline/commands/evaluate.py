@@ -24,6 +24,7 @@ from pipeline.evaluation.assessment import Assessment, assess
 from pipeline.experiment import build
 from pipeline.experiment.inference import answers, matched
 from pipeline.experiment.own_pictures import OwnPictures, own_pictures
+from pipeline.experiment.photographs import write_mistakes
 from pipeline.experiment.stored import data_config
 from pipeline.models.saved import load_network, read_facts
 from pipeline.predictions.parquet import write_predictions
@@ -355,6 +356,8 @@ def keep(
                 run.folder / "predictions" / f"{split}_pooled.parquet"
             )
             write_predictions(raw, run.folder / "predictions" / f"{split}.parquet")
+        with suppress(BadInput):  # the pictures are gone, say; what was answered of them stands
+            write_mistakes(run.folder, label(question.run), split, raw, question.table)
         run.log_metrics({f"{split}/{key}": value for key, value in found.figures.items()} | question.counted)
         if found.temperature is not None:
             run.log_metrics({"temperature": found.temperature})

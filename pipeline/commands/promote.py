@@ -21,7 +21,8 @@ from pipeline.tracking.selection import by_metric, ensembles, find_experiment, f
 from pipeline.tracking.store import Store
 
 log = logging.getLogger("pipeline.promote")
-_DATA = "data_digest"
+# What decides which pictures val has, beside the data set itself.
+_VAL_PICTURES = ("data.split.seed", "data.split.fold", "data.split.folds", "data.split.val", "data.split.file")
 
 
 def run(config: schema.Promote) -> None:
@@ -81,7 +82,7 @@ def choose(client: MlflowClient, config: schema.Promote) -> Run:
     for find in (trained_runs, ensembles):
         runs = [run for run in find(client, experiment, config.sweep) if config.metric in run.data.metrics]
         leaders += by_metric(runs, config.metric)[:1]
-        splits |= {run.data.tags[_DATA] for run in runs if _DATA in run.data.tags}
+        splits |= {val_pictures(run) for run in runs if run.data.tags["stage"] == "train"}
     # Of equals the first is taken: a single network before an ensemble, which costs more to ask.
     leaders = by_metric(leaders, config.metric)
     if not leaders:
@@ -96,6 +97,11 @@ def choose(client: MlflowClient, config: schema.Promote) -> Run:
         ensemble, single = leaders
         return weigh(single, ensemble, config.metric)
     return leaders[0]
+
+
+def val_pictures(run: Run) -> tuple[str | None, ...]:
+    """What tells the val pictures of runs apart, of one experiment and by their settings."""
+    return (run.data.tags.get("data"), *(run.data.params.get(key) for key in _VAL_PICTURES))
 
 
 def weigh(single: Run, ensemble: Run, metric: str) -> Run:

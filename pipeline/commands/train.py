@@ -21,6 +21,7 @@ from pipeline.experiment import build
 from pipeline.experiment.build import Prepared
 from pipeline.experiment.inference import split_answers
 from pipeline.experiment.own_pictures import OwnPictures, own_pictures
+from pipeline.experiment.photographs import write_mistakes
 from pipeline.experiment.records import (
     count_parameters,
     log_inputs,
@@ -111,6 +112,9 @@ def conclude(config: schema.Train, prepared: Prepared, run: TrackedRun, progress
     fill_network(prepared.network, run.folder / "checkpoints" / BEST_WEIGHTS)
     predictions = {split: split_answers(config, prepared, split) for split in ("val", "test")}
     metrics = write_report(run.folder, predictions, progress.history, prepared.table.taxonomy, draw=draws_for(run))
+    if PARENT_VARIABLE not in os.environ:  # of a sweep's jobs `compare` draws the leaders'
+        shown = "test" if len(predictions["test"]) else "val"
+        write_mistakes(run.folder, str(run.name), shown, predictions[shown], prepared.table)
     scored = metrics.get("test", {})  # there may be no test, or none of it that can be read
     named = {f"best/val_{name}": value for name, value in metrics["val"].items()}
     named |= {f"test/{name}": value for name, value in scored.items()}

@@ -13,6 +13,7 @@ from pipeline.predictions.predictions import Predictions
 from pipeline.reporting import page
 from pipeline.reporting.page import Figure, Section
 
+FILE = "mistakes.html"  # among a run's artifacts
 _ERRORS, _HITS, _PAIRS, _EACH = 24, 12, 8, 3  # pictures, pictures, pairs, pictures on each side of a pair
 _CLASSES, _OF_CLASS = 100, 4
 

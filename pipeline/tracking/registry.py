@@ -166,11 +166,13 @@ def fetch_model(uri: str, key: str = "model") -> Path:
 def _no_such_model(uri: str, error: Exception, key: str = "model") -> BadInput:
     """Says what MLflow said, and which models there are to ask."""
     known = [
-        f"models:/{model.name}@{alias}"
+        f"models:/{model.name}@{alias}" if alias else f"models:/{model.name}/{model.latest_versions[-1].version}"
         for model in MlflowClient().search_registered_models(max_results=_NAMED)
-        for alias in model.aliases
+        for alias in model.aliases or [""]
+        if alias or model.latest_versions
     ]
-    there = f"there are {', '.join(known)}" if known else "python -m pipeline.promote makes one"
+    more = ", ..." if len(known) >= _NAMED else ""
+    there = f"there are {', '.join(known)}{more}" if known else "python -m pipeline.promote makes one"
     return BadInput(f"{key}={uri}: MLflow has no such model ({str(error).splitlines()[0]}); {there}")
 
 

@@ -91,3 +91,16 @@ def test_a_failure_at_any_point_leaves_nothing_behind(store, served, monkeypatch
     assert left(store, run) == (1, [1])
     assert sorted(path for path in tmp_path.rglob("*.safetensors")) == files
     assert store.get_model_version_by_alias("birds", "champion").version == 1
+
+
+def test_a_model_that_is_not_there_names_those_that_are(store):
+    with pytest.raises(BadInput, match=r"model=models:/a@b: .*; python -m pipeline\.promote makes one"):
+        registry.fetch_model("models:/a@b")
+    store.create_registered_model("birds")
+    store.create_registered_model("moths")
+    store.create_model_version("moths", "file:///nowhere")
+    version = store.create_model_version("birds", "file:///nowhere")
+    store.set_registered_model_alias("birds", "champion", version.version)
+    said = r"model\.weights_file=models:/a@b: .*; there are models:/birds@champion, models:/moths/1$"
+    with pytest.raises(BadInput, match=said):
+        registry.fetch_model("models:/a@b", "model.weights_file")
