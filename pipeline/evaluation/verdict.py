@@ -175,7 +175,10 @@ def _at_chance(curves: _Curves) -> Verdict | None:
     train = curves.stage["train/loss"]
     if curves.n > 1 and abs(train[-1] - train[0]) < STILL * chance.loss:
         seen = f"train loss hardly moved ({train[0]:.3f} to {train[-1]:.3f}): {seen}"
-        return Verdict(AT_CHANCE, seen, curves.advice("optimizer.lr ten times larger, or more"))
+        way = (
+            "larger, or more" if curves.head_only else "larger or smaller"
+        )  # too high a rate can kill a network at once
+        return Verdict(AT_CHANCE, seen, curves.advice(f"optimizer.lr ten times {way}"))
     return Verdict(AT_CHANCE, seen, curves.advice("optimizer.lr ten times larger or smaller", "more trainer.epochs"))
 
 
@@ -196,7 +199,8 @@ def _overfits(curves: _Curves) -> Verdict | None:
         f"from epoch {epoch:g} on, val loss rose from {val[lowest]:.3f} to {ended:.3f} while train loss fell to "
         f"{train[-1]:.3f}" + (", though val accuracy rose too" if rose_too else "") + f"; {curves.accuracy_in_words()}"
     )
-    advice = curves.advice("a stronger augmentation (augmentation=trivial)", f"trainer.epochs={max(epoch, 1):g}")
+    changed = "augmentation=trivial" + (" with regime.views=8" if curves.head_only else "")
+    advice = curves.advice(f"a stronger augmentation ({changed})", f"trainer.epochs={max(epoch, 1):g}")
     return Verdict(OVERFITS, seen, advice, doubtful=risen < RISEN[1] or after == 1 or bool(rose_too))
 
 

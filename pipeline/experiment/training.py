@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from functools import partial
+from itertools import count
 from pathlib import Path
 
 import torch
@@ -69,7 +70,7 @@ def check_smallest_batch(config: schema.Train, network: Classifier, batches: Pic
         try:
             tried(Inputs(pixels=torch.zeros(1, 3, side, side, dtype=torch.uint8)))
         except ValueError:
-            better = next(other for other in range(size + 1, size + 4) if pictures % other != 1)
+            better = next(other for other in count(size + 1) if pictures % other != 1)
             raise BadInput(
                 f"trainer.batch_size={size}: of {pictures:,} training pictures the last batch has one, from which "
                 f"batch-norm cannot learn at data.image_size={side}; try trainer.batch_size={better}"

@@ -9,7 +9,8 @@ from pipeline.tracking.finished import artifact_folder
 
 QUICK = (
     "data=folder", "model=squeezenet", "regime=scratch", "augmentation=none", "trainer.epochs=1",
-    "trainer.num_workers=0", "trainer.accelerator=cpu", "trainer.precision=fp32", "data.image_size=32", "trainer.batch_size=8",
+    "trainer.num_workers=0", "trainer.accelerator=cpu", "trainer.precision=fp32",
+    "data.image_size=32", "trainer.batch_size=8",
 )  # fmt: skip
 
 

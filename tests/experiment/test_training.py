@@ -1,19 +1,24 @@
 """What is checked before a training begins."""
 
 import os
+from types import SimpleNamespace
+from unittest.mock import MagicMock
 
 import pytest
 from hydra import compose, initialize_config_dir
 from PIL import Image
 
+from pipeline.cli.command import VERSION_BASE
 from pipeline.cli.messages import check
 from pipeline.common.errors import BadInput
 from pipeline.config.keys import CONF
-from pipeline.experiment.training import prepare
+from pipeline.data.reading.preprocessing import Preprocessing
+from pipeline.experiment.training import check_smallest_batch, prepare
+from pipeline.models.classifier import NetworkSpec
 
 
 def composed(*overrides):
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with initialize_config_dir(str(CONF), **VERSION_BASE):
         return check(compose("train", list(overrides)), "train")
 
 
@@ -24,6 +29,13 @@ def test_a_batch_of_one_picture_is_refused_where_batch_norm_has_to_learn_from_it
     said = rf"trainer\.batch_size={size}: .* try trainer\.batch_size={better}$"
     with pytest.raises(BadInput, match=said):
         prepare(composed(f"trainer.batch_size={size}", f"trainer.limit_batches={limit}"))
+
+
+def test_the_size_to_try_leaves_no_batch_of_one_either():
+    network = SimpleNamespace(spec=NetworkSpec("torchvision/resnet18", 2, Preprocessing(image_size=32)))
+    batches = MagicMock(n_pictures=13, __len__=lambda _self: 13)
+    with pytest.raises(BadInput, match=r"try trainer\.batch_size=5$"):
+        check_smallest_batch(composed("trainer.batch_size=1"), network, batches)
 
 
 @pytest.mark.parametrize(
