@@ -1,9 +1,10 @@
 """Draw the front page's picture from the latest sweep in the current folder; the words under it say which sweep.
 
-python -m pipeline.train -m model=resnet18,mobilenetv2,squeezenet optimizer.lr=0.0003,0.001,0.003
+python -m pipeline.train -m model=resnet18,mobilenetv2,squeezenet optimizer.lr=0.0003,0.001,0.003 trainer.epochs=4
 python docs/front_picture.py docs/images/front.png
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -59,8 +60,8 @@ def accuracies(figure: Figure, runs: list[Run]) -> None:
     axes.tick_params(length=0, colors=SOFT)
     axes.grid(axis="x", color="#e6e8eb")
     axes.set_axisbelow(True)
-    axes.legend(frameon=False, loc="lower left")
-    axes.set_title("Which network, trained how?", loc="left", color=INK, fontweight="semibold")
+    axes.legend(frameon=False, loc="upper left")
+    axes.set_title("Which network, trained how?", loc="left", color=INK, fontweight="bold")
 
 
 def mistakes(figure: Figure, found: Predictions) -> None:
@@ -69,16 +70,17 @@ def mistakes(figure: Figure, found: Predictions) -> None:
     assert table.pixels is not None
     rows = {path: row for row, path in enumerate(table.rows["path"])}
     wrong = confident_errors(found)[:SHOWN]
-    figure.suptitle("What the best one gets wrong on test", x=0.02, ha="left", color=INK, fontweight="semibold",
+    figure.suptitle("What the best one gets wrong on test", x=0.02, ha="left", color=INK, fontweight="bold",
                     fontsize="large")  # fmt: skip
     for axes in figure.subplots(2, SHOWN // 2).flat:
         axes.axis("off")
     for axes, place in zip(figure.axes, wrong, strict=False):
-        axes.imshow(np.asarray(table.pixels[rows[found.ids[place]]]), interpolation="nearest")
+        axes.imshow(np.asarray(table.pixels[rows[found.ids[place]]]), interpolation="bicubic")
         words = f"answer {found.classes[found.predicted[place]]}, {found.confidence[place]:.0%}"
         axes.set_title(f"{words}\nlabel {found.classes[found.labels[place]]}", fontsize=9, color=INK)
 
 
 if __name__ == "__main__":
+    os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
     mlflow.set_tracking_uri("sqlite:///mlflow.db")
     main(Path(sys.argv[1]))
