@@ -3,28 +3,106 @@
 from __future__ import annotations
 
 import logging
+import os
+import shlex
+from typing import Any
 
 import numpy as np
 import yaml
 from mlflow import MlflowClient
 
-from pipeline.common.wording import counted
+from pipeline.common.names import PARENT_VARIABLE
+from pipeline.common.wording import counted, rate
 from pipeline.config import schema
+from pipeline.config.defaults import defaults
+from pipeline.data.digest import data_digest
 from pipeline.data.files import write_csv
+from pipeline.data.remaining import check_what_is_left
 from pipeline.data.split_files import keep_split
 from pipeline.data.survey.duplicates import leaks, nearest_by_features
 from pipeline.data.survey.measure import look_alike
 from pipeline.evaluation.verdict import Chance, judge
 from pipeline.experiment import build
 from pipeline.experiment.build import Prepared
-from pipeline.tracking.runs import TrackedRun, log_dataset
-from pipeline.training.loop import Progress
+from pipeline.experiment.inference import split_answers
+from pipeline.experiment.photographs import write_mistakes
+from pipeline.models.saved import BEST_WEIGHTS, fill_network
+from pipeline.reporting.run_report import Draw, write_report
+from pipeline.tracking.runs import TrackedRun, config_digest, git_sha, log_dataset, machine
+from pipeline.training.loop import Epoch, Progress
 from pipeline.training.losses import loss_of_knowing_nothing
 
 log = logging.getLogger("pipeline.train")
 
 
 _LIKELY, _MOST_LOOKED_AT = 0.7, 300  # cosine of features, pairs: those are opened and compared as pictures
+
+
+def run_tags(config: schema.Train, prepared: Prepared, typed: list[str]) -> dict[str, Any]:
+    """What a run is found by; `typed`: the overrides that its user gave."""
+    plain = config.model_dump(mode="json")
+    return {
+        "stage": "train",
+        "model": config.model.name.rpartition("/")[2],
+        "regime": config.regime.name,
+        "data": config.data.name,
+        "overrides": shlex.join(typed),
+        "git_sha": git_sha(),
+        "config_digest": config_digest(plain, prepared.resolved, defaults(plain)),
+        "data_digest": data_digest(prepared.table),
+        **{f"machine.{name}": value for name, value in prepared.resolved.items()},
+        **machine(),
+        **config.tracking.tags,
+    }
+
+
+def announce(config: schema.Train, prepared: Prepared, run: TrackedRun) -> None:
+    """What is about to happen, in two lines."""
+    millions = count_parameters(prepared) / 1e6
+    counts = ", ".join(f"{len(prepared.table.where(split)):,} {split}" for split in ("train", "val", "test"))
+    log.info(
+        "%s (%.1f M parameters), regime %s, on %s: %s pictures of %d classes", config.model.name, millions,
+        config.regime.name, config.data.name, counts, len(prepared.table.classes),
+    )  # fmt: skip
+    resolved = prepared.resolved
+    log.info(
+        "%s on %s (%s threads); run %s in experiment %s",
+        resolved["precision"], resolved["device"], resolved["threads"], run.name, config.tracking.experiment,
+    )  # fmt: skip
+
+
+def describe(epoch: Epoch) -> str:
+    """An epoch in one line."""
+    return (
+        f"epoch {epoch.epoch:3d}  train loss {epoch.train_loss:.4f} accuracy {100 * epoch.train_accuracy:6.2f} %  "
+        f"val loss {epoch.val_loss:.4f} accuracy {100 * epoch.val_accuracy:6.2f} %  "
+        f"{rate(epoch.images_per_second)} pictures/s{'  *' if epoch.improved else ''}"
+    )
+
+
+def conclude(config: schema.Train, prepared: Prepared, run: TrackedRun, progress: Progress, *, draw: Draw) -> float:
+    """Score val and test once with the best epoch's weights; write what there is to look at. Gives val's accuracy."""
+    fill_network(prepared.network, run.folder / "checkpoints" / BEST_WEIGHTS)
+    predictions = {split: split_answers(config, prepared, split) for split in ("val", "test")}
+    metrics = write_report(run.folder, predictions, progress.history, prepared.table.taxonomy, draw=draw)
+    if PARENT_VARIABLE not in os.environ:  # of a sweep's jobs `compare` draws the leaders'
+        shown = "test" if len(predictions["test"]) else "val"
+        write_mistakes(run.folder, str(run.name), shown, predictions[shown], prepared.table)
+    scored = metrics.get("test", {})  # there may be no test, or none of it that can be read
+    named = {f"best/val_{name}": value for name, value in metrics["val"].items()}
+    named |= {f"test/{name}": value for name, value in scored.items()}
+    run.log_metrics({**named, "best/epoch": progress.best_epoch})
+    test = scored.get("accuracy")
+    log.info(
+        "best epoch %d: val accuracy %.2f %%%s", progress.best_epoch, 100 * metrics["val"]["accuracy"],
+        "" if test is None else f", test accuracy {100 * test:.2f} %",
+    )  # fmt: skip
+    tell_verdict(config, prepared, run, progress, predictions["val"].labels)
+    check_what_is_left(prepared.table, "test")
+    tell_skipped(prepared, run)
+    tell_waited(prepared, run)
+    tell_near_leaks(prepared, run)
+    return metrics["val"]["accuracy"]
 
 
 def tell_other_hardware(prepared: Prepared, run: TrackedRun) -> None:
@@ -83,7 +161,17 @@ def tell_waited(prepared: Prepared, run: TrackedRun) -> None:
 
 
 def log_inputs(config: schema.Train, prepared: Prepared, run: TrackedRun) -> None:
-    """What went in: the composed config and the split as files, the pictures as MLflow's dataset."""
+    """What goes in, and what is odd about it; of a run that goes on, what differs from how it began."""
+    if config.resume:
+        tell_other_hardware(prepared, run)
+    else:
+        keep_inputs(config, prepared, run)
+    tell_leaks(prepared, run)
+    run.log_metrics({"parameters": count_parameters(prepared)})
+
+
+def keep_inputs(config: schema.Train, prepared: Prepared, run: TrackedRun) -> None:
+    """The composed config and the split as files, the pictures as MLflow's dataset."""
     plain = config.model_dump(mode="json")
     text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
     (run.folder / "config.yaml").write_text(text, encoding="utf-8")

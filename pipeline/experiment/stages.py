@@ -14,7 +14,6 @@ from torch import nn
 
 from pipeline.common.cache_folder import cache_folder
 from pipeline.common.errors import BadInput
-from pipeline.common.progress import watch
 from pipeline.config import schema
 from pipeline.data.digest import picture_digests, view_identities
 from pipeline.data.reading.unreadable import remembered
@@ -112,7 +111,7 @@ def features(config: schema.Train, prepared: Prepared, split: str, view: int | N
         ),
         network,
         batches,
-        pictures=pictures, rows=rows, labels=table.labels[rows], fabric=prepared.fabric, watch=watch,
+        pictures=pictures, rows=rows, labels=table.labels[rows], fabric=prepared.fabric,
     )  # fmt: skip
     prepared.features[split, view] = found
     return found

@@ -11,7 +11,6 @@ from pathlib import Path
 import torch
 
 from pipeline.common.errors import BadInput
-from pipeline.common.progress import watch
 from pipeline.config import schema
 from pipeline.data.batch import Inputs
 from pipeline.data.checks import check_files
@@ -27,7 +26,7 @@ from pipeline.models.regimes import enter, parameter_groups, set_training
 from pipeline.models.saved import NetworkFacts, save_epoch
 from pipeline.training.checkpoints import Saver
 from pipeline.training.hardware import make_fabric, resolved
-from pipeline.training.loop import Epoch, Progress, fit
+from pipeline.training.loop import Epoch, Learner, Progress, fit
 from pipeline.training.optimization import Schedule, build_optimizer
 
 log = logging.getLogger("pipeline.train")
@@ -103,21 +102,20 @@ def train(config: schema.Train, prepared: Prepared, folder: Path, progress: Prog
             continue
         progress.enter(number)
         enter(network, stage.phase)
-        learner, batches = learning(config, prepared, stage.phase)
+        learns, batches = learning(config, prepared, stage.phase)
         options = config.optimizer.model_dump(exclude={"name", "lr", "weight_decay"})
         groups = parameter_groups(network, stage.phase, config.optimizer.lr, config.optimizer.weight_decay)
-        module, optimizer = fabric.setup(learner, build_optimizer(config.optimizer.name, groups, **options))
+        module, optimizer = fabric.setup(learns, build_optimizer(config.optimizer.name, groups, **options))
         train_batches, val_batches = batches("train", training=True), batches("val")
         steps = -(-min(len(train_batches), trainer.limit_batches or len(train_batches)) // trainer.accumulate)
         shape = config.scheduler.model_dump(exclude_none=True)
         schedule = Schedule(optimizer, epochs=stage.epochs, steps_per_epoch=steps, **shape)
         saver.follow(optimizer, schedule)
-        for epoch in fit(
-            module, train_batches, val_batches, fabric=fabric, optimizer=optimizer, schedule=schedule, loss=loss,
-            epochs=stage.epochs, progress=progress, train_mode=partial(set_training, network, stage.phase),
-            accumulate=trainer.accumulate, clip_norm=trainer.clip_norm, patience=trainer.patience,
-            limit_batches=trainer.limit_batches, watch=watch,
-        ):  # fmt: skip
+        learner = Learner(
+            module, optimizer, schedule, loss, train_batches, val_batches, stage.epochs,
+            partial(set_training, network, stage.phase),
+        )  # fmt: skip
+        for epoch in fit(fabric, learner, trainer, progress):
             if epoch.epoch in trainer.keep_epochs:
                 save_epoch(folder, network, epoch.epoch)
             saver.keep(best() if epoch.improved else None)

@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 
+from pipeline.common.progress import watch
 from pipeline.data.batch import Batch, Inputs
 from pipeline.models.classifier import Classifier
 from pipeline.training.feature_files import FeatureFiles, FeatureRows
-from pipeline.training.loop import Batches, Watch, layout_of
+from pipeline.training.loop import Batches, layout_of
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,6 @@ def features_of(
     rows: np.ndarray,
     labels: np.ndarray,
     fabric: Fabric,
-    watch: Watch[Batch],
 ) -> Features:
     """The features of `pictures` (n,) uint64, kept under `how`, or computed now and kept there.
 
@@ -47,7 +47,7 @@ def features_of(
 
     def make(missing: np.ndarray) -> np.ndarray:
         some = rows[missing]
-        return compute_features(network, batches(some), rows=some, fabric=fabric, watch=watch)
+        return compute_features(network, batches(some), rows=some, fabric=fabric)
 
     values = files.get_or_make(how, pictures, make)
     read = values.readable()
@@ -55,9 +55,7 @@ def features_of(
 
 
 @torch.inference_mode()
-def compute_features(
-    network: Classifier, batches: Batches, *, rows: np.ndarray, fabric: Fabric, watch: Watch[Batch]
-) -> np.ndarray:
+def compute_features(network: Classifier, batches: Batches, *, rows: np.ndarray, fabric: Fabric) -> np.ndarray:
     """One pass of the backbone, in evaluation mode: (n, features) float16 in the order of `rows` (n, ascending).
 
     NaN where a picture could not be read; a single column of it where none could.

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from time import perf_counter
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import torch
 from lightning_fabric import Fabric
@@ -14,13 +14,13 @@ from torch import nn
 from torch.optim import Optimizer
 
 from pipeline.common.errors import Stopped
+from pipeline.common.progress import watch
+from pipeline.config import schema
 from pipeline.data.batch import Batch
 from pipeline.training.optimization import Schedule
 
 TOP5_FROM = 6  # with five classes or fewer, five guesses are always right
 _CHECK_EVERY = 50  # steps between looks at whether the loss is still a number; each look waits for the device
-Item = TypeVar("Item")
-Watch = Callable[[Iterable[Item], str], Iterable[Item]]
 
 
 class Batches(Protocol):
@@ -144,85 +144,69 @@ class _GradientNorms:
         return (self.total.item() / steps, self.largest.item()) if steps else (None, None)
 
 
-def fit(
-    module: _FabricModule,
-    train: Batches,
-    val: Batches,
-    *,
-    fabric: Fabric,
-    optimizer: Optimizer,
-    schedule: Schedule,
-    loss: nn.Module,
-    epochs: int,
-    progress: Progress | None = None,
-    train_mode: Callable[[], object] | None = None,
-    accumulate: int = 1,
-    clip_norm: float | None = None,
-    patience: int | None = None,
-    limit_batches: int | None = None,
-    watch: Watch[Batch] = lambda batches, _what: batches,
-) -> Iterator[Epoch]:
-    """Train a stage of `epochs` epochs, yielding a record after each; the caller saves, logs and shows.
+@dataclass(frozen=True)
+class Learner:
+    """What learns in a stage, from what, and for how many epochs; `module` and `optimizer` come from `fabric.setup`.
 
-    `module` and `optimizer` come from `fabric.setup`. `train_mode` puts the network in training mode (by default
-    `module.train`), `progress` says where to go on from and is kept up to date, `watch` wraps the batches in a
-    progress bar. Stops early after `patience` epochs without improvement. Raises Stopped when the loss is no number.
+    `train_mode` puts the network in training mode: all of it, or what trains in this stage.
     """
-    progress = progress or Progress()
-    last = progress.stage_began + epochs
-    while progress.epoch < last and not progress.out_of(patience):
-        epoch = progress.epoch + 1
-        began = perf_counter()
+
+    module: _FabricModule
+    optimizer: Optimizer
+    schedule: Schedule
+    loss: nn.Module
+    train: Batches
+    val: Batches
+    epochs: int
+    train_mode: Callable[[], object]
+
+
+def fit(fabric: Fabric, learner: Learner, trainer: schema.Trainer, progress: Progress) -> Iterator[Epoch]:
+    """Train a stage, yielding a record after each epoch; the caller saves, logs and shows.
+
+    `progress` says where to go on from and is kept up to date. Stops early after `trainer.patience` epochs without
+    improvement. Raises Stopped when the loss is no number.
+    """
+    train, val, some = learner.train, learner.val, trainer.limit_batches
+    last = progress.stage_began + learner.epochs
+    while progress.epoch < last and not progress.out_of(trainer.patience):
+        epoch, began = progress.epoch + 1, perf_counter()
+        lr = learner.optimizer.param_groups[0]["lr"]
         train.set_epoch(epoch)
-        (train_mode or module.train)()
-        lr = optimizer.param_groups[0]["lr"]
-        batches = watch(islice(train, limit_batches), f"epoch {epoch}/{last}")
-        tally, norms = _train_epoch(
-            module, batches, min(len(train), limit_batches or len(train)), fabric=fabric, optimizer=optimizer,
-            schedule=schedule, loss=loss, accumulate=accumulate, clip_norm=clip_norm, epoch=epoch,
-        )  # fmt: skip
-        train_loss, train_accuracy = tally.mean(tally.loss), tally.mean(tally.right)
+        learner.train_mode()
+        shown = watch(islice(train, some), f"epoch {epoch}/{last}")
+        tally, norms = _train_epoch(fabric, learner, trainer, shown, min(len(train), some or len(train)), epoch)
         rate = tally.pictures / (perf_counter() - began)
         val_loss, val_accuracy, val_top5 = measure(
-            module, watch(islice(val, limit_batches), "val"), fabric=fabric, loss=loss
+            learner.module, watch(islice(val, some), "val"), fabric=fabric, loss=learner.loss
         )
-        schedule.end_epoch(val_loss)
+        learner.schedule.end_epoch(val_loss)
         improved = progress.note(epoch, val_accuracy, val_loss)
-        seconds = perf_counter() - began
         record = Epoch(
-            epoch, train_loss, train_accuracy, val_loss, val_accuracy, val_top5, lr, rate, seconds, improved,
-            *norms.mean_and_largest(),
+            epoch, tally.mean(tally.loss), tally.mean(tally.right), val_loss, val_accuracy, val_top5, lr, rate,
+            perf_counter() - began, improved, *norms.mean_and_largest(),
         )  # fmt: skip
         progress.history.append({"epoch": epoch, **record.metrics()})
         yield record
 
 
 def _train_epoch(
-    module: _FabricModule,
-    batches: Iterable[Batch],
-    n_batches: int,
-    *,
-    fabric: Fabric,
-    optimizer: Optimizer,
-    schedule: Schedule,
-    loss: nn.Module,
-    accumulate: int,
-    clip_norm: float | None,
-    epoch: int,
+    fabric: Fabric, learner: Learner, trainer: schema.Trainer, batches: Iterable[Batch], n_batches: int, epoch: int
 ) -> tuple[_Tally, _GradientNorms]:
+    module, optimizer, accumulate = learner.module, learner.optimizer, trainer.accumulate
     tally, norms, layout = _Tally(), _GradientNorms(), layout_of(module)
     for number, batch in enumerate(batches, start=1):
         inputs, labels = batch.inputs.to(fabric.device, layout), batch.labels.to(fabric.device, non_blocking=True)
         steps_now = number % accumulate == 0 or number == n_batches
         with fabric.no_backward_sync(module, enabled=not steps_now):
             logits = module(inputs)
-            batch_loss = loss(logits, labels)
+            batch_loss = learner.loss(logits, labels)
             fabric.backward(batch_loss / accumulate)
         if steps_now:
-            norms.add(_gradient_norm(module, optimizer, fabric, clip_norm))
+            norms.add(_gradient_norm(module, optimizer, fabric, trainer.clip_norm))
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-            schedule.step()
+            learner.schedule.step()
         tally.add(batch_loss, logits, labels, top5=False)
         if (number % _CHECK_EVERY == 0 or number == n_batches) and not torch.isfinite(tally.loss):
             raise Stopped(

@@ -1,6 +1,7 @@
 """A learner so small that a hundred epochs take a second: points in a plane, told apart by a line."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from pipeline.data.batch import Batch, Inputs
-from pipeline.training.loop import fit
+from pipeline.training.loop import Learner, Progress, fit
 from pipeline.training.optimization import Schedule
 
 
@@ -53,13 +54,17 @@ class Trial:
         optimizer = torch.optim.SGD(self.network.parameters(), lr=lr)
         self.module, self.optimizer = self.fabric.setup(self.network, optimizer)
         self.schedule = Schedule(self.optimizer, "constant", epochs=epochs, steps_per_epoch=len(self.train))
-        self.options = {"epochs": epochs, "loss": nn.CrossEntropyLoss()} | options
+        self.progress = options.pop("progress", None) or Progress()
+        self.learner = Learner(
+            self.module, self.optimizer, self.schedule, options.pop("loss", nn.CrossEntropyLoss()), self.train,
+            self.val, epochs, options.pop("train_mode", self.module.train),
+        )  # fmt: skip
+        unset = {"accumulate": 1, "clip_norm": None, "patience": None, "limit_batches": None}
+        assert options.keys() <= unset.keys()
+        self.trainer = SimpleNamespace(**unset | options)
 
     def __iter__(self):
-        return fit(
-            self.module, self.train, self.val, fabric=self.fabric, optimizer=self.optimizer,
-            schedule=self.schedule, **self.options,
-        )  # fmt: skip
+        return fit(self.fabric, self.learner, self.trainer, self.progress)
 
     def weights(self):
         return torch.cat([parameter.detach().flatten() for parameter in self.network.parameters()])

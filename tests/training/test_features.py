@@ -46,7 +46,7 @@ def network():
 def read(network, pictures, folder, chosen=slice(None)):
     return features_of(
         "how", FeatureFiles(folder), network, pictures, pictures=ROWS[chosen].astype("<u8"), rows=ROWS[chosen],
-        labels=LABELS[chosen], fabric=make_fabric("cpu", "fp32"), watch=lambda batches, _what: batches,
+        labels=LABELS[chosen], fabric=make_fabric("cpu", "fp32"),
     )  # fmt: skip
 
 

@@ -156,7 +156,7 @@ def test_the_best_epoch_is_by_val_accuracy_then_loss_and_of_equals_the_first():
     assert (progress.best_epoch, progress.best_val_accuracy, progress.best_val_loss) == (5, 0.6, 2.0)
 
 
-def test_limit_batches_makes_a_smoke_test(trial):
+def test_limit_batches_makes_a_smoke_test(trial, monkeypatch):
     seen = []
 
     def watch(batches, what):
@@ -164,7 +164,8 @@ def test_limit_batches_makes_a_smoke_test(trial):
             seen.append(what)
             yield batch
 
-    list(trial(epochs=1, limit_batches=2, watch=watch))
+    monkeypatch.setattr("pipeline.training.loop.watch", watch)
+    list(trial(epochs=1, limit_batches=2))
     assert seen == ["epoch 1/1"] * 2 + ["val"] * 2
 
 
