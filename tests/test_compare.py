@@ -124,6 +124,16 @@ def test_a_run_made_twice_counts_once_and_parts_of_training_pictures_are_a_choic
     assert sorted(row.name for row in ranking.rows) == ["fraction=0.5", "fraction=1.0"]
 
 
+def test_runs_that_knew_pictures_by_size_and_by_content_are_together_where_they_held_out_the_same(store):
+    by_size, by_content = finished(digest="9f2c", seed=0), finished(digest="2-77aa", seed=1)
+    [group] = comparable(entered(store, by_size, by_content))
+    assert len(group) == 2
+    other = finished(digest="2-77ab", seed=2)  # now two such sets, and nobody knows which one the sizes were of
+    assert sorted(len(group) for group in comparable(entered(store, by_size, by_content, other))) == [1, 1, 1]
+    elsewhere = finished(digest="51d0", val=predictions(start=500), seed=3)
+    assert len(comparable(entered(store, by_content, elsewhere))) == 2
+
+
 def test_a_run_whose_predictions_are_gone_is_left_out_of_an_experiment(store, monkeypatch, capsys):
     good, bad = finished(), finished(signal=2)
     from pipeline.tracking.finished import artifact_folder
