@@ -19,6 +19,7 @@ from typing import Any
 import hydra
 from omegaconf import DictConfig
 
+from pipeline.cli.given import check_given
 from pipeline.cli.messages import FAILED, check, exit_code, tell
 from pipeline.cli.quoting import open_tags, quote_address, quote_path
 from pipeline.common.atomic import clear_abandoned, held_folder
@@ -63,6 +64,7 @@ def command(name: str, recipe: str, *, begins: bool = False) -> Callable[[], Non
         arguments = [open_tags(quote_path(argument, multirun=multirun)) for argument in sys.argv[1:]]
         sys.argv[1:] = arguments if name in NETWORK_COMMANDS else list(map(quote_address, arguments))
         try:
+            check_given(sys.argv[1:], multirun=multirun)
             hydra.main(**VERSION_BASE, config_path=str(CONF), config_name=name)(job)()
         except KeyboardInterrupt:
             sys.exit(128 + signal.SIGINT)
@@ -102,7 +104,7 @@ class Job:
             module, _, function = self.recipe.partition(":")
             return getattr(import_module(module), function)(config)
         except Exception as error:
-            tell(error)
+            tell(error, self.name)
             self.failures.append(error)
             _tell_the_sweep(error)
             return None

@@ -84,7 +84,8 @@ def one_line(error: BaseException, command_name: str = "") -> str:
         return _unknown_key(struct[1], command_name)
     missing = re.search(r"[Mm]issing mandatory value: (\S+)", str(error))
     if missing:
-        return f"{missing[1]} is missing: give it as {missing[1]}=..."
+        key = _whole_key(missing[1], command_name)
+        return f"{key} is missing: give it as {key}=..."
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     cause = error.__cause__
     if isinstance(cause, OmegaConfBaseException | YAMLError):
@@ -107,6 +108,15 @@ def _unknown_key(key: str, command_name: str) -> str:
     return (
         f"unknown key {key}{_nearest(key, known.get(command_name) or [one for keys in known.values() for one in keys])}"
     )
+
+
+def _whole_key(key: str, command_name: str) -> str:
+    """Hydra names a missing key as the file has it, which may be below a section: `root` of `data.root`."""
+    from pipeline.config import schema
+
+    known = [name for one in schema.COMMANDS if one.__name__.lower() == command_name for name in schema.keys(one)]
+    below = [name for name in known if name.endswith(f".{key}")]
+    return below[0] if key not in known and len(below) == 1 else key
 
 
 def _not_of_the_choice(key: str) -> str:

@@ -357,7 +357,8 @@ def keep(
             )
             write_predictions(raw, run.folder / "predictions" / f"{split}.parquet")
         with suppress(BadInput):  # the pictures are gone, say; what was answered of them stands
-            write_mistakes(run.folder, label(question.run), split, raw, question.table)
+            counted_in = raw if raw is answered else raw.take(np.isin(raw.ids, question.table.rows["path"]))
+            write_mistakes(run.folder, label(question.run), split, counted_in, question.table)
         run.log_metrics({f"{split}/{key}": value for key, value in found.figures.items()} | question.counted)
         if found.temperature is not None:
             run.log_metrics({"temperature": found.temperature})

@@ -141,7 +141,10 @@ def cross_fitted(
     runs = checked(val)
     first = next(iter(runs.values()))
     if len(first) < folds:
-        raise BadInput(f"{len(first)} val pictures are too few for {folds} folds: use soft_vote")
+        raise BadInput(
+            f"{len(first)} val pictures are too few for {folds} folds: "
+            "use what learns nothing, strategies=[hard_vote,soft_vote]"
+        )
     place = fold_of(first.labels, folds, seed)
     parts, order = [], []
     for fold in range(folds):

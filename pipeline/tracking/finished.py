@@ -32,7 +32,8 @@ def artifact_folder(run: Run, path: str) -> Path:
     except (MlflowException, OSError):
         folder = None
     if folder is None or not folder.is_dir():
-        raise BadInput(f"run {label(run)} has no {path}/: it did not finish, or its artifacts are gone")
+        what = f"{path}/" if path else "artifacts"
+        raise BadInput(f"run {label(run)} has no {what}: it did not finish, or its artifacts are gone")
     return folder
 
 

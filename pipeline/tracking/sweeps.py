@@ -111,6 +111,7 @@ def abandon_sweep(parent: str) -> None:
         close_sweep(parent)
         client.set_terminated(parent, "FAILED")
     else:
+        client.set_terminated(parent, "FAILED")  # who looks at what was deleted finds nothing under way
         client.delete_run(parent)
     os.environ.pop(PARENT_VARIABLE, None)
 

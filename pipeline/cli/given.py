@@ -1,0 +1,43 @@
+"""What is typed, looked at before Hydra composes it: slips that it would take for something else."""
+
+from collections.abc import Sequence
+
+import yaml
+
+from pipeline.common.errors import BadInput
+from pipeline.config.keys import GROUPS, PATH_KEYS
+
+# An empty one is most often a shell's variable that is not set.
+_NEVER_EMPTY = (*PATH_KEYS, "run", "resume", "sweep", "model")
+
+
+def check_given(arguments: Sequence[str], *, multirun: bool) -> None:
+    """Raise `BadInput` for an id or a path that is given as nothing, and for a group's answer that is no name."""
+    for argument in arguments:
+        key, equals, value = argument.lstrip("+").partition("=")
+        if not equals:
+            continue
+        if key in _NEVER_EMPTY and value.strip("\"' ") == "":
+            raise BadInput(f"{key}= is empty: give it a value (a shell's variable may not be set), or leave it out")
+        is_address = key == "model" and ":" in value  # of a model that is there, in the commands that ask one
+        if (key in GROUPS or key == "experiment") and not is_address:
+            _check_answer(key, value, multirun=multirun)
+
+
+def _check_answer(group: str, value: str, *, multirun: bool) -> None:
+    if value.startswith("["):
+        inside = value.strip("[] ").replace(" ", "")
+        raise BadInput(f"{group}={value}: one answer at a time; to run each in turn: -m {group}={inside}")
+    if "," in value and not multirun and "(" not in value:
+        raise BadInput(f"{group}={value}: one answer at a time; to run each in turn: -m {group}={value}")
+    for answer in value.split(",") if "(" not in value else []:
+        if not isinstance(_plain(answer), str) and (group, answer) != ("experiment", "null"):
+            raise BadInput(f"{group}={answer}: an answer is the name of a file in conf/{group}/; --help lists them")
+
+
+def _plain(answer: str) -> object:
+    """As YAML reads it: a number, true, null, else text."""
+    try:
+        return yaml.safe_load(answer)
+    except yaml.YAMLError:  # Hydra's own grammar may take it, or says why not
+        return answer
