@@ -114,7 +114,7 @@ def _whole_key(key: str, command_name: str) -> str:
     """Hydra names a missing key as the file has it, which may be below a section: `root` of `data.root`."""
     from pipeline.config import schema
 
-    known = [name for one in schema.COMMANDS if one.__name__.lower() == command_name for name in schema.keys(one)]
+    known = {name for one in schema.COMMANDS if one.__name__.lower() == command_name for name in schema.keys(one)}
     below = [name for name in known if name.endswith(f".{key}")]
     return below[0] if key not in known and len(below) == 1 else key
 

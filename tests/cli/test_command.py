@@ -80,6 +80,7 @@ def test_what_a_job_returns_is_what_sweepers_search_by_and_a_failed_one_returns_
         ("trainer.epochs=many", "trainer.epochs=many: should be a valid integer"),
         ("model.name=resnet18", "say which library's network it is"),
         ("data=folder", "data.root is missing: give it as data.root=..."),
+        ("experiment=birds", "data.root is missing: give it as data.root=..."),
         ("tracking.tags.stage=sweep", "stage is a tag that the program sets itself"),
         ("trainer.epochs=true", "trainer.epochs=True: should be a number"),
         ("head.hidden=[1000000000000]", "should be less than"),

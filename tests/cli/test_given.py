@@ -30,8 +30,8 @@ def test_slips_are_told_before_anything_is_composed(typed, multirun, said):
 
 @pytest.mark.parametrize(
     "typed",
-    ["model=resnet18,squeezenet", "model=glob(*)", "model=models:/a@b", "experiment=null", "seed=0,1", "tracking.run_name=", "run=abc", "-m",
-     "data.root=a=b", "optimizer=adam", "data.classes=[a,b]"],
+    ["model=resnet18,squeezenet", "model=glob(*)", "model=models:/a@b", "experiment=null", "seed=0,1", "-m", "run=abc",
+     "tracking.run_name=", "data.root=a=b", "optimizer=adam", "data.classes=[a,b]"],
 )  # fmt: skip
 def test_what_hydra_takes_passes(typed):
     check_given([typed], multirun=True)
