@@ -1,5 +1,6 @@
 """Naming pictures: the command as typed, with a small model that was promoted for real."""
 
+import os
 import sys
 from contextlib import contextmanager
 from importlib import import_module
@@ -77,6 +78,19 @@ def test_pictures_are_asked_in_batches_and_keep_their_order(size, shown, photos,
     for row in said.to_dict("records"):
         (alone,) = answer(bundle, [Path(row["picture"]).read_bytes()])
         assert row["probability"] == pytest.approx(alone.probability, rel=1e-4)
+
+
+def test_links_to_nowhere_and_pipes_are_told_of_as_skipped(photos, monkeypatch, tmp_path, capsys):
+    (photos / "nowhere.png").symlink_to(tmp_path / "gone.png")
+    os.mkfifo(photos / "pipe.png")
+    (photos / "folder.png").mkdir()
+    assert typed(monkeypatch, "predict", f"images={photos}") == 0
+    told = capsys.readouterr()
+    told = told.out + told.err
+    assert f"skipped: {photos / 'nowhere.png'}" in told
+    assert f"skipped: {photos / 'pipe.png'}" in told
+    assert "folder.png" not in told
+    assert len(pd.read_csv(tmp_path / "predictions.csv")) == 11
 
 
 def test_what_cannot_be_read_is_skipped_in_the_middle_of_a_batch(photos, monkeypatch, tmp_path, capsys):

@@ -58,7 +58,8 @@ def find_pictures(images: str) -> list[Path]:
         return [where]
     if not where.is_dir():
         raise BadInput(f"images={images}: there is no such file or folder")
-    paths = (path for path in where.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    paths = (path for path in where.rglob("*") if path.suffix.lower() in SUFFIXES and not path.is_dir())
+    # Links to nowhere and pipes too: they are told of as skipped.
     found = sorted(path for path in paths if not _is_hidden(path.relative_to(where)))
     for path in found:
         check_utf8(path, f"images={images}")

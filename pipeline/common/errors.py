@@ -3,11 +3,13 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+_MOST = 50  # choices named; timm alone has over a thousand
+
 
 class BadInput(ValueError):
     """Input that the user can put right; its text names the thing and the remedy, in one line.
 
-    The doors print it without a traceback and exit with code 2.
+    Commands print it without a traceback and exit with code 2.
     """
 
 
@@ -17,6 +19,8 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
     near = get_close_matches(word, known, n=1, cutoff=0.6)
     if near:
         return f"; did you mean {near[0]}?"
+    if len(known) > _MOST:
+        return f"; it can be one of {', '.join(known[:_MOST])}, ... ({len(known):,} in all)"
     return f"; it can be one of {', '.join(known)}" if known else ""
 
 
