@@ -1,7 +1,6 @@
 """Scoring runs on any pictures: the command as typed, with networks small enough to ask."""
 
-import sys
-from importlib import import_module
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -24,19 +23,10 @@ from pipeline.tracking.finished import TEST_LOOKS, artifact_folder
 from pipeline.tracking.selection import find_run
 
 
-def typed(monkeypatch, command, *arguments):
-    """Type a command; its exit code."""
-    monkeypatch.setattr(sys, "argv", [command, *arguments])
-    try:
-        import_module(f"pipeline.{command}").main()
-    except SystemExit as end:
-        return end.code
-    return 0
-
-
-def evaluate(monkeypatch, *arguments):
+@pytest.fixture
+def evaluate(typed):
     """Type the command, in this process and without mixed precision; its exit code."""
-    return typed(monkeypatch, "evaluate", "trainer.num_workers=0", "trainer.precision=fp32", *arguments)
+    return partial(typed, "evaluate", "trainer.num_workers=0", "trainer.precision=fp32")
 
 
 def latest(store):
@@ -112,9 +102,9 @@ def as_table(photos):
     return {"source": "table", "file": str(photos / "table.csv"), **listed}
 
 
-def test_stored_predictions_answer_without_a_network(store, monkeypatch, capsys):
+def test_stored_predictions_answer_without_a_network(store, capsys, evaluate):
     run = finished(signal=2)  # it left no weights
-    assert evaluate(monkeypatch, f"run={run}") == 0
+    assert evaluate(f"run={run}") == 0
     said = capsys.readouterr().out
     assert "on test of birds: 90 pictures, from the run's stored predictions" in said
     made, test = latest(store), predictions("test", pictures=90, signal=2)
@@ -125,33 +115,33 @@ def test_stored_predictions_answer_without_a_network(store, monkeypatch, capsys)
     assert {"reliability.png", "answered.png", "most_confused.csv", "class_report.csv", "predictions"} <= files
 
 
-def test_other_pictures_are_asked_once(asked, store, monkeypatch, tmp_path, capsys):
+def test_other_pictures_are_asked_once(asked, store, tmp_path, capsys, evaluate):
     arguments = [f"run={asked}", "data=folder", f"data.root={tmp_path}/photos"]
-    assert evaluate(monkeypatch, *arguments) == 0
+    assert evaluate(*arguments) == 0
     first = latest(store)
     assert len(kept(first, "all")) == 24
     assert first.data.tags["source"] == "the network"
-    assert evaluate(monkeypatch, *arguments) == 0
+    assert evaluate(*arguments) == 0
     assert "the evaluation" in latest(store).data.tags["source"]
     assert latest(store).data.metrics["all/accuracy"] == first.data.metrics["all/accuracy"]
     assert TEST_LOOKS not in store.get_run(asked).data.tags
 
 
-def test_an_alias_that_moved_on_is_asked_anew(make_asked, store, monkeypatch, tmp_path):
+def test_an_alias_that_moved_on_is_asked_anew(make_asked, store, tmp_path, typed, evaluate):
     question = ("model=models:/birds@champion", "data=folder", f"data.root={tmp_path}/photos")
     for run in (make_asked(0), make_asked(1)):
-        assert typed(monkeypatch, "promote", f"run={run}") == 0
-        assert evaluate(monkeypatch, *question) == 0
+        assert typed("promote", f"run={run}") == 0
+        assert evaluate(*question) == 0
         found = kept(latest(store), "all")
         expected = said_of(network_of(store, run), found.ids, tmp_path / "photos")
         np.testing.assert_allclose(found.probabilities(), expected, atol=1e-4)
-    assert evaluate(monkeypatch, *question, "checkpoint=epoch3") == 2
+    assert evaluate(*question, "checkpoint=epoch3") == 2
 
 
 @pytest.mark.parametrize("views", ["flips", "tencrop"])
-def test_views_of_the_runs_own_pictures(views, make_asked, store, monkeypatch, tmp_path):
+def test_views_of_the_runs_own_pictures(views, make_asked, store, tmp_path, evaluate):
     run = make_asked(**as_table(tmp_path / "photos"))
-    assert evaluate(monkeypatch, f"run={run}", f"evaluation.tta={views}") == 0
+    assert evaluate(f"run={run}", f"evaluation.tta={views}") == 0
     made = latest(store)
     assert made.data.tags["source"] == "the network"
     assert made.data.tags["split"] == "test"
@@ -165,10 +155,10 @@ def test_views_of_the_runs_own_pictures(views, make_asked, store, monkeypatch, t
         np.testing.assert_allclose(found.probabilities(), (once + mirrored) / 2, atol=1e-4)
 
 
-def test_another_checkpoint_is_asked_and_so_is_its_val(make_asked, store, monkeypatch, tmp_path):
+def test_another_checkpoint_is_asked_and_so_is_its_val(make_asked, store, tmp_path, evaluate):
     run = make_asked(**as_table(tmp_path / "photos"))
     keep_weights(store, run, "epoch3", seed=7)
-    assert evaluate(monkeypatch, f"run={run}", "checkpoint=epoch3") == 0
+    assert evaluate(f"run={run}", "checkpoint=epoch3") == 0
     made = latest(store)
     assert made.data.tags["source"] == "the network"
     assert made.data.params["checkpoint"] == "epoch3"
@@ -179,34 +169,34 @@ def test_another_checkpoint_is_asked_and_so_is_its_val(make_asked, store, monkey
     assert "ece_calibrated" in str(made.data.metrics)
 
 
-def test_an_ensemble_is_scored_on_its_own_test_and_on_other_pictures(make_asked, store, monkeypatch, tmp_path):
+def test_an_ensemble_is_scored_on_its_own_test_and_on_other_pictures(make_asked, store, tmp_path, typed, evaluate):
     members = [make_asked(seed) for seed in (0, 1)]
-    assert typed(monkeypatch, "ensemble", f"runs=[{members[0]},{members[1]}]", "choose=soft_vote") == 0
+    assert typed("ensemble", f"runs=[{members[0]},{members[1]}]", "choose=soft_vote") == 0
     experiment = store.get_experiment_by_name("birds").experiment_id
     (voted,) = store.search_runs([experiment], "tags.stage = 'ensemble'")
 
-    assert evaluate(monkeypatch, f"run={voted.info.run_id}") == 0
+    assert evaluate(f"run={voted.info.run_id}") == 0
     own = latest(store)
     assert own.data.tags["source"] == "the run's stored predictions"
     assert own.data.metrics["test/accuracy"] == pytest.approx(voted.data.metrics["test/accuracy"])
     assert own.data.metrics["test/ece"] == pytest.approx(voted.data.metrics["test/ece"])
 
     others = ("data=folder", f"data.root={tmp_path}/photos")
-    assert evaluate(monkeypatch, f"run={voted.info.run_id}", *others) == 0
+    assert evaluate(f"run={voted.info.run_id}", *others) == 0
     found = kept(latest(store), "all")
     said = [said_of(network_of(store, one), found.ids, tmp_path / "photos") for one in members]
     np.testing.assert_allclose(found.probabilities(), np.mean(said, axis=0), atol=1e-4)
     assert latest(store).data.metrics["all/accuracy"] == pytest.approx(found.correct.mean())
 
     keep_weights(store, members[0], "epoch3", seed=7)
-    assert evaluate(monkeypatch, f"run={voted.info.run_id}", *others, "checkpoint=epoch3") == 2
+    assert evaluate(f"run={voted.info.run_id}", *others, "checkpoint=epoch3") == 2
 
 
-def test_pictures_of_one_specimen_are_answered_as_one(make_asked, store, monkeypatch, tmp_path, capsys):
+def test_pictures_of_one_specimen_are_answered_as_one(make_asked, store, tmp_path, capsys, evaluate):
     run = make_asked(**as_table(tmp_path / "photos"))
     # In both splits pictures are asked, so that calibration is that of specimens too.
     arguments = [f"run={run}", "evaluation.tta=flips"]
-    assert evaluate(monkeypatch, *arguments, "evaluation.group=specimen") == 0
+    assert evaluate(*arguments, "evaluation.group=specimen") == 0
     made = latest(store)
     assert "on test of birds: 3 specimens" in capsys.readouterr().out
     single, pooled = kept(made, "test"), kept(made, "test_pooled")
@@ -221,27 +211,27 @@ def test_pictures_of_one_specimen_are_answered_as_one(make_asked, store, monkeyp
     report = pd.read_csv(artifact_folder(made, "") / "class_report.csv")
     assert list(report.iloc[: len(CLASSES)]["pictures"]) == [1, 1, 1]
     # What the network said of single pictures is not asked again.
-    assert evaluate(monkeypatch, *arguments) == 0
+    assert evaluate(*arguments) == 0
     assert latest(store).data.tags["source"] == f"the evaluation {made.info.run_name}"
     assert latest(store).data.metrics["test/accuracy"] == pytest.approx(single.correct.mean())
 
 
-def test_a_specimen_of_two_classes_is_named_before_any_network_is_asked(asked, store, monkeypatch, tmp_path, capsys):
+def test_a_specimen_of_two_classes_is_named_before_any_network_is_asked(asked, store, tmp_path, capsys, evaluate):
     table = pd.read_csv(tmp_path / "photos" / "table.csv")
     table.loc[0, "specimen"] = "crane 0"
     table.to_csv(tmp_path / "photos" / "table.csv", index=False)
     arguments = ("data=table", f"data.file={tmp_path}/photos/table.csv", "split=all", "evaluation.group=specimen")
-    assert evaluate(monkeypatch, f"run={asked}", *arguments) == 2
+    assert evaluate(f"run={asked}", *arguments) == 2
     told = capsys.readouterr().err
     assert "evaluation.group=specimen: crane 0 is labelled auk and crane in table: correct its label" in told
 
 
-def test_labels_are_matched_by_name_and_unknown_ones_named(asked, store, monkeypatch, tmp_path, capsys):
+def test_labels_are_matched_by_name_and_unknown_ones_named(asked, store, tmp_path, capsys, evaluate):
     (tmp_path / "photos" / "auk").rename(tmp_path / "photos" / "zebra finch")
     arguments = [f"run={asked}", "data=folder", f"data.root={tmp_path}/photos"]
-    assert evaluate(monkeypatch, *arguments) == 2
+    assert evaluate(*arguments) == 2
     assert "classes that the network does not know: zebra finch" in capsys.readouterr().err
-    assert evaluate(monkeypatch, *arguments, "data.classes=[bee eater,crane]") == 0
+    assert evaluate(*arguments, "data.classes=[bee eater,crane]") == 0
     found = kept(latest(store), "all")
     assert found.classes == CLASSES
     assert set(found.labels) == {1, 2}
@@ -261,8 +251,8 @@ def test_labels_are_matched_by_name_and_unknown_ones_named(asked, store, monkeyp
         (["run=RUN", "data=folder", "data.root=/nowhere"], "/nowhere"),
     ],
 )
-def test_bad_input_is_one_line_and_exit_code_2(arguments, said, asked, monkeypatch, capsys):
-    assert evaluate(monkeypatch, *(one.replace("RUN", asked) for one in arguments)) == 2
+def test_bad_input_is_one_line_and_exit_code_2(arguments, said, asked, capsys, evaluate):
+    assert evaluate(*(one.replace("RUN", asked) for one in arguments)) == 2
     told = capsys.readouterr().err
     assert said in told
     assert len(told.strip().splitlines()) == 1

@@ -1,24 +1,12 @@
 """Looking at pictures before training, and what training itself says of leaks: the commands as typed."""
 
 import shutil
-import sys
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-
-
-def type_in(monkeypatch, command, *arguments):
-    """Type a command; its exit code."""
-    monkeypatch.setattr(sys, "argv", [command, *arguments])
-    try:
-        import_module(f"pipeline.{command}").main()
-    except SystemExit as end:
-        return end.code
-    return 0
 
 
 def the_run(store, experiment, stage):
@@ -51,10 +39,10 @@ def messy(tmp_path):
     return root
 
 
-def test_exploring_finds_what_is_wrong_and_changes_nothing(messy, store, monkeypatch, capsys, tmp_path):
+def test_exploring_finds_what_is_wrong_and_changes_nothing(messy, store, capsys, tmp_path, typed):
     before = state(messy)
     arguments = ["data=table", f"data.file={messy}/birds.csv", "explore.num_workers=0", "explore.samples=6"]
-    assert type_in(monkeypatch, "explore", *arguments) == 0
+    assert typed("explore", *arguments) == 0
     assert state(messy) == before
     run = the_run(store, "birds", "explore")
     assert run.info.status == "FINISHED"
@@ -90,22 +78,22 @@ def test_exploring_finds_what_is_wrong_and_changes_nothing(messy, store, monkeyp
     assert "2 leaks: auk/00.jpg (train, auk) is auk/again.jpg (test, auk)" in said
 
 
-def test_exploring_what_is_not_there_leaves_no_run(store, monkeypatch, capsys):
-    assert type_in(monkeypatch, "explore", "data=folder", "data.root=/no/photos") == 2
+def test_exploring_what_is_not_there_leaves_no_run(store, capsys, typed):
+    assert typed("explore", "data=folder", "data.root=/no/photos") == 2
     told = capsys.readouterr().err
     assert "/no/photos" in told
     assert len(told.strip().splitlines()) == 1
     assert [one.name for one in store.search_experiments()] == ["Default"]
 
 
-def test_training_warns_of_leaks_and_counts_them(messy, store, monkeypatch, capsys):
+def test_training_warns_of_leaks_and_counts_them(messy, store, capsys, typed):
     before = state(messy)
     arguments = [
         "data=table", f"data.file={messy}/birds.csv", "data.image_size=32", "data.on_unreadable=skip",
         "model=squeezenet", "regime=scratch", "augmentation=none", "trainer.epochs=1", "trainer.batch_size=8",
         "trainer.limit_batches=1", "trainer.num_workers=0", "trainer.accelerator=cpu",
     ]  # fmt: skip
-    assert type_in(monkeypatch, "train", *arguments) == 0
+    assert typed("train", *arguments) == 0
     run = the_run(store, "birds", "train")
     assert run.data.metrics["data/leaks"] == 1
     assert run.data.tags["data.leaks"] == "1"

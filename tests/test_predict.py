@@ -1,9 +1,7 @@
 """Naming pictures: the command as typed, with a small model that was promoted for real."""
 
 import os
-import sys
 from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -22,18 +20,8 @@ from pipeline.tracking.registry import fetch_model
 from pipeline.tracking.selection import find_run
 
 
-def typed(monkeypatch, command, *arguments):
-    """Type a command; its exit code."""
-    monkeypatch.setattr(sys, "argv", [command, *arguments])
-    try:
-        import_module(f"pipeline.{command}").main()
-    except SystemExit as end:
-        return end.code
-    return 0
-
-
 @pytest.fixture
-def photos(store, monkeypatch, tmp_path):
+def photos(store, tmp_path, typed):
     """A folder of 11 pictures; the champion that is asked about them has a temperature and thresholds of its own."""
     torch.manual_seed(0)
     run = finished(
@@ -42,7 +30,7 @@ def photos(store, monkeypatch, tmp_path):
     folder = artifact_folder(find_run(store, run), "checkpoints")
     facts = read_facts(folder)
     save_best(folder, Classifier(facts.spec), facts)
-    assert typed(monkeypatch, "promote", f"run={run}") == 0
+    assert typed("promote", f"run={run}") == 0
     chance = np.random.default_rng(0)
     (tmp_path / "photos").mkdir()
     for number in range(11):
@@ -68,9 +56,9 @@ def batches_of(kind):
 
 
 @pytest.mark.parametrize(("size", "shown"), [(1, [1] * 11), (4, [4, 4, 3]), (50, [11])])
-def test_pictures_are_asked_in_batches_and_keep_their_order(size, shown, photos, store, monkeypatch, tmp_path):
+def test_pictures_are_asked_in_batches_and_keep_their_order(size, shown, photos, store, tmp_path, typed):
     with batches_of("SqueezeNet") as sizes:
-        assert typed(monkeypatch, "predict", f"images={photos}", f"batch_size={size}") == 0
+        assert typed("predict", f"images={photos}", f"batch_size={size}") == 0
     assert sizes[1:] == shown  # the first was shown to learn how wide its features are
     said = pd.read_csv(tmp_path / "predictions.csv")
     assert list(said["picture"]) == [str(photos / f"{number:02}.png") for number in range(11)]
@@ -80,11 +68,11 @@ def test_pictures_are_asked_in_batches_and_keep_their_order(size, shown, photos,
         assert row["probability"] == pytest.approx(alone.probability, rel=1e-4)
 
 
-def test_links_to_nowhere_and_pipes_are_told_of_as_skipped(photos, monkeypatch, tmp_path, capsys):
+def test_links_to_nowhere_and_pipes_are_told_of_as_skipped(photos, tmp_path, capsys, typed):
     (photos / "nowhere.png").symlink_to(tmp_path / "gone.png")
     os.mkfifo(photos / "pipe.png")
     (photos / "folder.png").mkdir()
-    assert typed(monkeypatch, "predict", f"images={photos}") == 0
+    assert typed("predict", f"images={photos}") == 0
     told = capsys.readouterr()
     told = told.out + told.err
     assert f"skipped: {photos / 'nowhere.png'}" in told
@@ -93,24 +81,24 @@ def test_links_to_nowhere_and_pipes_are_told_of_as_skipped(photos, monkeypatch, 
     assert len(pd.read_csv(tmp_path / "predictions.csv")) == 11
 
 
-def test_what_cannot_be_read_is_skipped_in_the_middle_of_a_batch(photos, monkeypatch, tmp_path, capsys):
+def test_what_cannot_be_read_is_skipped_in_the_middle_of_a_batch(photos, tmp_path, capsys, typed):
     for name in ("03.png", "07.png", "10.png"):
         (photos / name).write_bytes(b"no picture")
-    assert typed(monkeypatch, "predict", f"images={photos}", "batch_size=5") == 0
+    assert typed("predict", f"images={photos}", "batch_size=5") == 0
     told = capsys.readouterr().out.replace("\n", "")
     assert all(f"skipped: {photos / name}" in told for name in ("03.png", "07.png", "10.png"))
     left = [f"{number:02}.png" for number in (0, 1, 2, 4, 5, 6, 8, 9)]
     assert [Path(one).name for one in pd.read_csv(tmp_path / "predictions.csv")["picture"]] == left
-    assert typed(monkeypatch, "predict", f"images={photos}", "on_unreadable=raise") == 2
+    assert typed("predict", f"images={photos}", "on_unreadable=raise") == 2
     assert str(photos / "03.png") in capsys.readouterr().err
-    assert typed(monkeypatch, "predict", f"images={photos / '03.png'}", "output=none.csv") == 2
+    assert typed("predict", f"images={photos / '03.png'}", "output=none.csv") == 2
     assert "none of 1 pictures can be read" in capsys.readouterr().err
     assert not (tmp_path / "none.csv").exists()
 
 
-def test_sets_and_the_answered_are_columns_when_asked_for(photos, monkeypatch, tmp_path, capsys):
+def test_sets_and_the_answered_are_columns_when_asked_for(photos, tmp_path, capsys, typed):
     def asked(*arguments):
-        assert typed(monkeypatch, "predict", f"images={photos}", *arguments) == 0
+        assert typed("predict", f"images={photos}", *arguments) == 0
         return pd.read_csv(tmp_path / "predictions.csv")
 
     plain = asked()
@@ -127,14 +115,14 @@ def test_sets_and_the_answered_are_columns_when_asked_for(photos, monkeypatch, t
     assert (sizes[1] <= sizes[2]).all()
     assert sizes[0].sum() < sizes[2].sum()
     capsys.readouterr()
-    assert typed(monkeypatch, "predict", f"images={photos}", "coverage=0.9999") == 2
+    assert typed("predict", f"images={photos}", "coverage=0.9999") == 2
     assert "coverage=0.9999 cannot be promised by this model: at most 0.99" in capsys.readouterr().err
 
 
-def test_answers_that_no_file_takes_are_printed(photos, monkeypatch, tmp_path, capsys):
+def test_answers_that_no_file_takes_are_printed(photos, tmp_path, capsys, typed):
     full = tmp_path / "full.csv"
     full.symlink_to("/dev/full")
-    assert typed(monkeypatch, "predict", f"images={photos}", f"output={full}") == 1
+    assert typed("predict", f"images={photos}", f"output={full}") == 1
     said, error = capsys.readouterr()
     assert error == f"error: output={full} could not be written (No space left on device): all answers stand above\n"
     assert sum(line.startswith(f"{photos}/") for line in said.splitlines()) == 11

@@ -11,7 +11,6 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from pipeline.common.errors import BadInput, Stopped, did_you_mean
-from pipeline.config import defaults  # noqa: F401 - it registers what interpolations call
 
 BAD_INPUT, FAILED = 2, 1
 

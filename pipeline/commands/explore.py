@@ -61,7 +61,7 @@ def look(config: schema.Explore, table: PictureTable, brought: tuple[str, ...]) 
     leaks, odd = leaking(table, alike), outliers(facts)
     readable = facts.loc[facts["problem"] == "", "row"].to_numpy()
     seen = leaks.head(MOST_PAIRS)
-    in_pairs = np.flatnonzero(table.rows["path"].isin({*seen["path"], *seen["other_path"]}))
+    in_pairs = table.rows_of([*seen["path"], *seen["other_path"]]).values()
     return Survey(
         table, facts, alike, leaks,
         thumbnails(table, readable, config.explore.samples, config.data.fit),

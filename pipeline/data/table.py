@@ -1,6 +1,6 @@
 """The table of pictures: what every data set becomes, whatever its published form."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -41,6 +41,11 @@ class PictureTable:
     def labels(self) -> np.ndarray:
         """(n,) int64 class codes."""
         return self.rows["label"].cat.codes.to_numpy(dtype=np.int64)
+
+    def rows_of(self, paths: Iterable[str]) -> dict[str, int]:
+        """Row numbers of some pictures by their path, of those that are there; the table may have millions."""
+        rows = np.flatnonzero(self.rows["path"].isin(list(paths)).to_numpy())
+        return dict(zip(self.rows["path"].iloc[rows], rows.tolist(), strict=True))
 
     def where(self, split: str) -> np.ndarray:
         """Row numbers of a split, ascending."""

@@ -16,10 +16,9 @@ from pipeline.tracking.finished import artifact_folder, has_predictions, label, 
 
 def write_mistakes(folder: Path, title: str, split: str, predictions: Predictions, table: PictureTable) -> None:
     """Write the page; a picture that `table` has no more, or that cannot be read, is said to be gone."""
-    rows = {path: row for row, path in enumerate(table.rows["path"])}
 
     def thumbnails(paths: list[str]) -> dict[str, bytes]:
-        known = {path: rows[path] for path in paths if path in rows}
+        known = table.rows_of(paths)
         made = jpegs(table, known.values())
         return {path: made[row] for path, row in known.items() if row in made}
 

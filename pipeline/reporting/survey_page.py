@@ -215,7 +215,7 @@ def same(found: Survey) -> Section:
             section.add(page.note(say, "bad"))
         if torn and found.mended:
             section.add(page.note(_REMEDY), page.command(f"data.split.file={shlex.quote(found.mended)}"))
-        rows = dict(zip(found.table.rows["path"], range(len(found.table.rows)), strict=True))
+        rows = found.table.rows_of([*leaks["path"], *leaks["other_path"]])
         section.add(survey_pictures.pairs(leaks, rows, found.jpegs))
         section.add(page.details("As a table", page.table(_leak_rows(leaks))))
     kinds = alike.groupby("kind").agg(groups=("group", "nunique"), pictures=("row", "size")).reset_index()
