@@ -1,4 +1,5 @@
 import sys
+from contextlib import contextmanager
 from importlib import import_module
 
 import mlflow
@@ -50,6 +51,26 @@ def store(_made_store, tmp_path, monkeypatch):
     yield mlflow.MlflowClient()
     while mlflow.active_run():
         mlflow.end_run()
+
+
+@pytest.fixture
+def files_of_at_most():
+    """`with files_of_at_most(1000):` no file of this process, or of one it starts, grows beyond 1,000 bytes.
+
+    As where a disk is full. What pytest prints goes to a file too, so this must end before the test does.
+    """
+    import resource
+
+    @contextmanager
+    def limited(size):
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return limited
 
 
 def random_predictions(

@@ -1,8 +1,6 @@
-import resource
 import sqlite3
 import subprocess
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 
 import mlflow
@@ -61,18 +59,7 @@ def test_experiments_can_be_named_after_any_folder(name, safe):
     assert safe_name(name) == safe
 
 
-@contextmanager
-def files_of_at_most(size):
-    """As on a disk that has so many bytes left."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
-def test_where_no_store_can_be_made_the_reason_is_the_systems(monkeypatch, tmp_path):
+def test_where_no_store_can_be_made_the_reason_is_the_systems(files_of_at_most, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     with files_of_at_most(1000), pytest.raises(BadInput, match=f"cannot be made in {tmp_path}: File too large; "):
@@ -80,7 +67,7 @@ def test_where_no_store_can_be_made_the_reason_is_the_systems(monkeypatch, tmp_p
     assert not list(tmp_path.iterdir())
 
 
-def test_a_store_that_cannot_grow_is_told_of_before_a_run_but_can_be_read(store):
+def test_a_store_that_cannot_grow_is_told_of_before_a_run_but_can_be_read(files_of_at_most, store):
     with files_of_at_most(1000):
         Store().open(to_write=False)
         with pytest.raises(BadInput, match=r"mlflow\.db cannot be written: File too large"):

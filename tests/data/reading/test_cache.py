@@ -1,7 +1,7 @@
 import os
-import resource
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -89,24 +89,16 @@ def test_the_bound_holds(photos: PictureTable, tmp_path: Path) -> None:
     assert cache.file.stat().st_size == size_of(16, 5)
 
 
-@pytest.fixture
-def little_room() -> Iterator[Callable[[], None]]:
-    """Let no file of this process, or of a worker, grow beyond six pictures of 16 pixels a side, once it is called."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size_of(16, 6) + 1, before[1]))
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_a_full_place_is_said_once_and_stops_nothing(
-    photos: PictureTable, tmp_path: Path, num_workers: int, little_room: Callable[[], None],
-    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str],
+    photos: PictureTable, tmp_path: Path, num_workers: int, caplog: pytest.LogCaptureFixture,
+    files_of_at_most: Callable[[int], AbstractContextManager[None]], capfd: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     plain = read(photos, None)
     caches = [opened(photos, tmp_path / "kept") for _ in range(2)]
-    little_room()
-    for cache in caches:
-        assert same(read(photos, cache, num_workers=num_workers), plain)
+    with files_of_at_most(size_of(16, 6) + 1):
+        for cache in caches:
+            assert same(read(photos, cache, num_workers=num_workers), plain)
     assert (caplog.text + capfd.readouterr().err).count("no more pictures are cached in") == 1
 
 
