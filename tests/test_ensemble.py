@@ -241,7 +241,7 @@ def test_runs_by_id(store):
     for ids, said in (
         (f"{first.id},{first.id}", "is named 2 times"),
         (f"{first.id},nothing", "runs: nothing: MLflow has no run of that id"),
-        (f"{first.id},{made.info.run_id}", "is no training run"),
+        (f"{first.id},{made.info.run_id}", "that is an ensemble, not one network's training"),
     ):
         with pytest.raises(BadInput, match=said):
             ensemble.find_members(store, composed(f"runs=[{ids}]"))

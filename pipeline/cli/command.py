@@ -19,7 +19,7 @@ from typing import Any
 import hydra
 from omegaconf import DictConfig
 
-from pipeline.cli.given import check_given
+from pipeline.cli.given import check_given, overrides_first
 from pipeline.cli.messages import FAILED, check, exit_code, tell
 from pipeline.cli.quoting import open_tags, quote_address, quote_path
 from pipeline.common.atomic import clear_abandoned, held_folder
@@ -61,9 +61,10 @@ def command(name: str, recipe: str, *, begins: bool = False) -> Callable[[], Non
         gc.set_threshold(*_COLLECT_SELDOM)
         multirun = bool({"-m", "--multirun"} & set(sys.argv))
         job.failures.clear()
-        arguments = [open_tags(quote_path(argument, multirun=multirun)) for argument in sys.argv[1:]]
-        sys.argv[1:] = arguments if name in NETWORK_COMMANDS else list(map(quote_address, arguments))
         try:
+            given = overrides_first(sys.argv[1:])
+            arguments = [open_tags(quote_path(argument, multirun=multirun)) for argument in given]
+            sys.argv[1:] = arguments if name in NETWORK_COMMANDS else list(map(quote_address, arguments))
             check_given(sys.argv[1:], multirun=multirun)
             hydra.main(**VERSION_BASE, config_path=str(CONF), config_name=name)(job)()
         except KeyboardInterrupt:

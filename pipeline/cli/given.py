@@ -1,14 +1,42 @@
 """What is typed, looked at before Hydra composes it: slips that it would take for something else."""
 
 from collections.abc import Sequence
+from typing import NoReturn
 
 import yaml
+from hydra._internal.utils import get_args_parser
 
 from pipeline.common.errors import BadInput
 from pipeline.config.keys import GROUPS, PATH_KEYS
 
+# Hydra's options that another argument follows.
+_WITH_VALUE = (
+    "--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd",
+    "--experimental-rerun",
+)  # fmt: skip
 # An empty one is most often a shell's variable that is not set.
 _NEVER_EMPTY = (*PATH_KEYS, "run", "resume", "sweep", "model")
+
+
+def overrides_first(arguments: Sequence[str]) -> list[str]:
+    """What is typed with overrides before the options, as Hydra's parser wants it: `seed=0 -m model=a` is one thing.
+
+    Raises `BadInput` for an option that is none.
+    """
+    options: list[str] = []
+    overrides: list[str] = []
+    for argument in arguments:
+        after = options[-1] if options else ""
+        is_value = after in _WITH_VALUE or (after in ("--info", "-i") and "=" not in argument)
+        (options if argument.startswith("-") or is_value else overrides).append(argument)
+    parser = get_args_parser()
+    parser.error = _refuse  # type: ignore[method-assign]  # argparse has no other way to word all of its errors
+    parser.parse_args([*overrides, *options])
+    return [*overrides, *options]
+
+
+def _refuse(message: str) -> NoReturn:
+    raise BadInput(f"{message}; --help lists what can be given")
 
 
 def check_given(arguments: Sequence[str], *, multirun: bool) -> None:

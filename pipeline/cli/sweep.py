@@ -224,7 +224,8 @@ def show(outcome: Any) -> None:
     if (summed := over_repeats_table(outcome.jobs, swept)) is not None:
         screen.print(summed)
     for job in outcome.failed:
-        print(f"failed: {job.info.run_name}: {job.data.tags.get('error', 'see its messages above')}")
+        error = job.data.tags.get("error", "see its messages above")
+        print(f"failed: {error if error.startswith(job.info.run_name) else f'{job.info.run_name}: {error}'}")
     if any(CHOOSE_BY in job.data.metrics for job in outcome.jobs):
         print(f"next: python -m pipeline.compare sweep={outcome.parent}    to see what mattered, and how sure that is")
         print(f"or:   python -m pipeline.promote sweep={outcome.parent}    to serve the best (or look: mlflow ui)")

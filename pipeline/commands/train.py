@@ -76,7 +76,7 @@ def tracked(config: schema.Train, prepared: Prepared) -> Iterator[TrackedRun]:
 
 def unfinished(run_id: str, given: schema.Train) -> tuple[schema.Train, OwnPictures]:
     """The config and the pictures of a run that broke off. BadInput where they are no longer what they were."""
-    run = find_run(MlflowClient(), run_id, f"resume={run_id}")
+    run = find_run(MlflowClient(), run_id, f"resume={run_id}", ("train",))
     config = unfinished_config(run, given, overrides())
     own = own_pictures(run, home(run), config.data)
     own.check_unchanged(f"resume={run_id}")

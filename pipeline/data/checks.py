@@ -91,12 +91,12 @@ def split_column(given: pd.Series | None, n: int, source: str) -> pd.Categorical
 
 
 def check_class_names(classes: Sequence[str], source: str, on_unreadable: OnUnreadable) -> None:
-    """Raises `BadInput` (`skip`: warns) where two names differ only by case or accents: one class, most likely."""
+    """Raises `BadInput` (`skip`: warns) where names differ only by case, accents or spaces: one class, most likely."""
     seen: dict[str, str] = {}
     for label in classes:
         other = seen.setdefault(_plain(label), label)
         if other != label:
-            said = f"{source}: the classes {other!r} and {label!r} differ only by case or accents"
+            said = f"{source}: the classes {other!r} and {label!r} differ only by case, accents or spaces"
             if on_unreadable == "raise":
                 raise BadInput(f"{said}; give them one name, or keep both apart with data.on_unreadable=skip")
             log.warning("%s: both are kept", said)
@@ -254,4 +254,5 @@ def _as_counted(label: str) -> tuple[bool, int, str]:
 
 
 def _plain(label: str) -> str:
-    return _ACCENTS.sub("", unicodedata.normalize("NFKD", label)).casefold()
+    letters = _ACCENTS.sub("", unicodedata.normalize("NFKD", label)).casefold()
+    return " ".join(letters.split())

@@ -91,13 +91,14 @@ def read_table(file: Path, key: str, encoding: str | None = None) -> pd.DataFram
         try:
             return pd.read_parquet(file)
         except Exception as error:  # Arrow raises several kinds
-            raise BadInput(f"{key}: {file} is no Parquet file ({_first_line(error)})") from None
+            raise BadInput(f"{key}: {file} is no whole Parquet file ({_first_line(error)}); save it anew") from None
     text = read_text(file, key, encoding)
     if not text.strip():
         raise BadInput(f"{key}: {file} is empty; its first line should name the columns")
+    separator = _separator(file, text)
     try:
         table = pd.read_csv(
-            io.StringIO(text), sep=_separator(file, text), dtype="str", keep_default_na=False, na_values=[""],
+            io.StringIO(text), sep=separator, dtype="str", keep_default_na=False, na_values=[""],
             skipinitialspace=True,
         )  # fmt: skip
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
@@ -107,6 +108,11 @@ def read_table(file: Path, key: str, encoding: str | None = None) -> pd.DataFram
             f"{key}: {file} has lines with more fields than its first line has columns; "
             'put a text that holds the separator in "quotes"'
         )
+    # pandas calls a second column of one title `title.1`; whoever reads it should see what the file says.
+    lines = csv.reader(io.StringIO(text), delimiter=separator, skipinitialspace=True)
+    titles = next((line for line in lines if line), [])
+    if len(titles) == table.shape[1]:
+        table.columns = pd.Index([title or given for title, given in zip(titles, table.columns, strict=True)])
     return table
 
 

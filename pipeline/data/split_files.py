@@ -122,12 +122,17 @@ def read_split(
     strangers = listed["path"][places < 0]
     strangers = strangers[~strangers.isin(everything)].tolist()
     if strangers:
-        raise BadInput(f"{key}: {table.name} has no {_first(strangers)}, which {target} names")
+        raise BadInput(
+            f"{key}: {table.name} has no {_first(strangers)}, which {target} names; check data.root, or take those "
+            "lines out of the file"
+        )
     codes = np.full(len(paths), -1, dtype=np.int8)
     codes[places[places >= 0]] = pd.Categorical(listed["split"], categories=list(SPLITS)).codes[places >= 0]
     lacking = table.rows["path"][codes < 0].tolist()
     if lacking:
-        raise BadInput(f"{key}: {target} gives no split to {_first(lacking)}")
+        raise BadInput(
+            f"{key}: {target} gives no split to {_first(lacking)}; add them to it, or move the pictures away"
+        )
     return table.with_rows(table.rows.assign(split=pd.Categorical.from_codes(codes, categories=list(SPLITS))))
 
 
@@ -151,7 +156,9 @@ def _texts(table: PictureTable, target: Path) -> dict[Path, str]:
 def _from_table(file: Path, known: pd.Series) -> pd.DataFrame:
     key = "data.split.file"
     if file.suffix.lower() not in TABLES:
-        raise BadInput(f"{key}: {file} is neither a table ({', '.join(TABLES)}) nor a folder of lists")
+        raise BadInput(
+            f"{key}: {file} is neither a table ({', '.join(TABLES)}) nor a folder of lists; name one of those"
+        )
     table = read_table(file, key)
     paths = column(table, "path", key, file).astype("str")
     as_written = unguarded(paths)

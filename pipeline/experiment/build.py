@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,6 +38,8 @@ from pipeline.tracking.registry import weights_of
 from pipeline.training.checkpoints import LAST
 from pipeline.training.features import Features
 from pipeline.training.losses import build_loss
+
+log = logging.getLogger(__name__)
 
 _MOST_WORKERS = 8
 _DISK_FULL = (  # as it is worded by the system, safetensors, SQLite and torch.save, which does not know why
@@ -88,9 +91,13 @@ def picture_table(data: schema.Data, split: PictureTable | None = None) -> Pictu
     """Of the pictures in their splits (`split`, where they are known already) those that a run uses."""
     table = fraction_of_training(split or split_pictures(data), data.fraction, data.split.seed)
     table = bootstrapped(table, data.bootstrap)
-    for part, key in (("train", "data.split"), ("val", "data.split.val")):
+    for part, key, remedy in (
+        ("train", "data.split", "choose smaller shares for val and test"),
+        ("val", "data.split.val", "a run chooses its epoch on val; give it a share, such as data.split.val=0.15"),
+    ):
         if not len(table.where(part)):
-            raise BadInput(f"{key}: no picture is left for {part}")
+            own = f", or name some in {data.split.file}" if data.split.file else ""
+            raise BadInput(f"{key}: no picture is left for {part}; {remedy}{own}")
     return table
 
 
@@ -107,6 +114,8 @@ def network(config: schema.Train, n_classes: int) -> tuple[Classifier, Loaded | 
     if config.regime.trains == "head" and config.regime.weights == "none":
         raise BadInput("regime=frozen needs weights: set regime.weights=pretrained, or train with regime=scratch")
     own = own_weights(config) if config.regime.weights == "pretrained" else None
+    if config.model.weights_file and config.regime.weights == "none":
+        log.warning("warning: regime=%s begins from chance: model.weights_file is not read", config.regime.name)
     torch.manual_seed(config.seed)
     head = HeadSpec(config.head.name, tuple(config.head.hidden), config.head.dropout)
     made = build_classifier(NetworkSpec(config.model.name, n_classes, preprocessing(config, own), head))

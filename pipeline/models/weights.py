@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import file_digest
 from pathlib import Path
+from textwrap import shorten
 from typing import Any, Literal, cast
 from urllib.error import URLError
 
@@ -189,7 +190,7 @@ def _patience_of(seconds: float) -> Any:
 
 def load_file(backbone: nn.Module, path: Path) -> Loaded:
     """Put the weights of a safetensors file or of a saved state dict into a backbone; nothing in it is run."""
-    return load_state(backbone, read_state(path), str(path))
+    return load_state(backbone, read_state(path), f"model.weights_file={path}")
 
 
 def read_state(path: Path, said: str | None = None) -> State:
@@ -200,7 +201,8 @@ def read_state(path: Path, said: str | None = None) -> State:
     path = expanded(path, "model.weights_file")
     said = said or f"model.weights_file={path}"
     if not path.is_file():
-        raise BadInput(f"{said}: there is no such file")
+        what = "that is a folder; name a file in it" if path.is_dir() else "there is no such file; check its spelling"
+        raise BadInput(f"{said}: {what}")
     if path.suffix == ".safetensors":
         try:
             return load_safetensors(path)
@@ -246,7 +248,8 @@ def load_state(backbone: nn.Module, state: State, source: str) -> Loaded:
     if problems:
         raise BadInput(
             f"weights from {source} do not fit the network: {'; '.join(problems[:3])} there"
-            f"{f' (and {len(problems) - 3} more)' if len(problems) > 3 else ''}"
+            f"{f' (and {len(problems) - 3} more)' if len(problems) > 3 else ''}; take weights of this very network, "
+            f"or choose the network that they are of with model="
         )
     kept = {name: state[name] for name in mine if name in state}
     broken = [name for name, tensor in kept.items() if not tensor.float().isfinite().all()]
@@ -293,5 +296,6 @@ def _three(values: Any) -> tuple[float, float, float]:
 
 
 def _brief(error: BaseException) -> str:
-    lines = str(error).splitlines()
-    return (lines[0] if lines else type(error).__name__)[:160]
+    first = next(iter(str(error).splitlines()), "")
+    said = first if re.search("[A-Za-z]{2}", first) else f"{type(error).__name__} {first}".strip()
+    return shorten(said, 160, placeholder=" ...")

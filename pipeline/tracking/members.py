@@ -48,11 +48,8 @@ def named_members(client: MlflowClient, run_ids: Sequence[str]) -> list[Run]:
     for run_id, times in Counter(run_ids).items():
         if times > 1:
             raise BadInput(f"runs: {run_id} is named {times} times")
-    runs = [find_run(client, run_id, f"runs: {run_id}") for run_id in run_ids]
+    runs = [find_run(client, run_id, f"runs: {run_id}", ("train",)) for run_id in run_ids]
     for run in runs:
-        stage = run.data.tags.get("stage")
-        if stage != "train":
-            raise BadInput(f"runs: {run.info.run_id} is no training run (its stage is {stage})")
         if run.info.status != "FINISHED":
             raise BadInput(f"runs: {run.info.run_id} did not finish ({run.info.status.lower()}): leave it out")
     return runs

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import re
 import shutil
 from contextlib import ExitStack, suppress
 from hashlib import sha256
@@ -173,6 +174,8 @@ def _no_such_model(uri: str, error: Exception, key: str = "model") -> BadInput:
     ]
     more = ", ..." if len(known) >= _NAMED else ""
     there = f"there are {', '.join(known)}{more}" if known else "python -m pipeline.promote makes one"
+    if run := re.fullmatch("(?:runs:/+)?([0-9a-f]{32})/?", uri):
+        return BadInput(f"{key}={uri}: a run is no served model; python -m pipeline.promote run={run[1]} makes it one")
     return BadInput(f"{key}={uri}: MLflow has no such model ({str(error).splitlines()[0]}); {there}")
 
 
@@ -192,7 +195,8 @@ def run_of_model(uri: str) -> str:
 def weights_of(uri: str) -> Path:
     """The weights file of a run (`runs:/ID`) or of a served model's first member (`models:/NAME@ALIAS`)."""
     if uri.startswith("runs:/"):
-        run = find_run(MlflowClient(), uri.removeprefix("runs:/").strip("/"), f"model.weights_file={uri}")
+        run_id = uri.removeprefix("runs:/").strip("/")
+        run = find_run(MlflowClient(), run_id, f"model.weights_file={uri}", ("train",))
         file = run_folder(run.info.artifact_uri, "checkpoints") / BEST_WEIGHTS
     else:
         file = fetch_model(uri, "model.weights_file") / "artifacts" / "served" / "member0.safetensors"

@@ -1,6 +1,7 @@
 """Which runs a command looks at: those of an experiment, or of one sweep in it; best first."""
 
 import logging
+from collections.abc import Collection
 
 from mlflow import MlflowClient
 from mlflow.entities import Experiment, Run
@@ -80,13 +81,41 @@ def find_sweep(client: MlflowClient, experiment: Experiment, sweep: str) -> Run:
     )
 
 
-def find_run(client: MlflowClient, run_id: str, given: str = "") -> Run:
-    """A run by its id; BadInput where there is none, which names what was `given` (`run=` and the id if nothing)."""
+def find_run(client: MlflowClient, run_id: str, given: str = "", kinds: Collection[str] = ("train", "ensemble")) -> Run:
+    """A run of these kinds by its id, which was `given` as messages name it (`run=` and the id if not said).
+
+    BadInput where there is none, where it was deleted, and where it is of another kind, which is named.
+    """
+    said = given or f"run={run_id}"
     try:
-        return client.get_run(run_id)
+        run = client.get_run(run_id)
     except MlflowException:
-        said = given or f"run={run_id}"
         raise BadInput(f"{said}: MLflow has no run of that id; mlflow ui shows those there are") from None
+    if run.info.lifecycle_stage == "deleted":
+        raise BadInput(f"{said}: that run was deleted; name another, or restore it in the MLflow UI")
+    kind = run.data.tags.get("stage", "")
+    if kind not in kinds:
+        raise BadInput(f"{said}: that is {_described(client, run, kind)}")
+    return run
+
+
+def _described(client: MlflowClient, run: Run, kind: str) -> str:
+    """What a run of the wrong kind is, and which id was meant perhaps."""
+    match kind:
+        case "sweep":
+            done = [job for job in children(client, run.info.run_id) if job.info.status == "FINISHED"]
+            best = by_metric(done)[:1]
+            one = f", such as {best[0].info.run_id}, the best by val" if best else ""
+            return f"a sweep, not one of its jobs; name a job{one}, or where a command takes it sweep={run.info.run_id}"
+        case "evaluate":
+            return f"an evaluation, not a network; the run that it asked is {run.data.tags.get('evaluated_run')}"
+        case "ensemble":
+            return "an ensemble, not one network's training; name such a run"
+        case "compare" | "explore":
+            return f"a run of the command {kind}; name one of a network's training"
+        case "train":
+            return "one network's training; name an ensemble"
+    return "no run of this pipeline; name one of a network's training"
 
 
 def children(client: MlflowClient, parent: str) -> list[Run]:

@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline.cli.given import check_given
+from pipeline.cli.given import check_given, overrides_first
 from pipeline.common.errors import BadInput
 
 
@@ -35,3 +35,29 @@ def test_slips_are_told_before_anything_is_composed(typed, multirun, said):
 )  # fmt: skip
 def test_what_hydra_takes_passes(typed):
     check_given([typed], multirun=True)
+
+
+@pytest.mark.parametrize(
+    ("typed", "ordered"),
+    [
+        ("seed=0 -m model=a ~x", "seed=0 model=a ~x -m"),
+        ("a=1 --cfg job b=2", "a=1 b=2 --cfg job"),
+        ("--config-dir=conf -p data a=1", "a=1 --config-dir=conf -p data"),
+        ("--info a=1", "a=1 --info"),
+        ("--info config a=1", "a=1 --info config"),
+        ("", ""),
+    ],
+)
+def test_overrides_may_stand_on_both_sides_of_an_option(typed, ordered):
+    assert overrides_first(typed.split()) == ordered.split()
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [("--foo", "unrecognized arguments: --foo"), ("seed=0 -c", "expected one argument"), ("-c nope", "'nope'")],
+)
+def test_an_option_that_is_none_is_told_in_a_line(typed, said):
+    with pytest.raises(BadInput) as told:
+        overrides_first(typed.split())
+    assert said in str(told.value)
+    assert str(told.value).endswith("; --help lists what can be given")

@@ -159,7 +159,7 @@ def test_weights_that_are_no_numbers_are_named(backbone, published, suffix, valu
     state = published | {"layer1.0.conv1.weight": torch.full_like(published["layer1.0.conv1.weight"], value)}
     save_file(state, file) if suffix == "safetensors" else torch.save(state, file)
     before = {name: tensor.clone() for name, tensor in backbone.state_dict().items()}
-    with pytest.raises(BadInput, match=rf"weights from {file} hold NaN .*in 'layer1\.0\.conv1\.weight'"):
+    with pytest.raises(BadInput, match=rf"weights_file={file} hold NaN .*in 'layer1\.0\.conv1\.weight'"):
         load_file(backbone, file)
     assert same(backbone, before)
 

@@ -129,6 +129,28 @@ def test_more_runs_than_a_page_holds_are_all_seen(store, monkeypatch):
     assert len(trained_runs(store, find_experiment(store, "digits"))) == 3
 
 
+def test_a_run_of_another_kind_is_described(store):
+    job = trained(0.5)
+    experiment = store.get_run(job).info.experiment_id
+    for stage, more, said in (
+        ("evaluate", {"evaluated_run": job}, f"an evaluation, not a network; the run that it asked is {job}"),
+        ("ensemble", {}, "an ensemble, not one network's training"),
+        ("compare", {}, "a run of the command compare"),
+        ("", {}, "no run of this pipeline"),
+    ):
+        other = store.create_run(experiment, tags={"stage": stage, **more}).info.run_id
+        with pytest.raises(BadInput, match=f"resume={other}: that is {said}"):
+            find_run(store, other, f"resume={other}", ("train",))
+    parent = store.create_run(experiment, tags={"stage": "sweep"}).info.run_id
+    store.set_tag(job, "mlflow.parentRunId", parent)
+    with pytest.raises(BadInput, match=f"a sweep, not one of its jobs; name a job, such as {job}, the best by val"):
+        find_run(store, parent)
+    assert find_run(store, job).info.run_id == job
+    store.delete_run(job)
+    with pytest.raises(BadInput, match="that run was deleted"):
+        find_run(store, job)
+
+
 def test_a_run_that_is_not_there_is_named(store):
     with pytest.raises(BadInput, match="run=nothing: MLflow has no run of that id"):
         find_run(store, "nothing")

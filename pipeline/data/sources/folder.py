@@ -14,6 +14,7 @@ import pandas as pd
 
 from pipeline.common.errors import BadInput
 from pipeline.common.paths import check_utf8
+from pipeline.common.wording import counted
 from pipeline.data.checks import SPLIT_NAMES, OnUnreadable, check_class_names
 from pipeline.data.files import SUFFIXES, existing
 from pipeline.data.table import SPLITS, PictureTable
@@ -61,12 +62,50 @@ def read(
         for file, size, folders in _pictures(path)
     ]
     depth = label_depth or _likely_depth(folder, first_level, pictures)
-    classes = sorted({path.name for path in _at_depth([path for path, _ in first_level], depth)})
+    _check_links({folder, *(path.parent for path, _ in first_level)}, on_unreadable)
+    pictures, unnameable = _nameable(folder, first_level, pictures, on_unreadable)
+    classes = sorted({path.name for path in _at_depth([path for path, _ in first_level], depth) if _is_utf8(path)})
     _check_classes(folder, classes, pictures, depth)
     check_class_names(classes, f"data.root: {folder}", on_unreadable)
     _check_pictures(folder, pictures, classes, depth)
     beside = _tell_beside(folder)
-    return PictureTable(name=name or folder.name, rows=_rows(pictures, classes, depth), root=folder, unlisted=beside)
+    return PictureTable(
+        name=name or folder.name, rows=_rows(pictures, classes, depth), root=folder, unlisted=beside,
+        skipped=unnameable,
+    )  # fmt: skip
+
+
+def _check_links(holding: set[Path], on_unreadable: OnUnreadable) -> None:
+    """BadInput (`skip`: a warning) for a link among the class folders that leads nowhere: a disk not mounted, say."""
+    for entry in (entry for folder in sorted(holding) for entry in _listed(folder)):
+        if entry.is_symlink() and not _is_picture(entry) and not os.path.exists(entry.path):  # noqa: PTH110  # a circle
+            said = f"data.root: the link {entry.path} leads nowhere"
+            if on_unreadable == "raise":
+                raise BadInput(f"{said}; mend or remove it, or leave it out with data.on_unreadable=skip")
+            log.warning("warning: %s and is left out", said)
+
+
+def _nameable(
+    root: Path, folders: list[tuple[Path, str | None]], pictures: list[Picture], on_unreadable: OnUnreadable
+) -> tuple[list[Picture], dict[str, str]]:
+    """The pictures whose path is UTF-8, and the others with the reason; BadInput unless those are to be skipped."""
+    odd = [picture.path for picture in pictures if not _is_utf8(picture.path)]
+    if on_unreadable == "raise":
+        for path in [*(path for path, _ in folders), *(root / path for path in odd)]:
+            check_utf8(path, "data.root")
+    shown = {os.fsencode(path).decode(errors="replace"): "has a name that is not valid UTF-8" for path in odd}
+    if odd:
+        said = counted(len(odd), "picture")
+        log.warning("warning: %s left out for a name that is not valid UTF-8: %s", said, next(iter(shown)))
+    return [picture for picture in pictures if _is_utf8(picture.path)], shown
+
+
+def _is_utf8(path: str | Path) -> bool:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _first_level(root: Path) -> list[tuple[Path, str | None]]:
@@ -220,24 +259,20 @@ def _listed(folder: str | Path) -> list[os.DirEntry[str]]:
     """What a folder shows, sorted by name."""
     try:
         with os.scandir(folder) as entries:
-            shown = sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
+            return sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
     except PermissionError:
         raise BadInput(f"data.root: {folder} may not be read; give yourself the right to") from None
-    for entry in shown:
-        if not entry.name.isascii():
-            check_utf8(entry.path, "data.root")
-    return shown
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:
-        raise BadInput(f"data.root: {entry.path} is a link to itself; remove it") from None
+    except OSError:  # a link to itself
+        return False
 
 
 def _size(entry: os.DirEntry[str]) -> int:
-    """Bytes; 0 for a link that points nowhere, which training refuses and explore shows."""
+    """Bytes; 0 for a link that points nowhere or to itself, which training refuses and explore shows."""
     try:
         return entry.stat().st_size
     except OSError:

@@ -217,7 +217,7 @@ def not_utf8(root: Path, write: Write) -> None:
         (no_pictures, "no pictures under"),
         (empty_class, "dog holds no pictures"),
         (circle, "again is a link"),
-        (link_to_itself, "dog is a link to itself"),
+        (link_to_itself, "the link .*dog leads nowhere; mend or remove it"),
         (flat_test_folder, "test holds pictures but no class folders"),
         (folder_beside_splits, "extra holds pictures beside train"),
         (two_folders_for_a_split, "two folders for one split"),
@@ -230,6 +230,29 @@ def test_folders_that_will_not_do(make, says: str, write: Write, tmp_path: Path)
         read_source("folder", root=str(tmp_path / "set"))
     assert str(tmp_path / "set") in str(told.value)
     assert "\n" not in str(told.value)
+
+
+def test_what_has_no_usable_name_is_left_out_where_that_is_asked_for(
+    write: Write, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = tmp_path / "set"
+    for name in ("cat/1.jpg", "cat/2.jpg", "dog/1.jpg", "dog/2.jpg"):
+        write(f"set/{name}")
+    write("set/odd/1.jpg").rename(root / "cat" / os.fsdecode(b"caf\xe9.jpg"))
+    write("set/odd/1.jpg")
+    (root / "odd").rename(root / os.fsdecode(b"\xe9t\xe9"))
+    (root / "cat" / "itself.jpg").symlink_to(root / "cat" / "itself.jpg")
+    (root / "unmounted").symlink_to(tmp_path / "nowhere")
+    table = read_source("folder", root=str(root), on_unreadable="skip")
+    assert table.classes == ["cat", "dog"]
+    assert dict(zip(table.rows["path"], table.rows["bytes"] > 0, strict=True)) == {
+        "cat/1.jpg": True, "cat/2.jpg": True, "cat/itself.jpg": False, "dog/1.jpg": True, "dog/2.jpg": True,
+    }  # fmt: skip
+    assert list(table.skipped.values()) == ["has a name that is not valid UTF-8"] * 2
+    assert "the link" in caplog.text
+    assert "unmounted leads nowhere and is left out" in caplog.text
+    with pytest.raises(BadInput, match="unmounted leads nowhere"):
+        read_source("folder", root=str(root))
 
 
 def test_a_folder_must_be_named() -> None:

@@ -74,7 +74,9 @@ def test_columns_by_other_names_and_pictures_elsewhere(write: Write, tmp_path: P
         ("path,label\nb, c/3.jpg,x\n", 'in "quotes"'),
         ("path,label\na/1.jpg,x\na/2.jpg,x\n", "only one class, 'x'"),
         ("path,label,split\na/1.jpg,x,trian\na/2.jpg,y,val\n", "no split 'trian'; did you mean train"),
-        ("path,label\na/1.jpg,cafe\na/2.jpg,Caf\u00e9\n", "'Café' and 'cafe' differ only by case or accents"),
+        ("path,label\na/1.jpg,cat  tail\na/2.jpg, Cat tail\n", "'Cat tail' and 'cat  tail' differ only by case"),
+        ("path,label,label\na/1.jpg,x,y\na/2.jpg,y,x\n", "two columns are called 'label'; rename one of them"),
+        ("path,label\na/1.jpg,cafe\na/2.jpg,Caf\u00e9\n", "'Café' and 'cafe' differ only by case, accents or spaces"),
     ],
 )
 def test_tables_that_will_not_do(text: str | bytes, says: str, pictures: Path) -> None:
