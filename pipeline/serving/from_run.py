@@ -24,6 +24,7 @@ PROMISED = 0.9
 class Assembled:
     """What was put together: its classes, how many networks, and its calibration with what that does on test.
 
+    `pictures` is how many of val and test the run answered.
     `figures` has `test/ece`, `test/ece_calibrated` and, where val supports it, `test/coverage_90` and
     `test/set_size_90`; it is empty without test pictures.
     """
@@ -32,18 +33,18 @@ class Assembled:
     networks: int
     calibration: Calibration
     figures: dict[str, float]
+    pictures: dict[str, int]
 
 
 def assemble(client: MlflowClient, run: Run, folder: Path) -> Assembled:
     """Write the served model of a run into `folder`. BadInput names the run or the member that lacks something."""
     rule, checkpoints = ingredients(client, run)
-    calibration, figures = Calibration(), {}
-    if has_predictions(run, "val"):
-        calibration = calibrated_on(stored_predictions(run, "val"))
-    if has_predictions(run, "test"):
-        figures = figures_of(stored_predictions(run, "test"), calibration)
+    answered = {split: stored_predictions(run, split) for split in ("val", "test") if has_predictions(run, split)}
+    calibration = calibrated_on(answered["val"]) if "val" in answered else Calibration()
+    figures = figures_of(answered["test"], calibration) if "test" in answered else {}
     facts = write_bundle(folder, checkpoints, rule, calibration)
-    return Assembled(facts.classes, len(checkpoints), calibration, figures)
+    pictures = {split: len(predictions) for split, predictions in answered.items()}
+    return Assembled(facts.classes, len(checkpoints), calibration, figures, pictures)
 
 
 def ingredients(client: MlflowClient, run: Run) -> tuple[Rule | None, dict[str, Path]]:

@@ -47,10 +47,18 @@ _NAMED = 20  # models, in a message
 
 
 def publish(
-    folder: Path, run: Run, metrics: dict[str, float], *, name: str, alias: str, classes: tuple[str, ...]
+    folder: Path,
+    run: Run,
+    metrics: dict[str, float],
+    *,
+    name: str,
+    alias: str,
+    classes: tuple[str, ...],
+    description: str = "",
 ) -> ModelVersion:
     """Log a served model's folder as a model of its run, register it as the newest version, give that the alias.
 
+    The `description`, Markdown of at most 5,000 characters, is the version's.
     Whatever fails on the way, an interruption too, what was made up to there is taken back. Raises BadInput where the
     versions that are registered know other classes: who asks by the alias must not get other labels.
     """
@@ -66,6 +74,7 @@ def publish(
         log_served_model(model.model_id, folder, run, metrics)
         undo.callback(_withdraw_version, client, name, model, new=before is None)
         made = mlflow.register_model(f"models:/{model.model_id}", name, tags={_CLASSES_TAG: digest})
+        client.update_model_version(name, made.version, description)
         client.set_registered_model_alias(name, alias, made.version)
         undo.pop_all()
     return made

@@ -18,6 +18,7 @@ from pipeline.common.errors import BadInput
 _ANSWER_WITHIN = 5  # seconds
 _PREFIX = "sqlite:///"
 _ROOM = 2**20  # bytes; a new database takes as many
+_KIND = "mlflow.experimentKind"
 _DATABRICKS = ("databricks", "databricks-uc", "uc")
 
 
@@ -176,7 +177,10 @@ def experiment_id(name: str) -> str:
     if beside and mlflow.get_experiment_by_name(name) is None:
         with suppress(mlflow.exceptions.MlflowException):  # another process made it meanwhile
             mlflow.create_experiment(name, artifact_location=(file.resolve().parent / "mlruns" / name).as_uri())
-    return mlflow.set_experiment(name).experiment_id
+    found = mlflow.set_experiment(name)
+    if _KIND not in found.tags:  # else MLflow's page asks whether this is about language models
+        mlflow.set_experiment_tag(_KIND, "custom_model_development")
+    return found.experiment_id
 
 
 def _quiet() -> None:

@@ -2,14 +2,16 @@
 
 import os
 import shlex
+from getpass import getuser
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mlflow import MlflowClient
-from mlflow.entities import Run, RunStatus
+from mlflow.entities import Param, Run, RunStatus
+from mlflow.utils.mlflow_tags import MLFLOW_USER
 
 from pipeline.common.names import PARENT_VARIABLE, SWEPT_VARIABLE
-from pipeline.tracking.runs import record_failure, run_given
+from pipeline.tracking.runs import git_sha, record_failure, run_given
 from pipeline.tracking.selection import CHOOSE_BY, by_metric, children
 from pipeline.tracking.store import experiment_id
 
@@ -35,7 +37,10 @@ def open_sweep(experiment: str, overrides: list[str], swept: list[str], jobs: in
     """
     given = run_given(experiment)
     belongs_to = experiment_id(experiment)
-    tags = {"stage": "sweep", "overrides": shlex.join(overrides), **({"jobs": str(jobs)} if jobs else {})}
+    tags = {
+        "stage": "sweep", "overrides": shlex.join(overrides), "git_sha": git_sha(), MLFLOW_USER: getuser(),
+        **({"jobs": str(jobs)} if jobs else {}),
+    }  # fmt: skip
     if given:
         parent = given
         for key, value in tags.items():
@@ -43,6 +48,8 @@ def open_sweep(experiment: str, overrides: list[str], swept: list[str], jobs: in
     else:
         made = MlflowClient().create_run(belongs_to, run_name=f"sweep {' '.join(swept)}"[:250], tags=tags)
         parent = made.info.run_id
+    params = [Param(*override.lstrip("+").partition("=")[::2]) for override in overrides if "=" in override]
+    MlflowClient().log_batch(parent, params=params)
     os.environ[PARENT_VARIABLE] = parent
     os.environ[SWEPT_VARIABLE] = ",".join(override.partition("=")[0] for override in swept)
     return parent
@@ -67,6 +74,13 @@ def _settle_best(client: MlflowClient, outcome: Outcome) -> None:
     if scored:
         client.log_metric(outcome.parent, CHOOSE_BY, scored[0].data.metrics[CHOOSE_BY], step=len(scored))
         client.set_tag(outcome.parent, "best_run", scored[0].info.run_id)
+
+
+def _keep_dataset(client: MlflowClient, outcome: Outcome) -> None:
+    """On the parent, the pictures of its jobs, where all had the same."""
+    given = [job.inputs.dataset_inputs for job in outcome.jobs if job.inputs and job.inputs.dataset_inputs]
+    if given and len({one.dataset.digest for inputs in given for one in inputs}) == 1:
+        client.log_inputs(outcome.parent, datasets=given[0])
 
 
 def record_job(overrides: str, name: str, error: str) -> None:
@@ -98,6 +112,7 @@ def close_sweep(parent: str, expected: Mapping[str, str] | None = None, why: str
             record_failure("", name=name, tags={"stage": "train", "overrides": overrides}, error=why)
     outcome = Outcome(parent, by_metric(children(client, parent)))
     _settle_best(client, outcome)
+    _keep_dataset(client, outcome)
     client.set_tag(parent, "mlflow.note.content", _note(outcome))
     client.set_terminated(parent, "FAILED" if outcome.failed or not outcome.jobs else "FINISHED")
     os.environ.pop(PARENT_VARIABLE, None)

@@ -72,12 +72,14 @@ def _draw(axes: Axes, square: pd.DataFrame, normalise: bool, name: str) -> None:
     values = shares if normalise else counted
     axes.imshow(values, cmap=SHADES, norm=PowerNorm(0.5, 0.0, top), interpolation="nearest", aspect="equal")
     unit = "% of each true class" if normalise else "pictures"
+    if normalise and len(square) <= NUMBERED_CLASSES:
+        unit += ", pictures below"
     tidy(axes, xlabel="predicted", ylabel="true", title=name, grid=False)
     axes.set_title(unit, loc="right", color=MUTED, fontsize=9)
     _name_ticks(axes, square)
     _rule_off(axes, *square.shape)
     if len(square) <= NUMBERED_CLASSES:
-        _number(axes, values, top, percent=normalise)
+        _number(axes, values, top, counted if normalise else None)
 
 
 def _name_ticks(axes: Axes, square: pd.DataFrame) -> None:
@@ -96,14 +98,18 @@ def _rule_off(axes: Axes, rows: int, columns: int) -> None:
     axes.add_collection(LineCollection(lines, colors=EMPTY, linewidths=0.8), autolim=False)  # ticks cost ten times it
 
 
-def _number(axes: Axes, values: np.ndarray, top: float, *, percent: bool) -> None:
-    """Write the value into each cell that is not empty; shares in percent, without the sign."""
+def _number(axes: Axes, values: np.ndarray, top: float, counted: np.ndarray | None) -> None:
+    """Write the value into each cell that is not empty; shares in percent, without the sign, the `counted` below."""
     size = float(np.clip(140 / len(values), 6, 12))
     for row, column in zip(*np.nonzero(np.nan_to_num(values)), strict=True):
         value = values[row, column]
-        text = _percent(value) if percent else f"{value:,.0f}"
-        dark = np.sqrt(value / top) > 0.5
-        axes.text(column, row, text, ha="center", va="center", fontsize=size, color="white" if dark else INK)
+        color = "white" if np.sqrt(value / top) > 0.5 else INK
+        if counted is None:
+            axes.text(column, row, f"{value:,.0f}", ha="center", va="center", fontsize=size, color=color)
+            continue
+        axes.text(column, row - 0.14, _percent(value), ha="center", va="center", fontsize=size, color=color)
+        below = f"{counted[row, column]:,.0f}"
+        axes.text(column, row + 0.27, below, ha="center", va="center", fontsize=0.65 * size, color=color)
 
 
 def _percent(share: float) -> str:
