@@ -206,9 +206,9 @@ def check_group(question: Question) -> None:
     if not column:
         return
     rows, name = question.table.rows, question.table.name
-    if column not in rows:
-        known = [name for name in rows if name not in ("path", "label", "split")]
-        raise BadInput(f"evaluation.group={column}: {name} has no such column{did_you_mean(column, known)}")
+    if column not in question.table.further:
+        known = did_you_mean(column, question.table.further) or "; it has no further columns"
+        raise BadInput(f"evaluation.group={column}: {name} has no such column{known}")
     pairs = rows[[column, "label"]].dropna().drop_duplicates()
     strays = pairs[pairs.duplicated(column, keep=False)]
     if len(strays):
