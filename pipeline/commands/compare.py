@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from mlflow import MlflowClient
@@ -30,9 +31,9 @@ from pipeline.config import schema
 from pipeline.data.files import write_csv
 from pipeline.evaluation.taxonomy import rank_accuracy
 from pipeline.experiment.photographs import write_mistakes_of
-from pipeline.reporting.comparison import Comparison, Group, cells, note, write_page
+from pipeline.reporting.comparison import Comparison, Group, leaderboard, note, write_page
 from pipeline.reporting.mistakes_page import FILE
-from pipeline.reporting.terminal import console, show_table
+from pipeline.reporting.terminal import console
 from pipeline.tracking.finished import (
     cost,
     count_test_looks,
@@ -196,17 +197,16 @@ def show(comparison: Comparison) -> None:
         )
     for number, one in enumerate(comparison.groups, start=1):
         if one.why_apart:
-            screen.print(f"\ngroup {number}: {one.why_apart}", markup=False, highlight=False)
+            screen.print(f"\ngroup {number}: {one.why_apart}")
         for line in [*show_leaderboard(screen, one), *one.findings()]:
-            screen.print(line, markup=False, highlight=False)
+            screen.print(line)
 
 
 def show_leaderboard(screen: Console, group: Group) -> list[str]:
     """Print a leaderboard; gives what is to be said of rows and columns that it does not show."""
-    heads, body = cells(group)
-    rows = body[:-1]  # the last is the most frequent class, of which the findings tell
-    spare = ("parameters", "pictures/s", "time", "sd", "n")
-    left_out = show_table(screen, heads, rows[:_SHOWN], names=len(group.answers), spare=spare)
+    table = leaderboard(group)
+    rows = table.rows[:-1]  # the last is the most frequent class, of which the findings tell
+    left_out = replace(table, rows=rows[:_SHOWN]).show(screen, spare=("parameters", "pictures/s", "time", "sd", "n"))
     notes = []
     if left_out:
         notes.append(f"for want of room without {', '.join(left_out)}; the page has all")

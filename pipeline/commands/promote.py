@@ -14,6 +14,7 @@ from pipeline.common.errors import BadInput
 from pipeline.common.names import safe_name
 from pipeline.config import schema
 from pipeline.ensembles.gain import LEVEL, measured, paired_gain
+from pipeline.evaluation.calibration import changes_nothing
 from pipeline.serving.from_run import Assembled, assemble
 from pipeline.tracking.finished import stored_predictions
 from pipeline.tracking.registry import publish
@@ -54,7 +55,7 @@ def describe_calibration(made: Assembled) -> None:
     error = ""
     if figures:
         error = f": calibration error on test {figures['test/ece']:.3f} -> {figures['test/ece_calibrated']:.3f}"
-    if round(calibration.temperature, 2) == 1:
+    if changes_nothing(calibration.temperature):
         log.info(
             "probabilities are right as often as they say on val, and stay as they are (temperature 1.00)%s", error
         )

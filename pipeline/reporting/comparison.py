@@ -16,6 +16,7 @@ from pipeline.reporting.figures import svg
 from pipeline.reporting.page import render, save
 from pipeline.reporting.plots import cost_and_quality, curves_together
 from pipeline.reporting.plots.style import shortened
+from pipeline.reporting.tables import Table
 
 CERTAIN = 0.05
 _SHORT = 70  # characters of a name in a figure
@@ -180,8 +181,8 @@ class Comparison:
     looks: int = 0
 
 
-def cells(group: Group) -> tuple[list[str], list[list[str]]]:
-    """The leaderboard as text: heads, and a row each, the majority class last."""
+def leaderboard(group: Group) -> Table:
+    """A row a choice, the majority class last."""
     table, digits = group.ranking.table, group.digits
     several = bool((table["n"] > 1).any())
     splits = ["val", "test"] if group.has_test else ["val"]
@@ -202,7 +203,7 @@ def cells(group: Group) -> tuple[list[str], list[list[str]]]:
     for split in splits:
         last += [percent(group.baseline.get(f"{split}_accuracy"), digits), *([""] if several else [])]
     body.append(last + [""] * (len(heads) - len(last)))
-    return heads, body
+    return Table(heads, body, heads[len(group.answers) :])
 
 
 def with_interval(figures: "pd.Series[Any]", split: str, digits: int = 1) -> str:
@@ -215,10 +216,8 @@ def note(comparison: Comparison) -> str:
     """The leaderboards as Markdown, for MLflow's run page."""
     parts = []
     for group in comparison.groups:
-        heads, body = cells(group)
-        lines = [heads, ["---"] * len(heads), *body]
-        table = "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)
-        parts.append("\n".join([*([f"**Apart: {group.why_apart}**\n"] if group.why_apart else []), table]))
+        apart = f"**Apart: {group.why_apart}**\n\n" if group.why_apart else ""
+        parts.append(apart + leaderboard(group).markdown())
     return "\n\n".join(parts)
 
 
