@@ -11,6 +11,7 @@ from pipeline.models.classifier import NetworkSpec
 from pipeline.models.saved import BEST_FACTS, BEST_WEIGHTS, NetworkFacts, load_network, read_facts
 from pipeline.predictions.builder import PredictionsBuilder
 from pipeline.predictions.parquet import write_predictions
+from pipeline.predictions.predictions import Predictions
 from pipeline.tracking.runs import flatten, tracked_run
 
 CLASSES = ["auk", "bee eater", "crane"]
@@ -25,6 +26,14 @@ def predictions(split="val", *, pictures=60, classes=CLASSES, signal=1.5, seed=0
     builder = PredictionsBuilder(classes)
     builder.add([f"{split}/{number}.jpg" for number in range(start, start + pictures)], labels, logits)
     return builder.finish()
+
+
+def nearly(made, more):
+    """The same answers, but `more` of the wrong ones right."""
+    logits = made.logits.copy()
+    rows = np.flatnonzero(~made.correct)[:more]
+    logits[rows, made.labels[rows]] += 100
+    return Predictions(made.ids, made.labels, made.classes, logits)
 
 
 def load_best(folder):

@@ -9,9 +9,10 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from stored import CLASSES, finished, predictions
+from stored import CLASSES, finished, nearly, predictions
 
-from pipeline.comparison.ranking import comparable, rank
+from pipeline.comparison.groups import comparable
+from pipeline.comparison.ranking import rank
 from pipeline.evaluation import statistics
 from pipeline.tracking import sweeps
 from pipeline.tracking.finished import TEST_LOOKS
@@ -31,7 +32,7 @@ def compare(monkeypatch, *arguments):
 
 
 def entered(store, *ids):
-    from pipeline.commands.compare import entrant
+    from pipeline.tracking.compared import entrant
 
     return [entrant(store, find_run(store, one)) for one in ids]
 
@@ -185,7 +186,7 @@ def test_splits_of_the_same_pictures_are_one_row_and_compared_as_such(store, mon
     assert list(ranking.table["n"]) == [3, 3]
     assert list(ranking.table["splits"]) == [3, 3]
     values = [store.get_run(one).data.metrics["test/accuracy"] for one in ids[:3]]
-    found = statistics.over_splits(values, statistics_ratio(ranking))
+    found = statistics.over_splits(values, ranking.rows[0].test_by_train("test"))
     first = ranking.table.iloc[0]
     assert first["test_accuracy"] == pytest.approx(np.mean(values))
     assert first["test_low"] == pytest.approx(found["low"])
@@ -196,12 +197,6 @@ def test_splits_of_the_same_pictures_are_one_row_and_compared_as_such(store, mon
     page = (tmp_path / "comparison.html").read_text()
     assert "Nadeau and Bengio" in page
     assert "McNemar" not in page
-
-
-def statistics_ratio(ranking):
-    from pipeline.comparison.ranking import test_by_train
-
-    return test_by_train(ranking.rows[0], "test")
 
 
 def test_a_choice_run_on_fewer_splits_is_apart(store, monkeypatch, capsys):
@@ -240,6 +235,50 @@ def test_the_headline_sets_each_split_beside_its_own_chance_and_corrects_the_bes
     assert corrected < best - 1
 
 
+@pytest.mark.parametrize(("more", "taken"), [(6, True), (5, False), (0, None)])
+def test_what_to_type_next_is_an_ensemble_where_val_holds_it_better(more, taken, store, monkeypatch, capsys):
+    network = finished()
+    voted = finished(val=nearly(predictions(), more), tags={"stage": "ensemble"})
+    elsewhere = predictions(start=500)
+    finished(val=nearly(elsewhere, (~elsewhere.correct).sum()), tags={"stage": "ensemble"})  # all right, of others
+    assert compare(monkeypatch) == 0
+    said = capsys.readouterr().out
+    assert f"next: python -m pipeline.promote run={voted if taken else network} " in said
+    gain = f"gains {100 * more / 60:+.1f} points of val accuracy over"
+    assert (gain in said) == (taken is not None)
+    assert ("more than chance" in said, "within chance" in said) == (taken is True, taken is False)
+    assert compare(monkeypatch, f"runs=[{network}]") == 0
+    assert f"promote run={network} " in capsys.readouterr().out
+
+
+def test_the_page_says_of_each_pair_of_leaders_whether_they_differ(store, monkeypatch, tmp_path):
+    for rate, signal in ((0.1, 3), (0.2, 3.2), (0.3, 0)):
+        finished(optimizer__lr=rate, signal=signal)
+    assert compare(monkeypatch) == 0
+    page = (tmp_path / "comparison.html").read_text()
+    section = page[page.index("Are the leaders really different?") : page.index("Which choice mattered")]
+    found = {}
+    for line in section.split("<tr>")[2:]:
+        cells = [re.sub(r"<[^>]+>", "", cell).strip() for cell in re.findall(r"<td.*?</td>", line, re.DOTALL)]
+        found[cells[0]] = {"val": (cells[1:3], cells[3]), "test": (cells[4:6], cells[6])}
+    assert len(found) == 3
+    for pair, splits in found.items():
+        for (difference, p), verdict in splits.values():
+            certain = "0.3" in pair  # the one that learned nothing
+            assert verdict == ("different" if certain else "cannot tell")
+            assert (float(p.removeprefix("< ")) < 0.05) == certain
+            low = difference.replace("−", "-").partition("[")[2].partition(",")[0]
+            assert (float(low) > 0) == certain
+
+
+def test_as_many_leaders_are_tested_as_asked_for(store, monkeypatch, tmp_path):
+    for rate in range(6):
+        finished(optimizer__lr=rate, signal=rate)
+    for leaders, pairs in ((2, "1 pair"), (6, "15 pairs")):
+        assert compare(monkeypatch, f"leaders={leaders}") == 0
+        assert f"p corrected for {pairs} (Holm)" in (tmp_path / "comparison.html").read_text()
+
+
 def test_a_page_that_cannot_be_written_loses_nothing(store, monkeypatch, tmp_path, capsys):
     finished()
     page = tmp_path / "there.html"
@@ -262,7 +301,7 @@ def refused(*_):
 
 def test_its_run_does_not_stay_running_when_it_fails(store, monkeypatch):
     finished()
-    monkeypatch.setattr("pipeline.commands.compare.write_page", refused)
+    monkeypatch.setattr("pipeline.commands.compare.write_comparison", refused)
     assert compare(monkeypatch) == 1
     [run] = store.search_runs([store.get_experiment_by_name("birds").experiment_id], "tags.stage = 'compare'")
     assert run.info.status == "FAILED"

@@ -10,6 +10,7 @@ import pytest
 import torch
 import yaml
 from hydra import compose, initialize_config_dir
+from stored import nearly
 
 from pipeline.cli.command import VERSION_BASE
 from pipeline.cli.messages import check
@@ -31,6 +32,7 @@ from pipeline.serving.bundle import read_bundle
 from pipeline.serving.calibration import Calibration
 from pipeline.serving.from_run import assemble
 from pipeline.tracking import sweeps
+from pipeline.tracking.champion import champion
 from pipeline.tracking.runs import flatten, tracked_run
 
 CLASSES = ("auk", "bee-eater", "coot")
@@ -103,7 +105,7 @@ def test_three_runs_vote_are_kept_and_served(store, capsys):
     test = read_predictions(folder / "predictions" / "test.parquet")
     assert test.correct.mean() == pytest.approx(figures["test/accuracy"])
 
-    best = promote.choose(store, composed(command="promote"))
+    best = champion(store, composed(command="promote"))
     assert best.info.run_id == run.info.run_id
     made = assemble(store, best, folder / "served")
     assert made.networks == 3
@@ -145,8 +147,8 @@ def test_a_single_network_is_promoted_before_an_ensemble_that_is_no_better(store
     alone = stored(0, signal=30.0)
     stored(1, signal=30.0)
     assert voted(store).data.metrics["best/val_accuracy"] == 1.0
-    assert promote.choose(store, composed(command="promote")).data.tags["stage"] == "train"
-    assert promote.choose(store, composed(f"run={alone.id}", command="promote")).info.run_id == alone.id
+    assert champion(store, composed(command="promote")).data.tags["stage"] == "train"
+    assert champion(store, composed(f"run={alone.id}", command="promote")).info.run_id == alone.id
 
 
 def log_ensemble(of, accuracy_of, name):
@@ -159,45 +161,37 @@ def log_ensemble(of, accuracy_of, name):
     return run.id
 
 
-def nearly(made, more):
-    """The same answers, but `more` of the wrong ones right."""
-    logits = made.logits.copy()
-    rows = np.flatnonzero(~made.correct)[:more]
-    logits[rows, made.labels[rows]] += 100
-    return Predictions(made.ids, made.labels, made.classes, logits)
-
-
 @pytest.mark.parametrize(("more", "stage"), [(1, "train"), (5, "train"), (6, "ensemble")])
 def test_an_ensemble_is_promoted_for_more_than_chance_alone(more, stage, store, caplog):
     single, val = stored(0), made_up(0, "val")
     ensemble_id = log_ensemble([single.id], nearly(val, more), "three of them")
     with caplog.at_level("INFO"):
-        chosen = promote.choose(store, composed(command="promote"))
+        chosen = champion(store, composed(command="promote"))
     assert chosen.data.tags["stage"] == stage
     said = f"the ensemble three of them gains {100 * more / len(val):+.1f} points of val accuracy over run 0, "
     assert said + ("more than chance" if stage == "ensemble" else "within chance (p = ") in caplog.text
     if stage == "train":
         assert f"the single network run 0 is promoted; promote run={ensemble_id} takes the ensemble" in caplog.text
-    assert promote.choose(store, composed(f"run={ensemble_id}", command="promote")).info.run_id == ensemble_id
+    assert champion(store, composed(f"run={ensemble_id}", command="promote")).info.run_id == ensemble_id
 
 
 def test_an_ensemble_of_other_pictures_is_not_promoted_by_itself(store, caplog):
     stored(0)
     log_ensemble([], nearly(made_up(1, "val", pictures=60), 60), "elsewhere")
     with caplog.at_level("INFO"):
-        assert promote.choose(store, composed(command="promote")).data.tags["stage"] == "train"
+        assert champion(store, composed(command="promote")).data.tags["stage"] == "train"
     assert "the ensemble elsewhere and the single network cannot be compared on val" in caplog.text
 
 
 def test_runs_of_several_splits_are_promoted_with_a_warning(store, caplog):
     stored(0), stored(1)
-    promote.choose(store, composed(command="promote"))
+    champion(store, composed(command="promote"))
     assert "data sets or splits" not in caplog.text
     stored(2, **{"data.split.seed": 1})
-    promote.choose(store, composed(command="promote"))
+    champion(store, composed(command="promote"))
     assert "these runs are of 2 data sets or splits" in caplog.text
     with pytest.raises(BadInput, match="run and sweep both say which run"):
-        promote.choose(store, composed("run=a", "sweep=latest", command="promote"))
+        champion(store, composed("run=a", "sweep=latest", command="promote"))
 
 
 def test_a_sweep_a_filter_and_the_best_narrow_the_members(store):
@@ -216,7 +210,7 @@ def test_a_sweep_a_filter_and_the_best_narrow_the_members(store):
     assert chosen("filter='params.head.name = \"mlp\"'", "sweep=latest") == ["run 3", "run 2"]
     run = voted(store, "sweep=latest")
     assert run.data.tags["sweep"] == parent
-    assert promote.choose(store, composed("sweep=latest", command="promote")).info.run_id in {
+    assert champion(store, composed("sweep=latest", command="promote")).info.run_id in {
         run.info.run_id,
         *(child.info.run_id for child in sweeps.children(store, parent)),
     }

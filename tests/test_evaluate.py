@@ -238,6 +238,21 @@ def test_labels_are_matched_by_name_and_unknown_ones_named(asked, store, tmp_pat
 
 
 @pytest.mark.parametrize(
+    ("group", "remedy"),
+    [
+        ("specimn", "; did you mean specimen?"),
+        ("byte", "; it can be one of specimen"),
+        ("bytes", "; it can be one of specimen"),
+        ("label", "; it can be one of specimen"),
+    ],
+)
+def test_only_columns_that_the_user_brought_make_groups(group, remedy, make_asked, tmp_path, capsys, evaluate):
+    run = make_asked(**as_table(tmp_path / "photos"))
+    assert evaluate(f"run={run}", f"evaluation.group={group}") == 2
+    assert capsys.readouterr().err == f"error: evaluation.group={group}: photos has no such column{remedy}\n"
+
+
+@pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["run=nothing"], "run=nothing: MLflow has no run of that id"),

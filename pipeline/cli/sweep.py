@@ -195,7 +195,8 @@ def _experiment(task: DictConfig, overrides: list[str]) -> str:
 
 def show(outcome: Any) -> None:
     """The table of a sweep, best first, why jobs failed, and what to type next."""
-    from pipeline.reporting.terminal import console, show_table
+    from pipeline.reporting.tables import Table
+    from pipeline.reporting.terminal import console
     from pipeline.tracking.finished import minutes
     from pipeline.tracking.selection import CHOOSE_BY
 
@@ -219,10 +220,11 @@ def show(outcome: Any) -> None:
                 *([kind] if verdicts else []),
             ]
         )
-    if left_out := show_table(screen, heads, body, names=len(columns), spare=("epoch", "minutes", "verdict")):
+    table = Table(heads, body, heads[len(columns) :])
+    if left_out := table.show(screen, spare=("epoch", "minutes", "verdict")):
         print(f"for want of room without {' and '.join(left_out)}; mlflow ui has all")
     if (summed := over_repeats_table(outcome.jobs, swept)) is not None:
-        screen.print(summed)
+        summed.show(screen)
     for job in outcome.failed:
         error = job.data.tags.get("error", "see its messages above")
         print(f"failed: {error if error.startswith(job.info.run_name) else f'{job.info.run_name}: {error}'}")
@@ -234,10 +236,10 @@ def show(outcome: Any) -> None:
 def over_repeats_table(jobs: list[Any], swept: list[dict[str, str]]) -> Any:
     """Where seeds or folds were swept: each choice in one row, mean and spread. Else nothing."""
     import pandas as pd
-    from rich.table import Table
 
     from pipeline.comparison.repeats import over_repeats
     from pipeline.config.keys import REPEATS
+    from pipeline.reporting.tables import Table
     from pipeline.tracking.selection import CHOOSE_BY
 
     if not jobs:
@@ -254,12 +256,7 @@ def over_repeats_table(jobs: list[Any], swept: list[dict[str, str]]) -> Any:
     if not repeated or "val" not in scored:
         return None
     summed = {name: over_repeats(runs, keys, name) for name in scored}
-    table = Table(*keys, *(f"{name}: mean ± sd" for name in scored), "n", title=f"over {', '.join(repeated)}")
-    for number, column in enumerate(table.columns):
-        if number < len(keys):
-            column.overflow = "fold"
-        else:
-            column.justify, column.no_wrap = "right", True
+    heads, body = [*keys, *(f"{name}: mean ± sd" for name in scored), "n"], []
     for row in summed["val"].to_dict("records"):
         cells = []
         for name in scored:
@@ -267,8 +264,8 @@ def over_repeats_table(jobs: list[Any], swept: list[dict[str, str]]) -> Any:
             for key in keys:
                 same = same[same[key] == row[key]]
             cells += [_mean_and_spread(one) for one in same.to_dict("records")] or [""]
-        table.add_row(*(row[key] for key in keys), *cells, f"{row['n']}")
-    return table
+        body.append([*(row[key] for key in keys), *cells, f"{row['n']}"])
+    return Table(heads, body, heads[len(keys) :], title=f"over {', '.join(repeated)}")
 
 
 def _mean_and_spread(row: dict[str, Any]) -> str:

@@ -4,48 +4,25 @@ from __future__ import annotations
 
 import logging
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from mlflow import MlflowClient
 from mlflow.entities import Run
-from rich.console import Console
 
 from pipeline.common.errors import BadInput
 from pipeline.common.paths import expanded
-from pipeline.common.progress import each
 from pipeline.common.wording import counted
-from pipeline.comparison.ranking import (
-    Entrant,
-    Row,
-    comparable,
-    corrected_best,
-    difference_of_data,
-    majority,
-    pairwise_tests,
-    rank,
-    run_table,
-    score,
-)
+from pipeline.comparison.group import Group
 from pipeline.config import schema
-from pipeline.data.files import write_csv
-from pipeline.evaluation.taxonomy import rank_accuracy
-from pipeline.experiment.photographs import write_mistakes_of
-from pipeline.reporting.comparison import Comparison, Group, cells, note, write_page
-from pipeline.reporting.mistakes_page import FILE
-from pipeline.reporting.terminal import console, show_table
-from pipeline.tracking.finished import (
-    cost,
-    count_test_looks,
-    has_predictions,
-    history,
-    label,
-    stored_predictions,
-    taxonomy_of,
-    trained_on,
-    typed_keys,
-)
+from pipeline.experiment.photographs import log_mistakes_of
+from pipeline.reporting.comparison import Comparison, leaderboard, note, write_comparison
+from pipeline.reporting.terminal import console
+from pipeline.tracking.champion import ensemble_ahead, weigh
+from pipeline.tracking.compared import chosen, entered, grouped
+from pipeline.tracking.finished import count_test_looks, label
 from pipeline.tracking.runs import tracked_run
-from pipeline.tracking.selection import find_experiment, find_run, find_sweep, trained_runs
+from pipeline.tracking.selection import find_experiment, find_sweep
 from pipeline.tracking.store import Store
 
 log = logging.getLogger("pipeline.compare")
@@ -60,16 +37,15 @@ def run(config: schema.Compare) -> None:
     runs, title = chosen(client, config)
     entrants, left_out = entered(client, runs, named=config.runs is not None)
     by_id = {run.info.run_id: run for run in runs}
-    comparison = compared(client, title, entrants, by_id, config.leaders)
-    comparison.left_out.update(left_out)
-    comparison.looks = count_test_looks(client, [by_id[one.id] for one in entrants if one.test])
+    groups = grouped(client, entrants, by_id, config.leaders)
+    looks = count_test_looks(client, [by_id[one.id] for one in entrants if one.test])
+    comparison = Comparison(title, groups, left_out, looks)
     show(comparison)  # first, as what follows may not be taken
-    draw_mistakes(client, comparison, by_id, config.leaders)
+    log_mistakes_of(client, [by_id[row.first.id] for row in groups[0].leaders])
     page, kept = keep(client, config, comparison, runs)
     put_page(output, config.output, page, kept)
-    best = max(comparison.groups[0].ranking.rows[0].runs, key=lambda one: one.val.figures["accuracy"])
-    which = " of group 1" if len(comparison.groups) > 1 else ""
-    log.info("next: python -m pipeline.promote run=%s    to serve the best by val%s", best.id, which)
+    best = max(groups[0].ranking.rows[0].runs, key=lambda one: one.val.figures["accuracy"])
+    suggest(client, config, by_id[best.id], " of group 1" if len(groups) > 1 else "")
 
 
 def checked_output(output: str) -> Path:
@@ -82,160 +58,33 @@ def checked_output(output: str) -> Path:
     return path
 
 
-def chosen(client: MlflowClient, config: schema.Compare) -> tuple[list[Run], str]:
-    """The runs to compare, newest first, and what to call them. BadInput where there is none."""
-    if config.runs is not None:
-        if config.sweep:
-            raise BadInput("runs and sweep both say which runs: give one of them")
-        if not config.runs:
-            raise BadInput("runs=[] names no run: give their ids, or leave it out for the whole experiment")
-        return [find_run(client, one, f"runs: {one}") for one in dict.fromkeys(config.runs)], "chosen runs"
-    experiment = find_experiment(client, config.tracking.experiment, config.sweep)
-    runs, title = trained_runs(client, experiment, config.sweep), experiment.name
-    if config.sweep:
-        title = f"{experiment.name}: {find_sweep(client, experiment, config.sweep).info.run_name}"
-    if not runs:
-        raise BadInput(f"{title} has no finished training run{others(client, experiment.name)}")
-    return runs, title
-
-
-def others(client: MlflowClient, name: str) -> str:
-    """Which experiments have runs to compare."""
-    counted = {one.name: len(trained_runs(client, one)) for one in client.search_experiments()}
-    found = [f"{other} ({count})" for other, count in counted.items() if count and other != name]
-    whole = [f"the whole experiment ({counted[name]} runs) without sweep="] if counted.get(name) else []
-    return f"; there are some in {', '.join(whole + found)}" if whole + found else "; train first"
-
-
-def entered(client: MlflowClient, runs: list[Run], *, named: bool) -> tuple[list[Entrant], dict[str, str]]:
-    """The runs by their stored predictions, and why others were left out. Runs that were `named` must all do."""
-    entrants, left_out = [], {}
-    for run in each(runs, "read predictions"):
-        try:
-            entrants.append(entrant(client, run))
-        except BadInput as error:
-            if named:
-                raise
-            left_out[label(run)] = str(error)
-    for why in left_out.values():
-        log.warning("left out: %s", why)
-    if not entrants:
-        raise BadInput(f"none of the {len(runs)} runs can be compared; the first: {next(iter(left_out.values()))}")
-    return entrants, left_out
-
-
-def entrant(client: MlflowClient, run: Run) -> Entrant:
-    """One run, reduced to what ranking needs."""
-    val = stored_predictions(run, "val")
-    test = score(stored_predictions(run, "test")) if has_predictions(run, "test") else None
-    data = run.data.tags.get("data_digest", "")
-    return Entrant(
-        run.info.run_id,
-        run.data.params,
-        tuple(val.classes),
-        data,
-        score(val),
-        test,
-        cost(client, run),
-        typed_keys(run),
-        trained_on(run),
-    )
-
-
-def compared(
-    client: MlflowClient, title: str, entrants: list[Entrant], runs: dict[str, Run], leaders: int
-) -> Comparison:
-    """The runs ranked in groups of those that can be."""
-    groups = comparable(entrants)
-    made = [group(client, members, groups[0], runs, leaders) for members in groups]
-    return Comparison(title, made)
-
-
-def group(
-    client: MlflowClient, members: list[Entrant], first: list[Entrant], runs: dict[str, Run], leaders: int
-) -> Group:
-    """Runs on the same pictures: their ranking and all that is read off it."""
-    ranking = rank(members)
-    rows = ranking.rows[:leaders]
-    table, keys = run_table(ranking)
-    return Group(
-        ranking=ranking,
-        runs=table,
-        keys=keys,
-        baseline=majority(members),
-        why_apart="" if members is first else difference_of_data(first, members),
-        tests={split: pairwise_tests(rows, split) for split in ("val", "test") if rows[0].first.test or split == "val"},
-        histories={row.name: history(client, runs[row.first.id]) for row in rows[:3]},
-        by_rank=rank_accuracies(rows, runs),
-        corrected=corrected_best(ranking.rows),
-        run_names={one: runs[one].info.run_name for row in ranking.rows for one in (run.id for run in row.runs)},
-    )
-
-
-def rank_accuracies(rows: list[Row], runs: dict[str, Run]) -> dict[str, dict[str, list[float]]]:
-    """Accuracy at each rank of the taxonomy, for each leader: val, and test where there is one."""
-    found: dict[str, dict[str, list[float]]] = {}
-    for row in rows:
-        run = runs[row.first.id]
-        taxonomy = taxonomy_of(run)
-        if taxonomy is None:
-            continue
-        for split in ("val", "test") if row.first.test else ("val",):
-            table = rank_accuracy(stored_predictions(run, split), taxonomy)
-            for name, accuracy in zip(table["rank"], table["accuracy"], strict=True):
-                found.setdefault(name, {}).setdefault(row.name, []).append(float(accuracy))
-    return found
-
-
 def show(comparison: Comparison) -> None:
     """The leaderboards in the terminal, and what is to be known about them."""
-    screen = console()
-    if len(comparison.groups) > 1:
-        screen.print(
-            f"{len(comparison.groups)} groups of runs on different data or splits: they are not ranked together"
-        )
-    for number, one in enumerate(comparison.groups, start=1):
-        if one.why_apart:
-            screen.print(f"\ngroup {number}: {one.why_apart}", markup=False, highlight=False)
-        for line in [*show_leaderboard(screen, one), *one.findings()]:
-            screen.print(line, markup=False, highlight=False)
+    screen, groups = console(), comparison.groups
+    if len(groups) > 1:
+        screen.print(f"{len(groups)} groups of runs on different data or splits: they are not ranked together")
+    for number, group in enumerate(groups, start=1):
+        if group.why_apart:
+            screen.print(f"\ngroup {number}: {group.why_apart}")
+        table = leaderboard(group)
+        rows = table.rows[:-1]  # the last is the most frequent class, of which the findings tell
+        spare = ("parameters", "pictures/s", "time", "sd", "n")
+        left_out = replace(table, rows=rows[:_SHOWN]).show(screen, spare=spare)
+        for line in [*not_shown(group, left_out, len(rows)), *group.findings()]:
+            screen.print(line)
 
 
-def show_leaderboard(screen: Console, group: Group) -> list[str]:
-    """Print a leaderboard; gives what is to be said of rows and columns that it does not show."""
-    heads, body = cells(group)
-    rows = body[:-1]  # the last is the most frequent class, of which the findings tell
-    spare = ("parameters", "pictures/s", "time", "sd", "n")
-    left_out = show_table(screen, heads, rows[:_SHOWN], names=len(group.answers), spare=spare)
+def not_shown(group: Group, left_out: list[str], rows: int) -> list[str]:
+    """What is to be said of the columns, rows and runs that a leaderboard does not show."""
     notes = []
     if left_out:
         notes.append(f"for want of room without {', '.join(left_out)}; the page has all")
-    if len(rows) > _SHOWN:
-        notes.append(f"the first {_SHOWN} of {len(rows)} are shown; the page has all")
-    if group.ranking.older:
-        verb = "is" if len(group.ranking.older) == 1 else "are"
-        earlier = counted(len(group.ranking.older), "earlier run")
-        notes.append(f"{earlier} of the same config and seed {verb} not counted again")
+    if rows > _SHOWN:
+        notes.append(f"the first {_SHOWN} of {rows} are shown; the page has all")
+    if older := len(group.ranking.older):
+        verb = "is" if older == 1 else "are"
+        notes.append(f"{counted(older, 'earlier run')} of the same config and seed {verb} not counted again")
     return notes
-
-
-def draw_mistakes(client: MlflowClient, comparison: Comparison, runs: dict[str, Run], leaders: int) -> None:
-    """Have each leader's page of mistakes among its artifacts; jobs of a sweep draw none themselves."""
-    drawn = 0
-    for row in comparison.groups[0].ranking.rows[:leaders]:
-        run = runs[row.first.id]
-        if any(file.path == FILE for file in client.list_artifacts(run.info.run_id)):
-            continue
-        try:
-            with tempfile.TemporaryDirectory() as scratch:
-                write_mistakes_of(run, Path(scratch))
-                client.log_artifact(run.info.run_id, str(Path(scratch) / FILE))
-        except BadInput as error:
-            log.info("no page of mistakes: %s", error)
-            continue
-        drawn += 1
-    if drawn:
-        log.info("in MLflow: %s of the photographs that the leaders got wrong (%s)", counted(drawn, "page"), FILE)
 
 
 def keep(client: MlflowClient, config: schema.Compare, comparison: Comparison, runs: list[Run]) -> tuple[bytes, str]:
@@ -246,7 +95,7 @@ def keep(client: MlflowClient, config: schema.Compare, comparison: Comparison, r
     if config.sweep:
         run = find_sweep(client, find_experiment(client, config.tracking.experiment, config.sweep), config.sweep)
         with tempfile.TemporaryDirectory() as scratch:
-            page = write(Path(scratch), comparison)
+            page = write_comparison(Path(scratch), comparison)
             client.log_artifacts(run.info.run_id, scratch, "comparison")
         kept = label(run)
     else:
@@ -255,18 +104,9 @@ def keep(client: MlflowClient, config: schema.Compare, comparison: Comparison, r
         with tracked_run(experiment, name=f"compare {comparison.title}"[:250], tags=tags, params={}) as own:
             folder = own.folder / "comparison"
             folder.mkdir(exist_ok=True)
-            page = write(folder, comparison)
-            kept = f"{own.name} ({own.id})"
+            page, kept = write_comparison(folder, comparison), f"{own.name} ({own.id})"
     log.info("in MLflow: %s, under comparison/", kept)
     return page, kept
-
-
-def write(folder: Path, comparison: Comparison) -> bytes:
-    """A leaderboard as CSV for each group, and the page, which is given back."""
-    for number, one in enumerate(comparison.groups, start=1):
-        write_csv(one.ranking.table, folder / (f"leaderboard{number}.csv" if number > 1 else "leaderboard.csv"))
-    write_page(folder / "comparison.html", comparison)
-    return (folder / "comparison.html").read_bytes()
 
 
 def put_page(path: Path, output: str, page: bytes, kept: str) -> None:
@@ -279,3 +119,13 @@ def put_page(path: Path, output: str, page: bytes, kept: str) -> None:
             f"{kept}; give output= another place for a copy"
         ) from None
     log.info("page: %s", path)
+
+
+def suggest(client: MlflowClient, config: schema.Compare, best: Run, which: str) -> None:
+    """What to type next: the best network, or an ensemble on its pictures where `promote` would take that."""
+    ensemble = ensemble_ahead(client, best, config.sweep) if config.runs is None else None
+    if ensemble:
+        better, said = weigh(best, ensemble)
+        log.info("%s", said)
+        best = ensemble if better else best
+    log.info("next: python -m pipeline.promote run=%s    to serve the best by val%s", best.info.run_id, which)

@@ -14,7 +14,7 @@ import pandas as pd
 
 from pipeline.common.errors import BadInput, did_you_mean
 from pipeline.data.files import not_a_file
-from pipeline.data.table import SPLITS, PictureTable, chunks
+from pipeline.data.table import OWN_COLUMNS, SPLITS, PictureTable, chunks
 from pipeline.data.unlisted import tell_unlisted
 
 OnUnreadable = Literal["raise", "skip"]
@@ -67,8 +67,7 @@ def trusted_table(
     rows["label"] = _classes_in_order(rows["label"], classes, source)
     kept = [str(label) for label in rows["label"].cat.categories]
     check_class_names(kept, source, on_unreadable)
-    first = ["path", "label", "split", "bytes"]
-    rows = rows[[*first, *(column for column in rows if column not in first)]]
+    rows = rows[[*OWN_COLUMNS, *(column for column in rows if column not in OWN_COLUMNS)]]
     return PictureTable(
         name=name, rows=rows, root=root, skipped=skipped,
         unlisted=tell_unlisted(root, named, source) if look_for_others else None,

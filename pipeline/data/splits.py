@@ -131,9 +131,8 @@ def _units(table: PictureTable, pool: np.ndarray, groups: np.ndarray | None) -> 
 
 def _group_codes(table: PictureTable, group: str) -> np.ndarray:
     """(n,) a number a group; a picture without a value is a group of its own."""
-    if group not in table.rows or group in ("path", "label", "split", "bytes"):
-        further = [column for column in table.rows if column not in ("path", "label", "split", "bytes")]
-        known = did_you_mean(group, further) or "; it has no further columns"
+    if group not in table.further:
+        known = did_you_mean(group, table.further) or "; it has no further columns"
         raise BadInput(f"data.split.group: {table.name} has no column {group!r} to group by{known}")
     values = table.rows[group]
     check_cells(values, f"data.split.group: {table.name}")

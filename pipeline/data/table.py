@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 SPLITS = ("train", "val", "test")
+OWN_COLUMNS = ("path", "label", "split", "bytes")  # the program's; all others are the user's
 _CHUNK = 100_000
 
 
@@ -36,6 +37,11 @@ class PictureTable:
     def classes(self) -> list[str]:
         """Class names; a label's code is its place in this list."""
         return [str(name) for name in self.rows["label"].cat.categories]
+
+    @property
+    def further(self) -> list[str]:
+        """The columns that the user brought."""
+        return [name for name in self.rows if name not in OWN_COLUMNS]
 
     @property
     def labels(self) -> np.ndarray:

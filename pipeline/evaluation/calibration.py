@@ -53,6 +53,11 @@ def fit_temperature(val: Predictions) -> float:
     return temperature if gains.mean() > gains.std() / np.sqrt(len(gains)) else 1.0
 
 
+def changes_nothing(temperature: float) -> bool:
+    """Whether it is 1.00, as it is printed: probabilities stay as they are."""
+    return round(temperature, 2) == 1
+
+
 def _doubted_loss(true_log_probability: np.ndarray) -> float:
     doubt = 1 / (len(true_log_probability) + 2)
     surely = np.minimum(true_log_probability, -np.finfo(float).eps)  # so that doubt stays finite

@@ -8,7 +8,7 @@ import pandas as pd
 from markupsafe import Markup
 from matplotlib.ticker import LogLocator, MaxNLocator
 
-from pipeline.reporting.page import written
+from pipeline.reporting.tables import written
 
 _WIDTH = 900
 _ROW = 22

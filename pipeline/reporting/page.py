@@ -1,16 +1,15 @@
 """The shell of a page: headings, figures, tables and charts in one file that needs nothing beside it."""
 
 import base64
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pandas as pd
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
+
+from pipeline.reporting.tables import Table, written
 
 _environment = Environment(
     loader=PackageLoader("pipeline.reporting"), autoescape=True, trim_blocks=True, lstrip_blocks=True
@@ -67,15 +66,12 @@ def command(text: str) -> Markup:
 
 
 def table(rows: pd.DataFrame, *, most: int = 200) -> Markup:
-    """Rows as a table, numbers to the right; what is beyond `most` is said to be left out."""
+    """Rows as a table; what is beyond `most` is said to be left out."""
     if rows.empty:
         return Markup("")
-    shown = rows.head(most)
-    numeric = [pd.api.types.is_numeric_dtype(rows[name]) for name in rows]
-    return Markup(_environment.get_template("table.html.j2").render(
-        names=list(rows.columns), numeric=numeric, rows=shown.itertuples(index=False), left=len(rows) - len(shown),
-        written=written,
-    ))  # fmt: skip
+    left = len(rows) - most
+    more = Markup('\n<p class="note">and {} more</p>').format(written(left)) if left > 0 else ""
+    return Table.of(rows.head(most)).html() + more
 
 
 def details(summary: str, *parts: Markup) -> Markup:
@@ -106,18 +102,6 @@ def side_by_side(*parts: Markup) -> Markup:
     return Markup('<div class="columns">{}</div>').format(
         Markup("").join(Markup("<div>{}</div>").format(part) for part in parts)
     )
-
-
-def written(value: Any) -> str:
-    """A cell's text: thousands apart, three significant digits of what is no whole number."""
-    if isinstance(value, float | np.floating):
-        number = float(value)
-        if math.isnan(number):
-            return ""
-        return f"{number:,.0f}" if abs(number) >= 1000 or number.is_integer() else f"{number:.3g}"
-    if isinstance(value, int | np.integer) and not isinstance(value, bool):
-        return f"{value:,}"
-    return "" if value is None or value is pd.NA else str(value)
 
 
 def save(html: str, file: Path) -> Path:

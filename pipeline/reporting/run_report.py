@@ -9,7 +9,6 @@ import pandas as pd
 from pipeline.common.wording import counted
 from pipeline.data.files import write_csv
 from pipeline.evaluation import confusion
-from pipeline.evaluation.assessment import Assessment
 from pipeline.evaluation.metrics import class_report, summary
 from pipeline.predictions.parquet import read_predictions, write_predictions
 from pipeline.predictions.predictions import Predictions
@@ -62,23 +61,3 @@ def write_report(
     write_csv(class_report(last), folder / "class_report.csv")
     draw(folder, split, history, taxonomy)
     return {split: summary(made) for split, made in scored.items()}
-
-
-def write_assessment(
-    folder: Path,
-    split: str,
-    predictions: Predictions,
-    found: Assessment,
-    taxonomy: pd.DataFrame | None = None,
-) -> None:
-    """The files of an assessment: what every run leaves, and `reliability.png`, `answered.png`, a CSV a table."""
-    from pipeline.reporting.plots import answered_accuracy, reliability_diagram
-
-    write_report(folder, {split: predictions}, taxonomy=taxonomy)
-    versions = {"as it is": predictions}
-    if found.temperature is not None:
-        versions[f"temperature {found.temperature:.2f}"] = predictions.at_temperature(found.temperature)
-    reliability_diagram(versions).savefig(folder / "reliability.png")
-    answered_accuracy({split: predictions}).savefig(folder / "answered.png")
-    for name, table in found.tables.items():
-        write_csv(table, folder / f"{name}.csv")

@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 
 from pipeline.evaluation.assessment import assess
-from pipeline.reporting.run_report import write_assessment
+from pipeline.reporting.assessment import write_assessment
 
 
 def test_figures_calibration_and_sets_are_there_and_written(make_predictions, tmp_path):

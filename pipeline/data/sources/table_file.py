@@ -7,7 +7,7 @@ import pandas as pd
 
 from pipeline.data.checks import OnUnreadable, trusted_table
 from pipeline.data.files import check_cells, check_titles, column, existing, read_table, unguarded, with_numbers
-from pipeline.data.table import PictureTable
+from pipeline.data.table import OWN_COLUMNS, PictureTable
 
 _LOOKED_AT = 20  # files, of millions perhaps
 
@@ -46,7 +46,7 @@ def read(
     used = {path_column, label_column, split_column or "split"}
     others = with_numbers(table[[title for title in table.columns if title not in used]])
     # A further column that bears one of the table's own names makes room for it.
-    others = others.rename(columns={own: f"{own}_given" for own in ("path", "label", "split", "bytes")})
+    others = others.rename(columns={own: f"{own}_given" for own in OWN_COLUMNS})
     check_titles(list(others.columns), source)
     return trusted_table(
         pd.concat([pd.DataFrame(listed), others], axis=1),

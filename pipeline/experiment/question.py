@@ -1,0 +1,197 @@
+"""What a finished run says of pictures, its own or others: as it is stored where it is, else asked of its networks."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+
+import numpy as np
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from pipeline.common.errors import BadInput, did_you_mean
+from pipeline.config import schema
+from pipeline.data.digest import content_digest
+from pipeline.data.table import PictureTable
+from pipeline.ensembles.recipe import Recipe
+from pipeline.experiment import build
+from pipeline.experiment.inference import answers, matched
+from pipeline.experiment.own_pictures import OwnPictures, own_pictures
+from pipeline.experiment.stored import data_config
+from pipeline.models.saved import load_network, read_facts
+from pipeline.predictions.pooling import pool
+from pipeline.predictions.predictions import Predictions
+from pipeline.serving.bundle import Bundle, read_bundle, share_backbones
+from pipeline.serving.calibration import Calibration
+from pipeline.serving.from_run import ingredients
+from pipeline.tracking.finished import artifact_folder, has_predictions, label, stored_predictions
+from pipeline.tracking.registry import fetch_model
+from pipeline.tracking.selection import evaluated_run, find_run
+
+log = logging.getLogger("pipeline.evaluate")
+NETWORK = "the network"  # where answers came from that were not stored
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of which run, about which pictures: its own unless the config names others.
+
+    Pictures and networks are read when they are needed.
+    """
+
+    client: MlflowClient
+    config: schema.Evaluate
+    run: Run
+
+    @property
+    def own(self) -> bool:
+        """Whether these are the pictures that the run was trained and tested on."""
+        return self.config.data is None
+
+    @property
+    def split(self) -> str:
+        """Which of the pictures."""
+        return self.config.split or ("test" if self.own else "all")
+
+    @property
+    def name(self) -> str:
+        """The pictures' name."""
+        return self.config.data.name if self.config.data else self.run.data.tags.get("data", "")
+
+    @cached_property
+    def trained(self) -> Run:
+        """The run itself; of an ensemble, whose members have val and test in common, the best member."""
+        if self.run.data.tags.get("stage") != "ensemble":
+            return self.run
+        best = self.run.data.tags.get("best_member")
+        return find_run(self.client, best or Recipe.read(artifact_folder(self.run, "ensemble")).run_ids[0])
+
+    @cached_property
+    def data(self) -> schema.Data:
+        """Which pictures."""
+        return self.config.data or data_config(self.trained)
+
+    @cached_property
+    def own_pictures(self) -> OwnPictures:
+        """The run's own; what differs since then is said once."""
+        found = own_pictures(self.trained, artifact_folder(self.trained, ""), self.data)
+        if found.difference:
+            log.warning("%s", found.difference)
+        return found
+
+    def changes(self) -> dict[str, float]:
+        """How many of the run's own pictures changed, vanished or are new; nothing where they are gone altogether."""
+        with suppress(BadInput):  # stored answers stand without them
+            return self.own_pictures.counts if self.own else {}
+        return {}
+
+    @cached_property
+    def table(self) -> PictureTable:
+        """The pictures, in their splits; in none where all of others are asked about."""
+        if self.own:
+            return self.own_pictures.split if self.split == "all" else self.own_pictures.table
+        return build.all_pictures(self.data) if self.split == "all" else build.picture_table(self.data)
+
+    def rows(self, split: str) -> np.ndarray:
+        """Row numbers of a split. BadInput where it is empty."""
+        if self.own and split in ("train", "all") and not len(self.table.where("train")):
+            raise BadInput(
+                f"split={split}: run {label(self.run)} kept no split, and {self.table.name} has changed since: which "
+                "pictures it was trained on is not known; ask for val or test, or name pictures with data=..."
+            )
+        rows = np.arange(len(self.table.rows)) if split == "all" else self.table.where(split)
+        if not len(rows):
+            raise BadInput(f"split={split}: {self.table.name} has no such pictures; try split=all")
+        return rows
+
+    @cached_property
+    def bundle(self) -> Bundle:
+        """The networks of the registered model, or of the run at the checkpoint asked for."""
+        if self.config.model:
+            return read_bundle(fetch_model(self.config.model) / "artifacts" / "served")
+        rule, folders = ingredients(self.client, self.run)
+        members, asked = [], self.config.checkpoint
+        for folder in folders.values():
+            facts, kept = read_facts(folder), sorted(file.stem for file in folder.glob("*.safetensors"))
+            if asked not in kept:
+                raise BadInput(f"checkpoint={asked}: the run kept no such weights{did_you_mean(asked, kept)}")
+            members.append(load_network(facts.spec, folder / f"{asked}.safetensors"))
+        share_backbones(members)
+        return Bundle(tuple(members), facts.classes, facts.taxonomy, rule, Calibration())
+
+    def answers(self, split: str) -> tuple[Predictions, str]:
+        """The answers for a split, and where they came from: stored ones where there are, else the network's."""
+        config, run = self.config, self.run
+        if self.own and config.evaluation.tta == "none" and config.checkpoint == "best" and has_predictions(run, split):
+            return stored_predictions(run, split), "the run's stored predictions"
+        earlier = evaluated_run(self.client, run.info.experiment_id, self.key(split))
+        if earlier and has_predictions(earlier, split):
+            return stored_predictions(earlier, split), f"the evaluation {earlier.info.run_name}"
+        bundle = self.bundle
+        made = answers(
+            bundle.members, bundle.rule, matched(self.table, bundle.classes), self.rows(split), config.trainer,
+            views=config.evaluation.tta, on_unreadable=self.data.on_unreadable,
+        )  # fmt: skip
+        return made, NETWORK
+
+    def key(self, split: str) -> str:
+        """What makes two evaluations the same question; the run's id also of a model, as an alias moves on."""
+        rows = self.rows(split)
+        pictures, truth = content_digest(self.table, rows), self.table.labels[rows].tobytes().hex()
+        asked = [self.run.info.run_id, self.config.checkpoint, self.config.evaluation.tta, split, pictures, truth]
+        return sha256("\0".join(asked).encode()).hexdigest()[:16]
+
+    def val(self) -> Predictions | None:
+        """What calibrates: val's answers, given the same way where the run's own pictures are at hand; else as stored.
+
+        None where val is itself asked about, or the run left no answers for it.
+        """
+        if self.own:
+            return None if self.split in ("val", "all") else self.pooled(self.answers("val")[0])
+        if not has_predictions(self.run, "val"):
+            return None
+        if self.config.evaluation.tta != "none" or self.config.evaluation.group:
+            log.info("calibration is that of single pictures, each seen once, of the run's own val")
+        return stored_predictions(self.run, "val")
+
+    def check_group(self) -> None:
+        """Raise BadInput for a column that the user's pictures have not, or that is no specimen's."""
+        column = self.config.evaluation.group
+        if not column:
+            return
+        rows, name = self.table.rows, self.table.name
+        if column not in self.table.further:
+            known = did_you_mean(column, self.table.further) or "; it has no further columns"
+            raise BadInput(f"evaluation.group={column}: {name} has no such column{known}")
+        pairs = rows[[column, "label"]].dropna().drop_duplicates()
+        strays = pairs[pairs.duplicated(column, keep=False)]
+        if len(strays):
+            one = strays[strays[column] == strays[column].iloc[0]]
+            raise BadInput(
+                f"evaluation.group={column}: {one[column].iloc[0]} is labelled {' and '.join(one['label'][:2])} in "
+                f"{name}: correct its label, or choose a column that names one specimen each"
+            )
+
+    def pooled(self, answered: Predictions) -> Predictions:
+        """One answer a specimen, where evaluation.group says what that is."""
+        column = self.config.evaluation.group
+        if not column:
+            return answered
+        there = self.still_there(answered)
+        if not len(there):
+            raise BadInput(f"evaluation.group={column}: {self.table.name} has none of the pictures answered for")
+        if gone := len(answered) - len(there):
+            first = answered.ids[~np.isin(answered.ids, there.ids)][0]
+            log.warning(
+                "%d pictures are left out, as they are no longer in %s and so of no known %s: %s%s",
+                gone, self.table.name, column, first, ", ..." if gone > 1 else "",
+            )  # fmt: skip
+        groups = dict(zip(self.table.rows["path"], self.table.rows[column], strict=True))
+        return pool(there, [groups[one] for one in there.ids.tolist()])
+
+    def still_there(self, answered: Predictions) -> Predictions:
+        """The answers for pictures that the table still has."""
+        return answered.take(np.isin(answered.ids, self.table.rows["path"]))

@@ -1,0 +1,105 @@
+"""Finished runs for a comparison: which ones, their scores, and what else is read off the leaders."""
+
+import logging
+
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from pipeline.common.errors import BadInput
+from pipeline.common.progress import each
+from pipeline.comparison.entrants import Entrant, score
+from pipeline.comparison.group import Group
+from pipeline.comparison.groups import comparable, difference_of_data
+from pipeline.config import schema
+from pipeline.evaluation.taxonomy import rank_accuracy
+from pipeline.tracking.finished import (
+    cost,
+    has_predictions,
+    history,
+    label,
+    stored_predictions,
+    taxonomy_of,
+    trained_on,
+    typed_keys,
+)
+from pipeline.tracking.selection import find_experiment, find_run, find_sweep, trained_runs
+
+log = logging.getLogger("pipeline.compare")
+_CURVES = 3  # rows
+
+
+def chosen(client: MlflowClient, config: schema.Compare) -> tuple[list[Run], str]:
+    """The runs to compare, newest first, and what to call them. BadInput where there is none."""
+    if config.runs is not None:
+        if config.sweep:
+            raise BadInput("runs and sweep both say which runs: give one of them")
+        if not config.runs:
+            raise BadInput("runs=[] names no run: give their ids, or leave it out for the whole experiment")
+        return [find_run(client, one, f"runs: {one}") for one in dict.fromkeys(config.runs)], "chosen runs"
+    experiment = find_experiment(client, config.tracking.experiment, config.sweep)
+    runs, title = trained_runs(client, experiment, config.sweep), experiment.name
+    if config.sweep:
+        title = f"{experiment.name}: {find_sweep(client, experiment, config.sweep).info.run_name}"
+    if not runs:
+        raise BadInput(f"{title} has no finished training run{_others(client, experiment.name)}")
+    return runs, title
+
+
+def _others(client: MlflowClient, name: str) -> str:
+    """Which experiments have runs to compare."""
+    counted = {one.name: len(trained_runs(client, one)) for one in client.search_experiments()}
+    found = [f"{other} ({count})" for other, count in counted.items() if count and other != name]
+    whole = [f"the whole experiment ({counted[name]} runs) without sweep="] if counted.get(name) else []
+    return f"; there are some in {', '.join(whole + found)}" if whole + found else "; train first"
+
+
+def entered(client: MlflowClient, runs: list[Run], *, named: bool) -> tuple[list[Entrant], dict[str, str]]:
+    """The runs by their stored predictions, and why others were left out. Runs that were `named` must all do."""
+    entrants, left_out = [], {}
+    for run in each(runs, "read predictions"):
+        try:
+            entrants.append(entrant(client, run))
+        except BadInput as error:
+            if named:
+                raise
+            left_out[label(run)] = str(error)
+    for why in left_out.values():
+        log.warning("left out: %s", why)
+    if not entrants:
+        raise BadInput(f"none of the {len(runs)} runs can be compared; the first: {next(iter(left_out.values()))}")
+    return entrants, left_out
+
+
+def entrant(client: MlflowClient, run: Run) -> Entrant:
+    """One run, reduced to what ranking needs."""
+    val = stored_predictions(run, "val")
+    return Entrant(
+        id=run.info.run_id,
+        name=run.info.run_name,
+        choices=run.data.params,
+        classes=tuple(val.classes),
+        data=run.data.tags.get("data_digest", ""),
+        val=score(val),
+        test=score(stored_predictions(run, "test")) if has_predictions(run, "test") else None,
+        cost=cost(client, run),
+        typed=typed_keys(run),
+        trained_on=trained_on(run),
+    )
+
+
+def grouped(client: MlflowClient, entrants: list[Entrant], runs: dict[str, Run], leaders: int) -> list[Group]:
+    """The entrants in groups of those that can be ranked together, with what their leaders' `runs` by id left."""
+    groups: list[Group] = []
+    for members in comparable(entrants):
+        group = Group(members, leaders, difference_of_data(groups[0].entrants, members) if groups else "")
+        for row in group.leaders[:_CURVES]:
+            group.histories[row.name] = history(client, runs[row.first.id])
+        for row in group.leaders:
+            run = runs[row.first.id]
+            taxonomy = taxonomy_of(run)
+            for split in () if taxonomy is None else ("val", "test") if row.first.test else ("val",):
+                table = rank_accuracy(stored_predictions(run, split), taxonomy)
+                for name, accuracy in zip(table["rank"], table["accuracy"], strict=True):
+                    group.by_rank.setdefault(name, {}).setdefault(row.name, []).append(float(accuracy))
+        groups.append(group)
+    return groups
