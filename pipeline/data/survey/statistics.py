@@ -32,12 +32,13 @@ def copies(table: PictureTable, facts: pd.DataFrame, distance: int) -> pd.DataFr
     """Groups of pictures that are alike: a row a picture with `row`, `group`, `same` and `kind`.
 
     Pictures of a group share `same` where their bytes are the same; they are of the kind `exact`, the others of
-    the group `near`. Plain pictures of one colour say nothing and are compared by their bytes only, empty files
-    not at all.
+    the group `near`. Plain pictures of one colour say nothing and are compared by their bytes only, what cannot be
+    read not at all.
     """
     hashes = facts["hash"].to_numpy(dtype=np.uint64)
-    blind = (facts["problem"] != "") | facts["odd"].str.contains("one plain colour", regex=False)
-    digests = facts["digest"].where(facts["bytes"] > 0).fillna(facts["row"].astype("str"))
+    broken = facts["problem"] != ""
+    blind = broken | facts["odd"].str.contains("one plain colour", regex=False)
+    digests = facts["digest"].mask(broken, facts["row"].astype("str"))
     same = pd.factorize(digests)[0].astype(np.int64)
     group = np.where(blind, -1 - same, near_groups(hashes, distance))
     alike = pd.DataFrame({"row": facts["row"], "group": group, "same": same})

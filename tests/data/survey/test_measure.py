@@ -80,6 +80,18 @@ def test_exact_copies_among_near_ones_are_exact(messy: PictureTable) -> None:
     assert sorted(map(tuple, pairs)) == [("val/b/near.jpg", "near"), ("val/b/same.jpg", "exact")]
 
 
+def test_what_cannot_be_read_is_no_copy(messy: PictureTable) -> None:
+    assert messy.root is not None
+    for elsewhere in ("train/b/cut too.jpg", "val/a/cut.jpg"):
+        shutil.copy(messy.root / "train/a/cut.jpg", messy.root / elsewhere)
+    table = read_source("folder", root=str(messy.root))
+    facts = facts_of(table)
+    assert (facts["problem"] != "").sum() == 4
+    alike = copies(table, facts, 4)
+    assert not table.rows["path"].iloc[alike["row"]].str.contains("cut").any()
+    assert len(leaking(table, alike)) == 3  # those of pictures that can be read
+
+
 def test_a_clean_set_has_no_copies(photos: PictureTable) -> None:
     table = photos.take(np.arange(3))
     alike = copies(table, facts_of(table), 0)
