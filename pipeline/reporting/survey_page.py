@@ -214,7 +214,7 @@ def same(found: Survey) -> Section:
             say = f"{conflicts}: the same picture under two labels in one split. One of the two is wrong."
             section.add(page.note(say, "bad"))
         if torn and found.mended:
-            section.add(page.note(_REMEDY), page.command(f"data.split.file={shlex.quote(found.mended)}"))
+            section.add(page.note(_REMEDY), page.command(shlex.quote(f"data.split.file={found.mended}")))
         rows = found.table.rows_of([*leaks["path"], *leaks["other_path"]])
         section.add(survey_pictures.pairs(leaks, rows, found.jpegs))
         section.add(page.details("As a table", page.table(_leak_rows(leaks))))
@@ -316,9 +316,10 @@ def _against_classes(table: PictureTable) -> list[Markup]:
         if row["guess"] - row["majority"] > _TELLING * (1 - row["majority"]):
             parts.append(page.note(
                 f"{name} alone guesses the class in {row['guess']:.0%} of cases (without it {row['majority']:.0%}): a "
-                f"network may learn what goes with {name} in place of the class. data.split.group={name} tests on "
-                f"values that training never saw, where each class has several.", "bad",
+                f"network may learn what goes with {name} in place of the class. This tests on values that training "
+                "never saw, where each class has several:", "bad",
             ))  # fmt: skip
+            parts.append(page.command(shlex.quote(f"data.split.group={name}")))
         if row["differs"] > _DIFFERENT and row["p"] < _BY_ACCIDENT:
             parts.append(page.note(f"{name} differs between train and the pictures held out.", "bad"))
     shown = report.assign(**{key: (100 * report[key]).round(1) for key in ("guess", "majority", "shared")})
