@@ -64,8 +64,8 @@ def test_places_off_the_globe_are_not_drawn() -> None:
 
 @pytest.mark.parametrize("name", ["site", "site name", "O'Brien's site, old", "größe (cm)=${x}", "2019", "<b>"])
 def test_the_remedy_for_a_column_that_tells_can_be_pasted(name: str) -> None:
-    table = made(2, 40)
-    [section] = metadata(table.with_rows(table.rows.assign(**{name: ["a", "b"] * 20})))
+    table = made(2, 400)
+    [section] = metadata(table.with_rows(table.rows.assign(**{name: ["a", "b"] * 200})))
     [shown] = re.findall('<pre class="command">(.*?)</pre>', "".join(section.parts))
     [argument] = shlex.split(markup.unescape(shown))
     override = OverridesParser.create().parse_override(quote_path(argument))
