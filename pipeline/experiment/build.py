@@ -87,11 +87,7 @@ def split_pictures(data: schema.Data, given: PictureTable | None = None) -> Pict
 def picture_table(data: schema.Data, split: PictureTable | None = None) -> PictureTable:
     """Of the pictures in their splits (`split`, where they are known already) those that a run uses."""
     table = fraction_of_training(split or split_pictures(data), data.fraction, data.split.seed)
-    table = bootstrapped(table, data.bootstrap)
-    for part, key in (("train", "data.split"), ("val", "data.split.val")):
-        if not len(table.where(part)):
-            raise BadInput(f"{key}: no picture is left for {part}")
-    return table
+    return bootstrapped(table, data.bootstrap)
 
 
 def own_options(data: schema.Data) -> dict[str, Any]:

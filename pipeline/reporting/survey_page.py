@@ -2,13 +2,14 @@
 
 import os
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from pipeline.common.wording import counted
+from pipeline.common.wording import counted, first_few
 from pipeline.data.digest import class_counts, class_weights
 from pipeline.data.survey.columns import column_report
 from pipeline.data.survey.statistics import channel_statistics
@@ -28,9 +29,9 @@ _SPLIT_WORDS = "Colours are splits. Val chooses, test has the last word; neither
 class Survey:
     """All that was found: `facts` of the pictures opened, `alike` and `leaks` among them, thumbnails.
 
-    `brought`: the splits that the set came with; `odd`: see `outliers`; `jpegs`: by row, of leaks and odd ones;
-    `augmented`: pictures as training sees them, `augmentation` its name and options; `mended`: where a split without
-    these leaks was written.
+    `brought`: the splits that the set came with; `too_small`: classes that cannot be in every split; `odd`: see
+    `outliers`; `jpegs`: by row, of leaks and odd ones; `augmented`: pictures as training sees them, `augmentation` its
+    name and options; `mended`: where a split without these leaks was written.
     """
 
     table: PictureTable
@@ -41,6 +42,7 @@ class Survey:
     distance: int
     image_size: int
     brought: tuple[str, ...] = ()
+    too_small: list[str] = field(default_factory=list)
     odd: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["row", "why"]))
     jpegs: dict[int, bytes] = field(default_factory=dict)
     augmented: list[list[bytes]] = field(default_factory=list)
@@ -56,8 +58,8 @@ def survey_page(found: Survey) -> str:
     said = f"{counted(n, 'picture')} of {counted(len(table.classes), 'class')}"
     part = "every picture was opened" if opened == n else f"a sample of {counted(opened, 'picture')} was opened"
     sections = [
-        classes(table, found.brought), *taxonomy(table), trouble(found), same(found), shapes(found), colours(found),
-        *odd_ones(found), *metadata(table), *augmented(found), samples(found),
+        classes(table, found.brought, found.too_small), *taxonomy(table), trouble(found), same(found), shapes(found),
+        colours(found), *odd_ones(found), *metadata(table), *augmented(found), samples(found),
     ]  # fmt: skip
     return page.page(table.name, f"{said}; {part}.", headline(found), sections)
 
@@ -106,7 +108,7 @@ def _apart(number: int, name: str) -> tuple[str, str]:
     return figure, words
 
 
-def classes(table: PictureTable, brought: tuple[str, ...] = ()) -> Section:
+def classes(table: PictureTable, brought: tuple[str, ...] = (), too_small: Sequence[str] = ()) -> Section:
     """Pictures a class and split, the imbalance, the weights it suggests, and where the splits come from."""
     counts = class_counts(table)
     used = counts.loc[:, counts.sum() > 0]
@@ -117,6 +119,12 @@ def classes(table: PictureTable, brought: tuple[str, ...] = ()) -> Section:
     splits = counts.sum().to_frame("pictures")
     section.add(charts.bars(splits[splits["pictures"] > 0], title="Pictures a split"))
     section.add(page.note(_where_from(brought, [str(name) for name in splits.index[splits["pictures"] > 0]])))
+    if too_small:
+        say = f"Classes with too few pictures to be in every split: {first_few(too_small)}. Training stops at them"
+        section.add(page.note(f"{say} unless data.small_classes=train_only or drop.", "bad"))
+    if table.empty_folders:
+        say = f"Folders without a picture: {first_few(table.empty_folders)}. Training stops at them"
+        section.add(page.note(f"{say} unless data.on_unreadable=skip.", "bad"))
     if len(totals) <= _MOST_BARS:
         section.add(charts.bars(used.loc[totals.index], title="Pictures a class"))
     else:

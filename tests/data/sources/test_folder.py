@@ -232,6 +232,15 @@ def test_folders_that_will_not_do(make, says: str, write: Write, tmp_path: Path)
     assert "\n" not in str(told.value)
 
 
+def test_empty_class_folders_can_be_left_out(write: Write, tmp_path: Path) -> None:
+    for path in ("set/cat/1.png", "set/eel/1.png"):
+        write(path)
+    (tmp_path / "set/dog").mkdir()
+    table = read_source("folder", root=str(tmp_path / "set"), on_unreadable="skip")
+    assert table.classes == ["cat", "eel"]
+    assert table.empty_folders == ("dog",)
+
+
 def test_a_folder_must_be_named() -> None:
     with pytest.raises(BadInput, match=r"data\.root"):
         read_source("folder")
