@@ -206,8 +206,8 @@ def trouble(found: Survey) -> Section:
 def same(found: Survey) -> Section:
     """Copies, and those that are leaks."""
     how = (
-        "Exact copies have the same bytes. Near copies have perceptual hashes (pHash, 64 bits) that differ in at "
-        f"most {found.distance} bits; hashes are compared where two of {found.distance + 2} bands agree."
+        "Exact copies have the same bytes. Of near copies the perceptual hash (pHash, 64 bits) of one differs in at "
+        f"most {found.distance} bits from that of the other, of its mirror image or of a part of it."
     )
     section = Section("Copies and leaks", how)
     leaks, alike = found.leaks, found.alike
