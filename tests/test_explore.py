@@ -86,6 +86,45 @@ def test_exploring_what_is_not_there_leaves_no_run(store, capsys, typed):
     assert [one.name for one in store.search_experiments()] == ["Default"]
 
 
+def test_what_training_refuses_is_shown(store, capsys, tmp_path, typed):
+    """Classes of one picture, a folder without any: one looks first, and puts right what is found."""
+    root = tmp_path / "set"
+    for name in [*[f"{label}/{number}.png" for label in ("auk", "coot") for number in range(6)], "owl/only.png"]:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        noise = np.random.default_rng(len(list(root.rglob("*")))).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(root / name)
+    (root / "dodo").mkdir()
+    arguments = ["data=folder", f"data.root={root}", "explore.num_workers=0"]
+    assert typed("explore", *arguments) == 0
+    said = capsys.readouterr().out
+    assert "warning: classes with too few pictures to be in every split: owl" in said
+    assert "warning: folders without a picture: dodo" in said
+    run = the_run(store, "set", "explore")
+    page = Path(store.download_artifacts(run.info.run_id, "explore.html", str(tmp_path))).read_text(encoding="utf-8")
+    assert "too few pictures to be in every split: owl" in page
+    assert "Folders without a picture: dodo" in page
+    assert run.data.metrics["data/classes"] == 3
+    for label in ("auk", "coot"):
+        for number in range(1, 6):
+            (root / label / f"{number}.png").unlink()
+    assert typed("explore", *arguments) == 0  # now val and test have none
+    assert "every split: auk, coot, owl" in capsys.readouterr().out
+
+
+def test_pictures_that_are_not_there_are_shown(messy, store, capsys, tmp_path, typed):
+    table = pd.read_csv(messy / "birds.csv")
+    lost = table.head(2).assign(path=["auk/lost.jpg", "auk/gone.jpg"])
+    pd.concat([table, lost]).to_csv(messy / "birds.csv", index=False)
+    assert typed("explore", "data=table", f"data.file={messy}/birds.csv", "explore.num_workers=0") == 0
+    assert "warning: 2 pictures are left out: auk/lost.jpg is not there" in capsys.readouterr().out
+    run = the_run(store, "birds", "explore")
+    page = Path(store.download_artifacts(run.info.run_id, "explore.html", str(tmp_path))).read_text(encoding="utf-8")
+    assert "auk/gone.jpg" in page
+    lost.to_csv(messy / "birds.csv", index=False)
+    assert typed("explore", "data=table", f"data.file={messy}/birds.csv") == 2
+    assert "auk/lost.jpg is not there" in capsys.readouterr().err
+
+
 def test_training_warns_of_leaks_and_counts_them(messy, store, capsys, typed):
     before = state(messy)
     arguments = [

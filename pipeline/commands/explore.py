@@ -10,13 +10,14 @@ import numpy as np
 import pandas as pd
 
 from pipeline.common.progress import watch
-from pipeline.common.wording import counted
+from pipeline.common.wording import counted, first_few
 from pipeline.config import schema
 from pipeline.data.digest import class_counts, data_digest
 from pipeline.data.files import write_csv
 from pipeline.data.reading.augmentation import build_augmentation
 from pipeline.data.reading.preprocessing import Preprocessing
 from pipeline.data.split_files import keep_split
+from pipeline.data.splits import too_small_classes
 from pipeline.data.survey.measure import Parts, augmented_views, collect, jpegs, thumbnails
 from pipeline.data.survey.outliers import outliers
 from pipeline.data.survey.statistics import channel_statistics, copies, leaking, sample, without_leaks
@@ -34,25 +35,30 @@ _AUGMENTED, _VIEWS = 3, 6  # pictures, and how often each is changed
 
 def run(config: schema.Explore) -> None:
     """Open every picture, say what was found; one run in MLflow and one page to read."""
-    store = Store()
-    given = build.all_pictures(config.data)
-    brought = tuple(split for split in SPLITS if len(given.where(split)))
-    table = build.picture_table(config.data, build.split_pictures(config.data, given))
+    store, data = Store(), refusing_nothing(config.data)
+    given = build.all_pictures(data)
+    table = build.picture_table(data, build.split_pictures(data, given))
     store.open()
     params = flatten(config.model_dump(mode="json", include={"data", "explore"}))
     with tracked_run(
         config.tracking.experiment, name=config.tracking.run_name, tags=tags(config, table), params=params
     ) as run:
         log.info("%s: %s of %s", table.name, counted(len(table.rows), "picture"), counted(len(table.classes), "class"))
-        found = look(config, table, brought)
+        found = look(config, table, given)
         found = replace(found, mended=mended_split(found, run))
         record(found, run)
         file = save(survey_page(found), run.folder / "explore.html")
         conclude(found, str(file))
 
 
-def look(config: schema.Explore, table: PictureTable, brought: tuple[str, ...]) -> Survey:
-    """Open the pictures and compare them."""
+def refusing_nothing(data: schema.Data) -> schema.Data:
+    """The same, but what training would stop at is left out or goes to train, so that it can be shown."""
+    small = "train_only" if data.small_classes == "raise" else data.small_classes
+    return data.model_copy(update={"on_unreadable": "skip", "small_classes": small})
+
+
+def look(config: schema.Explore, table: PictureTable, given: PictureTable) -> Survey:
+    """Open the pictures and compare them; `given` is the table before it was split."""
     how = Preprocessing(config.data.image_size, config.data.fit)
     rows = sample(table, config.explore.pictures)
     workers = build.workers(config.explore.num_workers, in_memory=table.pixels is not None)
@@ -62,10 +68,14 @@ def look(config: schema.Explore, table: PictureTable, brought: tuple[str, ...]) 
     readable = facts.loc[facts["problem"] == "", "row"].to_numpy()
     seen = leaks.head(MOST_PAIRS)
     in_pairs = table.rows_of([*seen["path"], *seen["other_path"]]).values()
+    split = config.data.split
     return Survey(
         table, facts, alike, leaks,
         thumbnails(table, readable, config.explore.samples, config.data.fit),
-        config.explore.near, config.data.image_size, brought, odd,
+        config.explore.near, config.data.image_size,
+        tuple(name for name in SPLITS if len(given.where(name))),
+        too_small_classes(given, val=split.val, test=split.test, group=split.group, folds=split.folds),
+        odd,
         jpegs(table, [*in_pairs, *odd["row"]]),
         augmented(config, table, how, readable),
         (config.augmentation.name, config.augmentation.options),
@@ -139,6 +149,11 @@ def tags(config: schema.Explore, table: PictureTable) -> dict[str, str]:
 
 def conclude(found: Survey, file: str) -> None:
     """What needs a person's eye, and where to look."""
+    if found.too_small:
+        log.warning("warning: classes with too few pictures to be in every split: %s", first_few(found.too_small))
+    for path, why in list(found.table.skipped.items())[:1]:
+        verb = "is" if len(found.table.skipped) == 1 else "are"
+        log.warning("warning: %s %s left out: %s %s", counted(len(found.table.skipped), "picture"), verb, path, why)
     broken = problems(found)
     if len(broken):
         first = broken.iloc[0]

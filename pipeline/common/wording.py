@@ -1,5 +1,6 @@
-"""Numbers as people read them, in few digits: counts, shares, rates, costs, times, probabilities."""
+"""Numbers as people read them, in few digits: counts, shares, rates, costs, times, probabilities; names in a row."""
 
+from collections.abc import Sequence
 from math import isnan
 
 
@@ -7,6 +8,12 @@ def counted(number: int, name: str) -> str:
     """`1 picture`, `1,399 pictures`, `2 classes`: a number with what it counts."""
     plural = f"{name}es" if name.endswith(("s", "x", "ch", "sh")) else f"{name}s"
     return f"{number:,} {name if number == 1 else plural}"
+
+
+def first_few(names: Sequence[str], most: int = 10) -> str:
+    """The first of some names, and how many more there are."""
+    left = len(names) - most
+    return f"{', '.join(names[:most])}{f' and {left:,} more' if left > 0 else ''}"
 
 
 def percent(share: float | None, digits: int = 1) -> str:

@@ -7,10 +7,10 @@ CONF = Path(__file__).resolve().parents[2] / "conf"
 # The groups of `conf/` whose answer a config holds as its section's `name`: `model=resnet50` is `model.name`.
 GROUPS = ("model", "head", "regime", "augmentation", "optimizer", "scheduler", "loss", "trainer", "data")
 
-# Keys whose value is a path or a filter: quoted before Hydra's grammar sees them.
+# Keys whose value is a path, a filter or a column's name: quoted before Hydra's grammar sees them.
 PATH_KEYS = (
     "data.root", "data.file", "data.categories", "data.taxonomy", "data.lists", "data.train", "data.val",
-    "data.split.file", "data.split.save", "model.weights_file", "images", "output", "filter",
+    "data.split.file", "data.split.save", "data.split.group", "model.weights_file", "images", "output", "filter",
 )  # fmt: skip
 
 # Beginnings of keys, from here on. Whatever stands under these, the figures are the same,

@@ -64,7 +64,7 @@ def trusted_table(
     sizes, reasons = file_sizes(root, rows["path"])
     rows["bytes"] = sizes
     rows = _without(rows, reasons, source, on_unreadable, skipped)
-    rows["label"] = _classes_in_order(rows["label"], classes, source)
+    rows["label"] = _classes_in_order(rows["label"], classes, source, skipped)
     kept = [str(label) for label in rows["label"].cat.categories]
     check_class_names(kept, source, on_unreadable)
     rows = rows[[*OWN_COLUMNS, *(column for column in rows if column not in OWN_COLUMNS)]]
@@ -236,13 +236,16 @@ def _without(
     return rows[keep].reset_index(drop=True)
 
 
-def _classes_in_order(labels: pd.Series, classes: Sequence[str] | None, source: str) -> pd.Series:
+def _classes_in_order(
+    labels: pd.Series, classes: Sequence[str] | None, source: str, skipped: dict[str, str]
+) -> pd.Series:
     labels = labels.cat.remove_unused_categories()
     seen = [str(label) for label in labels.cat.categories]
     order = sorted(seen, key=_as_counted) if classes is None else [one for one in classes if one in set(seen)]
     if len(order) < 2:
         found = f"only one class, {order[0]!r}" if order else "no picture"
-        raise BadInput(f"{source}: {found} is left; it takes at least two classes with pictures")
+        why = f" ({_listing(skipped)})" if skipped else ""
+        raise BadInput(f"{source}: {found} is left{why}; it takes at least two classes with pictures")
     return labels.cat.set_categories(order)
 
 

@@ -48,24 +48,29 @@ def split_table(
     split that the set brings tears a group apart.
     """
     _check_folds(folds, fold, val, test)
-    given = table.rows["split"]
-    parts = _to_draw(given, val, test, folds)
-    pool = np.flatnonzero((given.isna() | given.isin(["train"] if folds is None else ["train", "val"])).to_numpy())
     _tell_unsplit(table)
     groups = None if group is None else _group_codes(table, group)
-    units = _units(table, pool, groups)
-    drawn = [*parts, *(["val"] if folds else [])]
-    small = units.counts < (len(drawn) + 1 if drawn else 0)
+    parts, drawn, pool, units = _to_draw(table, groups, val=val, test=test, folds=folds)
+    small = _too_small(units, drawn)
     if small_classes == "drop" and (small := small | (units.counts == 0)).any():
         return split_table(_dropped(table, small), val=val, test=test, seed=seed, group=group, folds=folds, fold=fold)
     if small_classes == "raise" and small.any():
         raise BadInput(_too_few(table, units, small, drawn=drawn, group=group))
-    codes = given.cat.codes.to_numpy(dtype=np.int8, copy=True)
+    codes = table.rows["split"].cat.codes.to_numpy(dtype=np.int8, copy=True)
     codes[pool] = _drawn(units, parts, small, seed=seed, folds=folds, fold=fold)[units.of_picture]
     _check_train_has_all(table, codes)
     if groups is not None:
         _check_groups(table, groups, codes, str(group))
     return table.with_rows(table.rows.assign(split=pd.Categorical.from_codes(codes, categories=list(SPLITS))))
+
+
+def too_small_classes(
+    table: PictureTable, *, val: float, test: float, group: str | None = None, folds: int | None = None
+) -> list[str]:
+    """Those that have too few pictures (groups) for `split_table` to put some into each split."""
+    groups = None if group is None else _group_codes(table, group)
+    _, drawn, _, units = _to_draw(table, groups, val=val, test=test, folds=folds)
+    return [name for name, small in zip(table.classes, _too_small(units, drawn), strict=True) if small]
 
 
 def _tell_unsplit(table: PictureTable) -> None:
@@ -80,13 +85,22 @@ def _tell_unsplit(table: PictureTable) -> None:
         )  # fmt: skip
 
 
-def _to_draw(given: pd.Series, val: float, test: float, folds: int | None) -> dict[str, float]:
-    """The splits that fractions are drawn for; of folds, val is dealt out later."""
+def _to_draw(
+    table: PictureTable, groups: np.ndarray | None, *, val: float, test: float, folds: int | None
+) -> tuple[dict[str, float], list[str], np.ndarray, "Units"]:
+    """The splits that fractions are drawn for, those that are drawn or dealt, the rows they come from, in units."""
+    given = table.rows["split"]
     wanted = {"val": 0 if folds else val, "test": test}
     parts = {split: part for split, part in wanted.items() if part and not (given == split).any()}
     if sum(parts.values()) >= 1:
         raise BadInput(f"data.split: val={val} and test={test} leave nothing to train on; their sum must be below 1")
-    return parts
+    pool = np.flatnonzero((given.isna() | given.isin(["train"] if folds is None else ["train", "val"])).to_numpy())
+    return parts, [*parts, *(["val"] if folds else [])], pool, _units(table, pool, groups)
+
+
+def _too_small(units: "Units", drawn: list[str]) -> np.ndarray:
+    """(n_classes,) whether a class has fewer units than there are splits to be in."""
+    return units.counts < (len(drawn) + 1 if drawn else 0)
 
 
 def _dropped(table: PictureTable, small: np.ndarray) -> PictureTable:

@@ -23,6 +23,7 @@ class PictureTable:
     `pixels`, for sets held in memory, is (n, height, width, 3) uint8 and stands for the files.
     `unlisted`: how many pictures lie under `root` that the set does not name; None where nobody looked.
     `skipped`: what `data.on_unreadable=skip` left out, by its `path`, and why; grows as pictures are read.
+    `empty_folders`: those that would be classes, but hold no picture.
     """
 
     name: str
@@ -32,6 +33,7 @@ class PictureTable:
     pixels: np.ndarray | None = None
     skipped: dict[str, str] = field(default_factory=dict)
     unlisted: int | None = None
+    empty_folders: tuple[str, ...] = ()
 
     @property
     def classes(self) -> list[str]:

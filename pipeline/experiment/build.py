@@ -90,15 +90,7 @@ def split_pictures(data: schema.Data, given: PictureTable | None = None) -> Pict
 def picture_table(data: schema.Data, split: PictureTable | None = None) -> PictureTable:
     """Of the pictures in their splits (`split`, where they are known already) those that a run uses."""
     table = fraction_of_training(split or split_pictures(data), data.fraction, data.split.seed)
-    table = bootstrapped(table, data.bootstrap)
-    for part, key, remedy in (
-        ("train", "data.split", "choose smaller shares for val and test"),
-        ("val", "data.split.val", "a run chooses its epoch on val; give it a share, such as data.split.val=0.15"),
-    ):
-        if not len(table.where(part)):
-            own = f", or name some in {data.split.file}" if data.split.file else ""
-            raise BadInput(f"{key}: no picture is left for {part}; {remedy}{own}")
-    return table
+    return bootstrapped(table, data.bootstrap)
 
 
 def own_options(data: schema.Data) -> dict[str, Any]:

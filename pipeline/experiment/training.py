@@ -81,7 +81,11 @@ def own_or_new_pictures(data: schema.Data, own: OwnPictures | None) -> tuple[Pic
     if own:
         return join_taxonomy(own.split, data.taxonomy), join_taxonomy(own.table, data.taxonomy)
     split = build.split_pictures(data)
-    return split, build.picture_table(data, split)
+    table = build.picture_table(data, split)
+    for part, key in (("train", "data.split"), ("val", "data.split.val")):
+        if not len(table.where(part)):
+            raise BadInput(f"{key}: no picture is left for {part}")
+    return split, table
 
 
 def train(config: schema.Train, prepared: Prepared, folder: Path, progress: Progress) -> Iterator[Epoch]:

@@ -2,13 +2,14 @@
 
 import os
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from pipeline.common.wording import counted
+from pipeline.common.wording import counted, first_few
 from pipeline.data.digest import class_counts, class_weights
 from pipeline.data.survey.columns import column_report
 from pipeline.data.survey.statistics import channel_statistics
@@ -28,9 +29,9 @@ _SPLIT_WORDS = "Colours are splits. Val chooses, test has the last word; neither
 class Survey:
     """All that was found: `facts` of the pictures opened, `alike` and `leaks` among them, thumbnails.
 
-    `brought`: the splits that the set came with; `odd`: see `outliers`; `jpegs`: by row, of leaks and odd ones;
-    `augmented`: pictures as training sees them, `augmentation` its name and options; `mended`: where a split without
-    these leaks was written.
+    `brought`: the splits that the set came with; `too_small`: classes that cannot be in every split; `odd`: see
+    `outliers`; `jpegs`: by row, of leaks and odd ones; `augmented`: pictures as training sees them, `augmentation` its
+    name and options; `mended`: where a split without these leaks was written.
     """
 
     table: PictureTable
@@ -41,6 +42,7 @@ class Survey:
     distance: int
     image_size: int
     brought: tuple[str, ...] = ()
+    too_small: list[str] = field(default_factory=list)
     odd: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["row", "why"]))
     jpegs: dict[int, bytes] = field(default_factory=dict)
     augmented: list[list[bytes]] = field(default_factory=list)
@@ -56,8 +58,8 @@ def survey_page(found: Survey) -> str:
     said = f"{counted(n, 'picture')} of {counted(len(table.classes), 'class')}"
     part = "every picture was opened" if opened == n else f"a sample of {counted(opened, 'picture')} was opened"
     sections = [
-        classes(table, found.brought), *taxonomy(table), trouble(found), same(found), shapes(found), colours(found),
-        *odd_ones(found), *metadata(table), *augmented(found), samples(found),
+        classes(table, found.brought, found.too_small), *taxonomy(table), trouble(found), same(found), shapes(found),
+        colours(found), *odd_ones(found), *metadata(table), *augmented(found), samples(found),
     ]  # fmt: skip
     return page.page(table.name, f"{said}; {part}.", headline(found), sections)
 
@@ -106,7 +108,7 @@ def _apart(number: int, name: str) -> tuple[str, str]:
     return figure, words
 
 
-def classes(table: PictureTable, brought: tuple[str, ...] = ()) -> Section:
+def classes(table: PictureTable, brought: tuple[str, ...] = (), too_small: Sequence[str] = ()) -> Section:
     """Pictures a class and split, the imbalance, the weights it suggests, and where the splits come from."""
     counts = class_counts(table)
     used = counts.loc[:, counts.sum() > 0]
@@ -117,6 +119,12 @@ def classes(table: PictureTable, brought: tuple[str, ...] = ()) -> Section:
     splits = counts.sum().to_frame("pictures")
     section.add(charts.bars(splits[splits["pictures"] > 0], title="Pictures a split"))
     section.add(page.note(_where_from(brought, [str(name) for name in splits.index[splits["pictures"] > 0]])))
+    if too_small:
+        say = f"Classes with too few pictures to be in every split: {first_few(too_small)}. Training stops at them"
+        section.add(page.note(f"{say} unless data.small_classes=train_only or drop.", "bad"))
+    if table.empty_folders:
+        say = f"Folders without a picture: {first_few(table.empty_folders)}. Training stops at them"
+        section.add(page.note(f"{say} unless data.on_unreadable=skip.", "bad"))
     if len(totals) <= _MOST_BARS:
         section.add(charts.bars(used.loc[totals.index], title="Pictures a class"))
     else:
@@ -198,8 +206,8 @@ def trouble(found: Survey) -> Section:
 def same(found: Survey) -> Section:
     """Copies, and those that are leaks."""
     how = (
-        "Exact copies have the same bytes. Near copies have perceptual hashes (pHash, 64 bits) that differ in at "
-        f"most {found.distance} bits; hashes are compared where two of {found.distance + 2} bands agree."
+        "Exact copies have the same bytes. Of near copies the perceptual hash (pHash, 64 bits) of one differs in at "
+        f"most {found.distance} bits from that of the other, of its mirror image or of a part of it."
     )
     section = Section("Copies and leaks", how)
     leaks, alike = found.leaks, found.alike
@@ -214,7 +222,7 @@ def same(found: Survey) -> Section:
             say = f"{conflicts}: the same picture under two labels in one split. One of the two is wrong."
             section.add(page.note(say, "bad"))
         if torn and found.mended:
-            section.add(page.note(_REMEDY), page.command(f"data.split.file={shlex.quote(found.mended)}"))
+            section.add(page.note(_REMEDY), page.command(shlex.quote(f"data.split.file={found.mended}")))
         rows = found.table.rows_of([*leaks["path"], *leaks["other_path"]])
         section.add(survey_pictures.pairs(leaks, rows, found.jpegs))
         section.add(page.details("As a table", page.table(_leak_rows(leaks))))
@@ -316,9 +324,10 @@ def _against_classes(table: PictureTable) -> list[Markup]:
         if row["guess"] - row["majority"] > _TELLING * (1 - row["majority"]):
             parts.append(page.note(
                 f"{name} alone guesses the class in {row['guess']:.0%} of cases (without it {row['majority']:.0%}): a "
-                f"network may learn what goes with {name} in place of the class. data.split.group={name} tests on "
-                f"values that training never saw, where each class has several.", "bad",
+                f"network may learn what goes with {name} in place of the class. This tests on values that training "
+                "never saw, where each class has several:", "bad",
             ))  # fmt: skip
+            parts.append(page.command(shlex.quote(f"data.split.group={name}")))
         if row["differs"] > _DIFFERENT and row["p"] < _BY_ACCIDENT:
             parts.append(page.note(f"{name} differs between train and the pictures held out.", "bad"))
     shown = report.assign(**{key: (100 * report[key]).round(1) for key in ("guess", "majority", "shared")})

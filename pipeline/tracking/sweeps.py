@@ -2,9 +2,9 @@
 
 import os
 import shlex
-from getpass import getuser
 from collections.abc import Mapping
 from dataclasses import dataclass
+from getpass import getuser
 
 from mlflow import MlflowClient
 from mlflow.entities import Param, Run, RunStatus

@@ -1,11 +1,16 @@
+import html as markup
 import re
+import shlex
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
 from PIL import Image
 
+from pipeline.cli.quoting import quote_path
 from pipeline.data.reading.preprocessing import Preprocessing
 from pipeline.data.splits import split_table
 from pipeline.data.survey.measure import Parts, collect, thumbnails
@@ -55,6 +60,17 @@ def test_places_off_the_globe_are_not_drawn() -> None:
     assert html.count('class="dot"') == 1
     assert "120° E" in html
     assert "60° S" in html
+
+
+@pytest.mark.parametrize("name", ["site", "site name", "O'Brien's site, old", "größe (cm)=${x}", "2019", "<b>"])
+def test_the_remedy_for_a_column_that_tells_can_be_pasted(name: str) -> None:
+    table = made(2, 400)
+    [section] = metadata(table.with_rows(table.rows.assign(**{name: ["a", "b"] * 200})))
+    [shown] = re.findall('<pre class="command">(.*?)</pre>', "".join(section.parts))
+    [argument] = shlex.split(markup.unescape(shown))
+    override = OverridesParser.create().parse_override(quote_path(argument))
+    assert override.key_or_group == "data.split.group"
+    assert OmegaConf.create({"group": override.value()})["group"] == name
 
 
 @pytest.mark.parametrize("rooted", [True, False])

@@ -6,7 +6,7 @@ owner can tell, and `data.label_depth` is asked for.
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ import pandas as pd
 
 from pipeline.common.errors import BadInput
 from pipeline.common.paths import check_utf8
-from pipeline.common.wording import counted
+from pipeline.common.wording import counted, first_few
 from pipeline.data.checks import SPLIT_NAMES, OnUnreadable, check_class_names
 from pipeline.data.files import SUFFIXES, existing
 from pipeline.data.table import SPLITS, PictureTable
@@ -50,7 +50,8 @@ def read(
     are those), in code-point order; a name that comes in several folders is one class. What lies deeper belongs to
     the folder's class; the folders above become the columns `folder_1`, `folder_2`, ... None takes the first level,
     but stops where most of its folders hold nothing but folders. Raises `BadInput` for that, for a folder that is
-    missing or empty, for fewer than two classes, for a class without pictures.
+    missing or empty, for fewer than two classes, for a class without pictures (with `on_unreadable="skip"` that is
+    no class, and among the `empty_folders`).
     """
     what = "folder that holds one folder of pictures a class"
     folder = existing(root if root is None else os.fspath(root), "data.root", what, folder=True)
@@ -64,14 +65,19 @@ def read(
     depth = label_depth or _likely_depth(folder, first_level, pictures)
     _check_links({folder, *(path.parent for path, _ in first_level)}, on_unreadable)
     pictures, unnameable = _nameable(folder, first_level, pictures, on_unreadable)
-    classes = sorted({path.name for path in _at_depth([path for path, _ in first_level], depth) if _is_utf8(path)})
+    named = sorted({path.name for path in _at_depth([path for path, _ in first_level], depth) if _is_utf8(path)})
+    seen = {picture.folders[depth - 1] for picture in pictures if len(picture.folders) >= depth}
+    empty = tuple(label for label in named if label not in seen)
+    skips = on_unreadable == "skip" and bool(seen)
+    classes = sorted(seen) if skips else named
     _check_classes(folder, classes, pictures, depth)
     check_class_names(classes, f"data.root: {folder}", on_unreadable)
-    _check_pictures(folder, pictures, classes, depth)
-    beside = _tell_beside(folder)
+    _check_pictures(folder, pictures, () if skips else empty, depth)
+    if empty:
+        log.warning("warning: folders without a picture: %s", first_few(empty))
     return PictureTable(
-        name=name or folder.name, rows=_rows(pictures, classes, depth), root=folder, unlisted=beside,
-        skipped=unnameable,
+        name=name or folder.name, rows=_rows(pictures, classes, depth), root=folder, unlisted=_tell_beside(folder),
+        empty_folders=empty, skipped=unnameable,
     )  # fmt: skip
 
 
@@ -206,14 +212,12 @@ def _check_classes(root: Path, classes: list[str], pictures: list[Picture], dept
         )
 
 
-def _check_pictures(root: Path, pictures: list[Picture], classes: list[str], depth: int) -> None:
+def _check_pictures(root: Path, pictures: list[Picture], empty: Sequence[str], depth: int) -> None:
     if not pictures:
         raise BadInput(f"data.root: no pictures under {root}; JPEG, PNG, WebP, BMP and TIFF are read")
-    seen = {picture.folders[depth - 1] for picture in pictures}
-    bare = [label for label in classes if label not in seen]
-    if bare:
-        others = f" (and {len(bare) - 1} more such folders)" if bare[1:] else ""
-        where = root / bare[0] if depth == 1 else f"{root}: the folder {bare[0]}"
+    if empty:
+        others = f" (and {len(empty) - 1} more such folders)" if empty[1:] else ""
+        where = root / empty[0] if depth == 1 else f"{root}: the folder {empty[0]}"
         raise BadInput(f"data.root: {where} holds no pictures{others}; add some, or move the folder away")
 
 

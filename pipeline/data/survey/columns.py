@@ -14,9 +14,10 @@ _REPEATS = 2  # a value has to come so often, in the mean, for a column to say a
 def column_report(table: PictureTable) -> pd.DataFrame:
     """A row a column that is neither path, label nor split, and whose values repeat; columns of numbers by deciles.
 
-    `column`; `values`, how many; `guess`, how often the class is guessed right from this column alone (the commonest
-    class among the other pictures of the same value), and `majority`, how often without it; `shared`, which part of
-    the val and test pictures has a value that train has too; `differs`, how strongly value and split go together
+    `column`; `values`, how many; `majority`, the share of the commonest class, which is how often the class is guessed
+    right without the column, and `guess`, how often with it (the commonest class among the other pictures of the same
+    value, or the same as without it where that is more); `shared`, which part of the val and test pictures has a
+    value that train has too; `differs`, how strongly value and split go together
     (Cramér's V, 0 to 1), and `p`, the chance of that by accident. What cannot be said is missing.
     """
     found = [
@@ -57,11 +58,12 @@ def _of_column(table: PictureTable, name: str) -> dict[str, object] | None:
     codes, labels = codes[known], table.labels[known]
     split = table.rows["split"].astype(object).to_numpy()[known]
     held_out = np.isin(split, ["val", "test"])
+    majority = float(np.bincount(labels).max() / len(labels))
     report: dict[str, object] = {
         "column": name,
         "values": many,
-        "guess": guessed_right(codes, labels),
-        "majority": guessed_right(np.zeros_like(codes), labels),
+        "guess": max(guessed_right(codes, labels), majority),
+        "majority": majority,
     }
     if held_out.any() and not held_out.all():
         report["shared"] = float(np.isin(codes[held_out], codes[~held_out]).mean())

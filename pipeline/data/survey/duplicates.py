@@ -1,8 +1,7 @@
-"""The same picture twice: exactly, by its bytes, or nearly, by a perceptual hash; and where that leaks."""
+"""The same picture twice: exactly, by its bytes, or likely, by its features; and where copies leak."""
 
 import hashlib
 import os
-from itertools import combinations, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,6 @@ import pandas as pd
 
 from pipeline.data.table import PictureTable
 
-_BITS = 64
 _END = 4096  # bytes: the end of a compressed file tells almost any two apart
 _MOST_PAIRS, _BLOCK = 200_000_000, 256  # pairs of features compared, held-out pictures at a time
 _LEAK_COLUMNS = ("path", "split", "label", "other_path", "other_split", "other_label")
@@ -70,60 +68,6 @@ def crossing(table: PictureTable, rows: np.ndarray, groups: np.ndarray) -> pd.Da
     differ = (pairs["split"] != pairs["other_split"]) | (pairs["label"] != pairs["other_label"])
     once = pairs["path"] < pairs["other_path"]
     return pairs.loc[differ & once, list(_LEAK_COLUMNS)].reset_index(drop=True)
-
-
-def near_groups(hashes: np.ndarray, distance: int) -> np.ndarray:
-    """Groups of hashes (n,) uint64 that differ in at most `distance` bits, linked through others: (n,) int64.
-
-    Not quadratic: cut into `distance + 2` bands, two hashes so near agree in at least two whole bands, so only
-    those that share a pair of bands are compared (sorted by it, side by side), and of those only the ones not linked
-    yet: thousands of frames of one scene are soon one group. Equal hashes count once.
-    """
-    values, place = np.unique(hashes, return_inverse=True)
-    groups = np.arange(len(values))
-    for key in _band_pairs(values, distance) if distance else ():
-        groups = _linked(values, key, distance, groups)
-    return groups[place]
-
-
-def _linked(values: np.ndarray, key: np.ndarray, distance: int, groups: np.ndarray) -> np.ndarray:
-    """The groups (n,) of values, those joined that have near values under one key."""
-    order = np.argsort(key, kind="stable")
-    starts = np.flatnonzero(np.r_[True, np.diff(key[order]) != 0])
-    under = np.repeat(np.arange(len(starts)), np.diff(np.r_[starts, len(order)]))
-    left, step = np.arange(len(order)), 1
-    pending: list[np.ndarray] = []
-    while True:
-        left = left[left + step < len(order)]
-        left = left[under[left] == under[left + step]]
-        one, other = order[left], order[left + step]
-        apart = groups[one] != groups[other]
-        one, other = one[apart], other[apart]
-        near = np.bitwise_count(values[one] ^ values[other]) <= distance
-        pending.append(np.stack([one[near], other[near]]))
-        # Now and then only, as joining goes over all values; with few links waiting, so that memory stays small.
-        if not left.size or step & (step - 1) == 0 or sum(map(np.size, pending)) > len(values):
-            groups, pending = _joined(groups, np.concatenate(pending, axis=1)), []
-            low, high = (reduce.reduceat(groups[order], starts) for reduce in (np.minimum, np.maximum))
-            left = left[(low != high)[under[left]]]  # under the other keys all are one group by now
-        if not left.size:
-            return groups
-        step += 1
-
-
-def _joined(groups: np.ndarray, links: np.ndarray) -> np.ndarray:
-    """The groups (n,) with those made one that links (2, m) between values connect."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    graph = coo_array((np.ones(links.shape[1], bool), tuple(groups[links])), shape=(len(groups), len(groups)))
-    return connected_components(graph, directed=False)[1][groups].astype(np.int64)
-
-
-def _band_pairs(values: np.ndarray, distance: int) -> list[np.ndarray]:
-    edges = np.linspace(0, _BITS, distance + 3).round().astype(int)
-    masks = [sum(1 << bit for bit in range(a, b)) for a, b in pairwise(edges)]
-    return [values & np.uint64(one | other) for one, other in combinations(masks, 2)]
 
 
 def file_digest(data: bytes) -> str:

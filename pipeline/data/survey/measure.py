@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 
 from pipeline.data.reading.augmentation import Augmentation
 from pipeline.data.reading.decoding import FORMATS, UnreadablePicture, read_file
 from pipeline.data.reading.loading import canvas
 from pipeline.data.reading.preprocessing import Fit, Preprocessing
 from pipeline.data.survey.duplicates import file_digest
+from pipeline.data.survey.perceptual_hash import near_groups, perceptual_hashes
 from pipeline.data.table import PictureTable
 
 _CHUNK = 64
@@ -98,17 +99,17 @@ def measure(row: int, source: str | np.ndarray, how: Preprocessing) -> dict[str,
     """One picture's facts.
 
     `bytes`, `digest`, `width`, `height` (upright), `format`, `mode`; of the pixels as a network gets them
-    `mean` and `square` (three each, of values in 0..1) and `hash`, a perceptual hash of 64 bits (pHash: Zauner
-    2010); `odd`, what is unusual; `problem`, why it cannot be read (then the pixels' facts are missing).
+    `mean` and `square` (three each, of values in 0..1) and `hash`, their `perceptual_hashes`; `odd`, what is unusual;
+    `problem`, why it cannot be read (then the pixels' facts are missing).
     """
-    facts: dict[str, Any] = {"row": row, "problem": "", "odd": "", "hash": 0}
+    facts: dict[str, Any] = {"row": row, "problem": "", "odd": "", "hash": None}
     try:
         pixels = _from_file(facts, source, how) if isinstance(source, str) else _from_memory(facts, source, how)
     except UnreadablePicture as error:
         return facts | {"problem": error.reason}
     levels = pixels.reshape(3, -1).double() / 255
     facts["mean"], facts["square"] = levels.mean(1).tolist(), (levels**2).mean(1).tolist()
-    facts["hash"] = _perceptual_hash(pixels)
+    facts["hash"] = perceptual_hashes(pixels)
     facts["odd"] = ", ".join(_oddities(facts, source if isinstance(source, str) else ""))
     return facts
 
@@ -119,25 +120,11 @@ def look_alike(table: PictureTable, rows: tuple[int, int], how: Preprocessing) -
     Of 70 photographs recompressed, halved, cropped by 3 to 10 % a side, mirrored or brightened, at least 87 % of each
     kind are within 4 bits, and no two of 833 different ones are.
     """
-    one, other = (_pixels(source, how) for source in _sources(table, np.array(rows)))
-    return any(
-        (_perceptual_hash(a) ^ _perceptual_hash(seen)).bit_count() <= _ALIKE
-        for a, b in ((one, other), (other, one))
-        for seen in _parts_of(b)
-    )
-
-
-def _parts_of(pixels: torch.Tensor) -> Iterator[torch.Tensor]:
-    """A picture (3, s, s), its mirror image, its middle at four sizes, and without two of its sides."""
-    yield pixels
-    yield pixels.flip(-1)
-    side = pixels.shape[-1]
-    for share in (0.025, 0.05, 0.075, 0.1):
-        cut = max(1, round(share * side))
-        yield pixels[:, cut:-cut, cut:-cut]
-    cut = max(1, round(0.08 * side))
-    for top, left in ((0, 0), (cut, 0), (0, cut), (cut, cut)):
-        yield pixels[:, top : side - cut + top, left : side - cut + left]
+    one, other = (perceptual_hashes(_pixels(source, how)) for source in _sources(table, np.array(rows)))
+    if one is None or other is None:
+        return False
+    one_group, other_group = near_groups(np.stack([one, other]), _ALIKE)
+    return bool(one_group == other_group)
 
 
 def _pixels(source: str | np.ndarray, how: Preprocessing) -> torch.Tensor:
@@ -160,13 +147,6 @@ def _from_file(facts: dict[str, Any], path: str, how: Preprocessing) -> torch.Te
         facts |= {"width": width, "height": height, "format": image.format, "mode": image.mode}
         facts["frames"] = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
     return pixels
-
-
-def _perceptual_hash(pixels: torch.Tensor) -> int:
-    import imagehash
-
-    picture = ImageOps.grayscale(Image.fromarray(pixels.permute(1, 2, 0).numpy()))
-    return int(str(imagehash.phash(picture)), 16)
 
 
 def _oddities(facts: dict[str, Any], path: str) -> list[str]:

@@ -3,7 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from pipeline.data.survey.duplicates import crossing, near_groups
+from pipeline.data.survey.duplicates import crossing
+from pipeline.data.survey.perceptual_hash import near_groups
 from pipeline.data.table import PictureTable
 
 
@@ -32,14 +33,13 @@ def copies(table: PictureTable, facts: pd.DataFrame, distance: int) -> pd.DataFr
     """Groups of pictures that are alike: a row a picture with `row`, `group`, `same` and `kind`.
 
     Pictures of a group share `same` where their bytes are the same; they are of the kind `exact`, the others of
-    the group `near`. Plain pictures of one colour say nothing and are compared by their bytes only, empty files
-    not at all.
+    the group `near`. Pictures too even for a hash are compared by their bytes only, what cannot be read not at all.
     """
-    hashes = facts["hash"].to_numpy(dtype=np.uint64)
-    blind = (facts["problem"] != "") | facts["odd"].str.contains("one plain colour", regex=False)
-    digests = facts["digest"].where(facts["bytes"] > 0).fillna(facts["row"].astype("str"))
+    digests = facts["digest"].mask(facts["problem"] != "", facts["row"].astype("str"))
     same = pd.factorize(digests)[0].astype(np.int64)
-    group = np.where(blind, -1 - same, near_groups(hashes, distance))
+    group, hashed = -1 - same, facts["hash"].notna().to_numpy()
+    if hashed.any():
+        group[hashed] = near_groups(np.stack(facts["hash"][hashed].to_list()), distance)
     alike = pd.DataFrame({"row": facts["row"], "group": group, "same": same})
     alike = alike[alike["group"].duplicated(keep=False)].sort_values(["group", "row"])
     alike["kind"] = np.where(alike.duplicated(["group", "same"], keep=False), "exact", "near")

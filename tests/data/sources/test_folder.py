@@ -255,6 +255,15 @@ def test_what_has_no_usable_name_is_left_out_where_that_is_asked_for(
         read_source("folder", root=str(root))
 
 
+def test_empty_class_folders_can_be_left_out(write: Write, tmp_path: Path) -> None:
+    for path in ("set/cat/1.png", "set/eel/1.png"):
+        write(path)
+    (tmp_path / "set/dog").mkdir()
+    table = read_source("folder", root=str(tmp_path / "set"), on_unreadable="skip")
+    assert table.classes == ["cat", "eel"]
+    assert table.empty_folders == ("dog",)
+
+
 def test_a_folder_must_be_named() -> None:
     with pytest.raises(BadInput, match=r"data\.root"):
         read_source("folder")

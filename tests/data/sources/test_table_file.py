@@ -95,7 +95,7 @@ def test_an_encoding_that_is_said(pictures: Path) -> None:
 
 
 def test_a_parquet_file_that_is_none(pictures: Path) -> None:
-    with pytest.raises(BadInput, match="no Parquet file"):
+    with pytest.raises(BadInput, match="no whole Parquet file"):
         read(pictures, "path,label", name="list.parquet")
 
 

@@ -21,11 +21,17 @@ def test_a_column_that_gives_the_class_away() -> None:
     made = table(camera=np.where(rows % 2, "A", "B"), year=2000 + rows // 20, weight=np.sin(rows), note="same")
     report = column_report(made).set_index("column")
     assert report.loc["camera", "guess"] == 1
-    assert report.loc["camera", "majority"] == pytest.approx(0, abs=0.01)  # of two even classes the other is ahead
+    assert report.loc["camera", "majority"] == 0.5
     assert report.loc["camera", "shared"] == 1
     assert report.loc["weight", "guess"] < 0.7
     assert report.loc["weight", "values"] == 10
     assert "note" not in report.index
+
+
+def test_a_column_that_says_nothing_guesses_as_well_as_none() -> None:
+    rows = np.arange(200)
+    report = column_report(table(day=rows % 100 // 20, farm=rows // 4)).set_index("column")  # both classes even in each
+    assert report.loc[["day", "farm"], ["guess", "majority"]].to_numpy().tolist() == [[0.5, 0.5]] * 2
 
 
 def test_a_column_that_differs_between_splits() -> None:

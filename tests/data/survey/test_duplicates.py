@@ -4,12 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from pipeline.data.sources import read_source
 from pipeline.data.splits import split_table
-from pipeline.data.survey.duplicates import crossing, leaks, near_groups
+from pipeline.data.survey.duplicates import crossing, leaks
 from pipeline.data.table import PictureTable
 
 Write = Callable[..., Path]
@@ -70,24 +68,3 @@ def test_one_picture_under_two_labels(copied: PictureTable) -> None:
     rows = np.array([paths.index(path) for path in ("train/cat/twice.png", "train/dog/train1.png")])
     (pair,) = crossing(copied, rows, np.zeros(2, int)).to_dict("records")
     assert (pair["label"], pair["other_label"]) == ("cat", "dog")
-
-
-@settings(deadline=None)
-@given(
-    st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=12),
-    st.lists(st.tuples(st.integers(0, 11), st.sets(st.integers(0, 63), max_size=7)), max_size=12),
-    st.integers(0, 6),
-)
-def test_near_groups_are_those_of_comparing_all(
-    seeds: list[int], changed: list[tuple[int, set[int]]], distance: int
-) -> None:
-    values = seeds + [seeds[n % len(seeds)] ^ sum(1 << bit for bit in bits) for n, bits in changed]
-    groups = near_groups(np.array(values, np.uint64), distance)
-    expected = list(range(len(values)))
-    for i in range(len(values)):
-        for j in range(i):
-            if (values[i] ^ values[j]).bit_count() <= distance:
-                one, other = expected[i], expected[j]
-                expected = [other if group == one else group for group in expected]
-    same = [[a == b for b in expected] for a in expected]
-    assert (groups[:, None] == groups[None, :]).tolist() == same

@@ -80,6 +80,33 @@ def test_exact_copies_among_near_ones_are_exact(messy: PictureTable) -> None:
     assert sorted(map(tuple, pairs)) == [("val/b/near.jpg", "near"), ("val/b/same.jpg", "exact")]
 
 
+def test_mirrored_and_cropped_copies_are_found(messy: PictureTable) -> None:
+    assert messy.root is not None
+    image = Image.open(messy.root / "train/b/3.jpg")
+    image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(messy.root / "val/b/mirrored.jpg", quality=80)
+    image.crop((6, 5, 114, 85)).resize((90, 70)).save(messy.root / "val/b/cropped.jpg", quality=80)
+    table = read_source("folder", root=str(messy.root))
+    found = leaking(table, copies(table, facts_of(table), 4))
+    pairs = found.loc[found["path"] == "train/b/3.jpg", ["other_path", "kind"]].to_numpy().tolist()
+    assert ["val/b/cropped.jpg", "near"] in pairs or ["val/b/mirrored.jpg", "near"] in pairs
+    alike = copies(table, facts_of(table), 4)
+    groups = dict(zip(table.rows["path"].iloc[alike["row"]], alike["group"], strict=True))
+    assert groups["val/b/mirrored.jpg"] == groups["val/b/cropped.jpg"] == groups["train/b/3.jpg"]
+    assert len(set(groups.values())) == 4
+
+
+def test_what_cannot_be_read_is_no_copy(messy: PictureTable) -> None:
+    assert messy.root is not None
+    for elsewhere in ("train/b/cut too.jpg", "val/a/cut.jpg"):
+        shutil.copy(messy.root / "train/a/cut.jpg", messy.root / elsewhere)
+    table = read_source("folder", root=str(messy.root))
+    facts = facts_of(table)
+    assert (facts["problem"] != "").sum() == 4
+    alike = copies(table, facts, 4)
+    assert not table.rows["path"].iloc[alike["row"]].str.contains("cut").any()
+    assert len(leaking(table, alike)) == 3  # those of pictures that can be read
+
+
 def test_a_clean_set_has_no_copies(photos: PictureTable) -> None:
     table = photos.take(np.arange(3))
     alike = copies(table, facts_of(table), 0)
