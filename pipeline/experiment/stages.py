@@ -106,8 +106,8 @@ def features(config: schema.Train, prepared: Prepared, split: str, view: int | N
             prepared.resolved, augmented,
         ),
         FeatureFiles(
-            cache_folder() / "features", config.trainer.feature_cache_gb, f"{table.name}, {table.root or 'in memory'}",
-            prepared.waited.append,
+            cache_folder() / "features", config.trainer.feature_cache_gb, waited=prepared.waited.append,
+            pictures_of=f"{table.name}, {table.root or 'in memory'}",
         ),
         network,
         batches,
