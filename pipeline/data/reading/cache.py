@@ -95,7 +95,7 @@ def open_cache(
     there it takes half at most, as workers hand over their batches by the rest. Sets that are in memory already have
     none, and nor does a place that cannot be written to.
     """
-    if kind == "none" or table.pixels is not None or not most_gb:
+    if kind == "none" or table.in_memory or not most_gb:
         return None
     # One file for all splits, folds and labels: only which files, and how they are read, count.
     n, side = len(table.rows), how.image_size

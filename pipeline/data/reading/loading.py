@@ -151,13 +151,7 @@ class Requests(Sampler[Request]):
             asked = np.broadcast_to(np.array([self._seed % 2**64, self.epoch], np.uint64), (len(self._rows), 2))
             seeds[self._rows] = mixed(np.column_stack([self._identities, asked])) >> np.uint64(1)
         for some in np.split(rows, self._starts):
-            yield Request(self._sources(some), self._labels[some], some, seeds[some])
-
-    def _sources(self, rows: np.ndarray) -> Sequence[str] | np.ndarray:
-        if self._table.pixels is not None:
-            return self._table.pixels[rows]
-        root = os.fspath(self._table.root) if self._table.root else ""
-        return [os.path.join(root, path) for path in self._table.rows["path"].array.take(rows)]  # noqa: PTH118
+            yield Request(self._table.sources(some), self._labels[some], some, seeds[some])
 
 
 @dataclass(frozen=True)
@@ -199,12 +193,9 @@ class Reader(Dataset[Answer]):
         return self.augmentation.transform(picture)
 
     def _read(self, source: str | np.ndarray) -> torch.Tensor:
-        how = canvas(self.preprocessing, self.augmentation)
-        if isinstance(source, str):
-            if source in self.unreadable:
-                raise UnreadablePicture(source, self.unreadable[source])
-            return how.read(source)
-        return how.fit_pixels(torch.from_numpy(source).permute(2, 0, 1))
+        if isinstance(source, str) and source in self.unreadable:
+            raise UnreadablePicture(source, self.unreadable[source])
+        return canvas(self.preprocessing, self.augmentation).read(source)
 
 
 def canvas(how: Preprocessing, augmentation: Augmentation | None) -> Preprocessing:
