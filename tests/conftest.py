@@ -5,9 +5,13 @@ from importlib import import_module
 import mlflow
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from pipeline.predictions.builder import PredictionsBuilder
 from pipeline.predictions.predictions import Predictions
+
+settings.register_profile("any machine", deadline=None)  # a busy one takes its time
+settings.load_profile("any machine")
 
 
 @pytest.fixture(autouse=True)

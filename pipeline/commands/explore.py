@@ -61,7 +61,7 @@ def look(config: schema.Explore, table: PictureTable, given: PictureTable) -> Su
     """Open the pictures and compare them; `given` is the table before it was split."""
     how = Preprocessing(config.data.image_size, config.data.fit)
     rows = sample(table, config.explore.pictures)
-    workers = build.workers(config.explore.num_workers, in_memory=table.pixels is not None)
+    workers = build.workers(config.explore.num_workers, in_memory=table.in_memory)
     facts = collect(list(watch(Parts(table, rows, how, workers=workers), "open")))
     alike = copies(table, facts, config.explore.near)
     leaks, odd = leaking(table, alike), outliers(facts)

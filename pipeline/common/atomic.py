@@ -1,4 +1,7 @@
-"""Files that are there whole or not at all, whoever reads or is killed meanwhile; and what the killed left behind."""
+"""Files that are there whole or not at all, whoever reads or is killed meanwhile; and what the killed left behind.
+
+Who makes or uses a file holds a lock on it, which the system frees when the process ends in whatever way.
+"""
 
 import os
 import shutil
@@ -51,43 +54,68 @@ def held_folder(prefix: str, above: Path | None = None) -> tempfile.TemporaryDir
 
 
 def clear_abandoned(folder: Path, pattern: str = f"{_PREFIX}*") -> None:
-    """Delete what matches in a folder (with `**/` before it: below too) and whose maker was killed.
+    """Delete what matches in a folder (with `**/` before it: below too) and whose maker was killed."""
+    if fcntl is not None:
+        for found in list(folder.glob(pattern)):
+            delete_unless_held(found, without_locks=False)
 
-    A maker that lives holds a lock on it, which the system frees when the process ends in whatever way.
+
+def open_held(file: Path, flags: int = os.O_RDONLY) -> int:
+    """A handle of a file; until it is closed, and what is mapped of it gone, `delete_unless_held` leaves the file."""
+    flags |= getattr(os, "O_BINARY", 0)
+    return _claimed(lambda: (os.open(file, flags, 0o666), str(file), None), shared=True)[0]
+
+
+def delete_unless_held(path: Path, *, without_locks: bool = True) -> bool:
+    """Delete a file or folder; False where a process holds it, or it is not ours to delete.
+
+    `without_locks`: also where the system, or the disk, has none to ask.
     """
-    if fcntl is None:
-        return
-    for found in list(folder.glob(pattern)):
-        with suppress(OSError):  # held, somebody else's, or gone by now
-            handle = os.open(found, os.O_RDONLY | os.O_NOFOLLOW)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if found.is_dir():
-                    shutil.rmtree(found, ignore_errors=True)
-                else:
-                    found.unlink()
-            finally:
-                os.close(handle)
+    try:
+        if fcntl is None:
+            path.unlink()
+            return True
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        try:
+            free = _locked(handle)
+            if free is False or (free is None and not without_locks):
+                return False
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink()
+        finally:
+            os.close(handle)
+    except OSError as error:
+        return isinstance(error, FileNotFoundError)  # another process was quicker
+    return True
 
 
-def _claimed(make: Callable[[], tuple[int, str, Made]]) -> tuple[int, Made]:
+def _claimed(make: Callable[[], tuple[int, str, Made]], *, shared: bool = False) -> tuple[int, Made]:
     """What `make` gives (a handle, a name, and the rest), locked until the handle is closed.
 
     Made again where another process cleared it away in the moment before it was locked.
     """
     while True:
         handle, name, made = make()
-        if fcntl is None:
+        free = _locked(handle, shared=shared)
+        if free is None:  # nothing there is cleared
             return handle, made
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.exists(name):  # noqa: PTH110 - the name is random: no other has it
+        with suppress(FileNotFoundError):
+            if free and os.path.samestat(os.stat(name), os.fstat(handle)):  # noqa: PTH116
                 return handle, made
-        except BlockingIOError:
-            pass
-        except OSError:  # a file system without locks: nothing there is cleared
-            return handle, made
         os.close(handle)
+
+
+def _locked(handle: int, *, shared: bool = False) -> bool | None:
+    """Whether the lock was to be had, and is now this handle's; None where there are no locks."""
+    if fcntl is None:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_NB | (fcntl.LOCK_SH if shared else fcntl.LOCK_EX))
+    except OSError as error:
+        return False if isinstance(error, BlockingIOError) else None
+    return True
 
 
 def _fresh(file: Path) -> tuple[int, str, Path]:

@@ -1,12 +1,11 @@
 """What this program keeps because it can make it again: where, and how much of it."""
 
 import os
-from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.common.atomic import clear_abandoned
+from pipeline.common.atomic import clear_abandoned, delete_unless_held
 from pipeline.common.paths import expanded
 
 
@@ -19,8 +18,8 @@ def cache_folder() -> Path:
 class BoundedFolder:
     """Files of at most `most_gb` (10^9 bytes) together, in a folder and those below it, whose names end in `ending`.
 
-    No other file is touched, as the folder may be anybody's. Names (of files, or of folders) say which version made
-    them: what earlier ones made is never used again, and so goes first.
+    No other file is touched, as the folder may be anybody's, and none that any process holds (`open_held`). Names (of
+    files, or of folders) say which version made them: what earlier ones made is never used again, and so goes first.
     """
 
     folder: Path
@@ -34,16 +33,17 @@ class BoundedFolder:
         clear_abandoned(self.folder, "**/.making-*")
         return place
 
-    def make_room(self, in_use: Collection[Path] = ()) -> None:
-        """Delete the files that were unused for longest, but none in use, until the others are within the bound."""
+    def make_room(self, wanted: float, besides: Path | None = None) -> float:
+        """Delete the files that were unused for longest until `wanted` bytes more are within the bound.
+
+        Gives how many bytes are then free, at least 0. `besides` is left alone: it is what is about to take them.
+        """
         found: list[tuple[float, int, Path]] = []
         for file in self.folder.rglob(f"[!.]*{self.ending}"):
             with suppress(FileNotFoundError):  # deleted by another process just now
                 found.append((file.stat().st_mtime, file.stat().st_size, file))
-        total = sum(size for _, size, _ in found)
+        free = min(self.most_gb * 1e9, 2**62) - sum(size for _, size, file in found if file != besides)
         for _, size, file in sorted(found):
-            if total <= self.most_gb * 1e9:
-                return
-            if file not in in_use:
-                file.unlink(missing_ok=True)  # who has it open keeps it until it is done
-                total -= size
+            if free < wanted and file != besides and delete_unless_held(file):
+                free += size
+        return max(free, 0.0)

@@ -38,3 +38,9 @@ class Batch(NamedTuple):
     inputs: Inputs
     labels: torch.Tensor
     rows: torch.Tensor
+
+    def joined(self, other: Self) -> Self:
+        """The pictures of both."""
+        both = zip(self.inputs, other.inputs, strict=True)
+        inputs = Inputs(*(None if one is None or two is None else torch.cat([one, two]) for one, two in both))
+        return type(self)(inputs, torch.cat([self.labels, other.labels]), torch.cat([self.rows, other.rows]))

@@ -3,7 +3,7 @@
 The memory is `contents-1.memo` in the user's cache folder: a record a file of device, inode, size, times of writing
 and of any change, digest and checksum. No program can set the time of change, so a file of the same size and time
 of writing whose bytes were exchanged is read again. A record that is not whole is passed over; a memory that cannot
-be read or written costs time alone.
+be read or written costs time alone, and so does a record that two processes, writing at once, lost.
 """
 
 import hashlib
@@ -13,18 +13,19 @@ import stat
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock, Timeout
 
+from pipeline.common.atomic import write_atomically
 from pipeline.common.cache_folder import cache_folder
 
 _FILE = "contents-1.memo"
 _STATE = 5  # device, inode, size, mtime_ns, ctime_ns
 _COLUMNS = _STATE + 2  # and digest, checksum
-_RECORD = 8 * _COLUMNS
-_MOST_RECORDS = 1_000_000  # 56 MB: beyond, the memory begins anew
+_MOST_RECORDS = 1_000_000  # 56 MB: beyond, the oldest are forgotten
 _YOUNG = 3_000_000_000  # ns: a file changed so shortly ago might change once more within its clock's tick
 _THREADS = 8
 _SEVERAL = 256  # files: below, threads do not pay
@@ -40,7 +41,7 @@ def file_states(files: Sequence[str]) -> np.ndarray:
 
 def content_digests(files: Sequence[str], states: np.ndarray) -> np.ndarray:
     """(n,) uint64 of what files hold, whose states (n, 5) were just asked for; 0 for one that cannot be read."""
-    memory = _remembered()
+    memory = _memory(cache_folder() / _FILE)
     found = memory.look_up(states)
     there = states.any(axis=1)
     unread = np.flatnonzero((found == 0) & there)
@@ -91,44 +92,32 @@ class _Memory:
         """Remember records (k, 6), in the file too where it can be written."""
         whole = np.column_stack([records, _checksums(records)])
         self._own, self._read_at = np.concatenate([self._own, whole]), None
-        try:
+        with suppress(OSError):
             self.file.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                with FileLock(self.file.with_name(f".{self.file.name}.lock"), timeout=5), self.file.open("ab") as file:
-                    kept = file.tell() // _RECORD
-                    # A write that was cut short leaves part of a record: away with it, so that others stay in step.
-                    file.truncate(kept * _RECORD if kept < _MOST_RECORDS else 0)
-                    file.write(whole.tobytes())
-            except Timeout:
-                pass
-        except OSError:
-            pass
+            write_atomically(self.file, np.concatenate([self._stored(), whole])[-_MOST_RECORDS:].tofile)
 
     def _refresh(self) -> None:
-        try:
+        now = (0, 0)
+        with suppress(OSError):
             facts = self.file.stat()
-            now = (facts.st_size, facts.st_mtime_ns)
-            if now == self._read_at:
-                return
-            stored = np.fromfile(self.file, np.uint64, count=facts.st_size // _RECORD * _COLUMNS)
-        except OSError:
-            now, stored = (0, 0), np.empty(0, np.uint64)
-            if now == self._read_at:
-                return
-        stored = stored[: len(stored) // _COLUMNS * _COLUMNS].reshape(-1, _COLUMNS)
-        stored = stored[stored[:, -1] == _checksums(stored[:, :-1])]
-        everything = np.concatenate([stored, self._own])
+            now = (facts.st_ino, facts.st_mtime_ns)
+        if now == self._read_at:
+            return
+        everything = np.concatenate([self._stored(), self._own])
         keys = mixed(everything[:, :_STATE])
         order = np.argsort(keys, kind="stable")
         self._all, self._keys, self._read_at = everything[order], keys[order], now
 
+    def _stored(self) -> np.ndarray:
+        try:
+            numbers = np.fromfile(self.file, np.uint64)
+        except OSError:
+            numbers = np.empty(0, np.uint64)
+        stored = numbers[: len(numbers) // _COLUMNS * _COLUMNS].reshape(-1, _COLUMNS)
+        return stored[stored[:, -1] == _checksums(stored[:, :-1])]
 
-_memories: dict[Path, _Memory] = {}
 
-
-def _remembered() -> _Memory:
-    file = cache_folder() / _FILE
-    return _memories.setdefault(file, _Memory(file))
+_memory = cache(_Memory)  # one a file
 
 
 def _checksums(records: np.ndarray) -> np.ndarray:

@@ -3,7 +3,6 @@
 import hashlib
 import os
 from collections.abc import Iterable
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -32,14 +31,14 @@ def data_digest(table: PictureTable) -> str:
     elif by_content(table):
         facts, form = picture_digests(table, np.arange(len(table.rows))), CONTENT_FORM
     else:
-        facts, form = _sizes(table), ""
+        facts, form = table.sizes(), ""
     digest.update(np.ascontiguousarray(facts).tobytes())
     return form + digest.hexdigest()[:16]
 
 
 def by_content(table: PictureTable) -> bool:
     """Whether pictures are known by what they hold: those of very large sets are not read through."""
-    return table.pixels is not None or _few_enough(_sizes(table))
+    return table.in_memory or _few_enough(table.sizes())
 
 
 def class_counts(table: PictureTable) -> pd.DataFrame:
@@ -60,18 +59,6 @@ def class_weights(labels: np.ndarray, n_classes: int) -> np.ndarray:
     counts = np.bincount(labels, minlength=n_classes)
     seen = counts > 0
     return np.divide(len(labels), counts * seen.sum(), out=np.zeros(n_classes), where=seen)
-
-
-def _sizes(table: PictureTable) -> np.ndarray:
-    """(n,) int64 bytes of each file, 0 for one that is not there; the source may have noted them already."""
-    if "bytes" in table.rows:
-        return table.rows["bytes"].to_numpy(dtype="<i8")
-    root = table.root or Path()
-    return np.array([_size(root / path) for path in table.rows["path"]], dtype="<i8")
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
 
 
 def content_digest(table: PictureTable, rows: np.ndarray) -> str:

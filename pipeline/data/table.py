@@ -1,6 +1,8 @@
 """The table of pictures: what every data set becomes, whatever its published form."""
 
+import os
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -20,7 +22,8 @@ class PictureTable:
     `label` (categorical; its categories are the classes in their fixed order), `split` (categorical over
     `SPLITS`, missing where the set brings no split) and any further columns (`region`, `latitude`, ...).
     `taxonomy`, where there is one, has a row a class, indexed by class name, in the classes' order.
-    `pixels`, for sets held in memory, is (n, height, width, 3) uint8 and stands for the files.
+    `pixels`, for sets held in memory, is (n, height, width, 3) uint8 and stands for the files; whoever reads pictures
+    asks for their `sources` and need not know which of the two they are.
     `unlisted`: how many pictures lie under `root` that the set does not name; None where nobody looked.
     `skipped`: what `data.on_unreadable=skip` left out, by its `path`, and why; grows as pictures are read.
     `empty_folders`: those that would be classes, but hold no picture.
@@ -49,6 +52,30 @@ class PictureTable:
     def labels(self) -> np.ndarray:
         """(n,) int64 class codes."""
         return self.rows["label"].cat.codes.to_numpy(dtype=np.int64)
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether no file is read for its pictures."""
+        return self.pixels is not None
+
+    def sources(self, rows: np.ndarray) -> list[str] | np.ndarray:
+        """What the pictures of `rows` (k,) are decoded from: paths of files, or pixels (k, height, width, 3) uint8."""
+        if self.pixels is not None:
+            return self.pixels[rows]
+        root = os.fspath(self.root or "")
+        return [os.path.join(root, path) for path in self.rows["path"].array.take(rows)]  # noqa: PTH118 - millions
+
+    def sizes(self) -> np.ndarray:
+        """(n,) int64 bytes of each picture, 0 for a file that is not there; the source may have noted them already."""
+        if "bytes" in self.rows:
+            return self.rows["bytes"].to_numpy(np.int64)
+        if self.pixels is not None:
+            return np.full(len(self.pixels), self.pixels[:1].nbytes)
+        root, sizes = os.fspath(self.root or ""), np.zeros(len(self.rows), np.int64)
+        for row, path in enumerate(self.rows["path"]):
+            with suppress(OSError):
+                sizes[row] = os.stat(os.path.join(root, path)).st_size  # noqa: PTH116, PTH118
+        return sizes
 
     def rows_of(self, paths: Iterable[str]) -> dict[str, int]:
         """Row numbers of some pictures by their path, of those that are there; the table may have millions."""

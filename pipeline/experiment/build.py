@@ -168,7 +168,7 @@ def batches(
         augmentation=augmentation,
         shuffle=training,
         seed=config.seed,
-        num_workers=workers(config.trainer.num_workers, in_memory=table.pixels is not None),
+        num_workers=workers(config.trainer.num_workers, in_memory=table.in_memory),
         on_unreadable=config.data.on_unreadable,
         identities=identities,
         cache=open_cache(

@@ -93,7 +93,7 @@ def pictures(
     *, views: Views = "none", on_unreadable: Literal["raise", "skip"] = "raise",
 ) -> Asked:  # fmt: skip
     """The pictures `rows` as the members see them, read by several processes."""
-    workers = build.workers(trainer.num_workers, in_memory=table.pixels is not None)
+    workers = build.workers(trainer.num_workers, in_memory=table.in_memory)
     return Asked(
         {
             how: PictureBatches(

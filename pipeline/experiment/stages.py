@@ -22,7 +22,7 @@ from pipeline.experiment.build import Prepared
 from pipeline.models.regimes import Phase
 from pipeline.training.feature_files import FeatureFiles, feature_key, weights_digest
 from pipeline.training.features import FeatureBatches, Features, features_of
-from pipeline.training.loop import Batches
+from pipeline.training.loop import Batches, layout_of
 
 log = logging.getLogger("pipeline.train")
 
@@ -103,11 +103,11 @@ def features(config: schema.Train, prepared: Prepared, split: str, view: int | N
     found = features_of(
         feature_key(
             weights_digest(network.backbone.state_dict()), network.spec.name, network.spec.head.reads, how.to_dict(),
-            prepared.resolved, augmented,
+            prepared.resolved, layout_of(network), augmented,
         ),
         FeatureFiles(
-            cache_folder() / "features", config.trainer.feature_cache_gb, f"{table.name}, {table.root or 'in memory'}",
-            prepared.waited.append,
+            cache_folder() / "features", config.trainer.feature_cache_gb, waited=prepared.waited.append,
+            pictures_of=f"{table.name}, {table.root or 'in memory'}",
         ),
         network,
         batches,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from functools import partial
-from itertools import count
 from pathlib import Path
 
 import torch
@@ -14,7 +13,6 @@ from pipeline.common.errors import BadInput
 from pipeline.config import schema
 from pipeline.data.batch import Inputs
 from pipeline.data.checks import check_files
-from pipeline.data.reading.loading import PictureBatches
 from pipeline.data.table import PictureTable
 from pipeline.data.taxonomy import join_taxonomy
 from pipeline.experiment import build
@@ -46,22 +44,19 @@ def prepare(config: schema.Train, own: OwnPictures | None = None) -> Prepared:
     if loaded:
         log.info("%s", loaded)
     build.loss(config, table)
-    check_smallest_batch(
-        config, network, build.batches(config, table, network.spec.preprocessing, "train", training=True)
-    )
+    build.batches(config, table, network.spec.preprocessing, "train", training=True)  # what is known to be unreadable
+    check_smallest_batch(config, network)
     return Prepared(split, table, network, fabric, resolved(fabric))
 
 
-def check_smallest_batch(config: schema.Train, network: Classifier, batches: PictureBatches) -> None:
-    """BadInput where a batch of one picture comes up and batch-norm has to learn from it, which it cannot.
+def check_smallest_batch(config: schema.Train, network: Classifier) -> None:
+    """BadInput where batches are of one picture and batch-norm has to learn from them, which it cannot.
 
     It needs two values of each channel, so a picture that is still larger than one pixel where the last batch-norm
-    stands is enough: the network is asked without computing anything.
+    stands is enough: the network is asked without computing anything. Of larger batches none is left with one picture.
     """
-    size, pictures = config.trainer.batch_size, batches.n_pictures
-    last_comes = (config.trainer.limit_batches or len(batches)) >= len(batches)
     phase = stages(config)[-1].phase
-    if phase.trains == "head" or not (size == 1 or (last_comes and pictures % size == 1)):
+    if phase.trains == "head" or config.trainer.batch_size > 1:
         return
     with torch.device("meta"):
         tried, side = Classifier(network.spec), network.spec.preprocessing.image_size
@@ -69,10 +64,9 @@ def check_smallest_batch(config: schema.Train, network: Classifier, batches: Pic
         try:
             tried(Inputs(pixels=torch.zeros(1, 3, side, side, dtype=torch.uint8)))
         except ValueError:
-            better = next(other for other in count(size + 1) if pictures % other != 1)
             raise BadInput(
-                f"trainer.batch_size={size}: of {pictures:,} training pictures the last batch has one, from which "
-                f"batch-norm cannot learn at data.image_size={side}; try trainer.batch_size={better}"
+                f"trainer.batch_size=1: batch-norm cannot learn from one picture at data.image_size={side}; "
+                "try trainer.batch_size=2"
             ) from None
 
 

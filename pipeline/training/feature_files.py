@@ -1,8 +1,8 @@
 """Features in files: each picture's are kept once, whatever table, split or fold it is met in next.
 
-A folder for each way of making them (weights, preprocessing, arithmetic); in it pairs of files, one pair for the
-pictures that were made together: `NAME.features.npy` (n, features) float16 and `NAME.pictures.npy` (n,) uint64, which
-says whose they are. Written whole or not at all, within a bound, safe to delete. Pictures that could not be read are
+A folder for each way of making them (weights, preprocessing, arithmetic); in it `NAME.features.npy` for the pictures
+that were made together: two arrays, one after the other, (n,) uint64, which says whose they are, and the features,
+(n, features) float16. Written whole or not at all, within a bound, safe to delete. Pictures that could not be read are
 not in them: why they could not is remembered elsewhere, and a fault of the moment may be over.
 """
 
@@ -17,11 +17,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pipeline.common.atomic import clear_abandoned, write_atomically
+from pipeline.common.atomic import open_held, write_atomically
+from pipeline.common.cache_folder import BoundedFolder
 from pipeline.common.locks import one_at_a_time
 
 # Part of every key: raise it when features would come out otherwise though nothing else in the key changed.
-_VERSION = 3
+_VERSION = 4
 _FEATURES = ".features.npy"
 
 log = logging.getLogger(__name__)
@@ -65,14 +66,14 @@ class FeatureRows:
 
 
 @dataclass(frozen=True)
-class FeatureFiles:
-    """A folder of features of at most `most_gb` together (10^9 bytes; 0 keeps none); the least used go first.
+class FeatureFiles(BoundedFolder):
+    """A bounded folder of features; with `most_gb=0` none are kept.
 
     `pictures_of` names the data set; `waited` gets the seconds spent waiting for another process.
     """
 
-    folder: Path
     most_gb: float = 20.0
+    ending: str = _FEATURES
     pictures_of: str = ""
     waited: Callable[[float], object] = lambda _: None
 
@@ -85,10 +86,8 @@ class FeatureFiles:
         """
         if not self.most_gb:
             return _completed(_none_of(pictures), pictures, make)
-        folder = self.folder / how
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            clear_abandoned(self.folder, "*/.making-*")
+            folder = self.ready(how)
             found = self._find(folder, pictures)
             if (found.part >= 0).all():
                 return found
@@ -118,39 +117,35 @@ class FeatureFiles:
 
     def _open(self, file: Path) -> tuple[np.ndarray, np.ndarray] | None:
         try:
-            values = np.load(file, mmap_mode="r", allow_pickle=False)
-            whose = np.load(_pictures_beside(file), allow_pickle=False)
-            damage = "" if 0 < len(values) == len(whose) else "its two files do not belong together"
-        except (ValueError, EOFError, FileNotFoundError) as error:
-            damage = str(error)
-        if damage:
-            log.info("features in %s are damaged (%s): made anew", file, damage)
-            _remove(file)
+            with os.fdopen(open_held(file), "rb") as stream:
+                whose = np.load(stream, allow_pickle=False)
+                np.lib.format.read_magic(stream)
+                shape, _, kind = np.lib.format.read_array_header_1_0(stream)
+                return np.memmap(stream, kind, "r", stream.tell(), shape), whose  # which holds the file on
+        except FileNotFoundError:  # deleted for room just now
             return None
-        return values, whose
+        except (ValueError, EOFError) as error:
+            log.info("features in %s are damaged (%s): made anew", file, error)
+            file.unlink(missing_ok=True)
+            return None
 
     def _keep(self, folder: Path, pictures: np.ndarray, values: np.ndarray) -> None:
         read = ~np.isnan(values[:, 0])
         if not read.any():
             return
-        pictures, values = pictures[read], values[read]
-        file = folder / f"{blake2b(pictures.tobytes(), digest_size=8).hexdigest()}{_FEATURES}"
+        arrays = pictures[read], values[read]
+        file = folder / f"{blake2b(arrays[0].tobytes(), digest_size=8).hexdigest()}{_FEATURES}"
+
+        def save(fresh: Path) -> None:
+            with fresh.open("wb") as stream:
+                for array in arrays:
+                    np.save(stream, array, allow_pickle=False)
+            self.make_room(fresh.stat().st_size, besides=file)
+
         try:
-            _write(_pictures_beside(file), pictures)
-            _write(file, values)
+            write_atomically(file, save)
         except OSError as error:
             self._warn(error)
-            return
-        self._make_room(file)
-
-    def _make_room(self, kept: Path) -> None:
-        files = sorted(self.folder.rglob(f"*{_FEATURES}"), key=lambda file: file.stat().st_mtime)
-        total = sum(file.stat().st_size for file in files)
-        for file in files:
-            if total <= self.most_gb * 1e9 or file == kept:
-                return
-            total -= file.stat().st_size
-            _remove(file)  # who has it mapped keeps it until it is done
 
     def _warn(self, error: OSError) -> None:
         log.warning("warning: features are not kept in %s (%s)", self.folder, error.strerror or error)
@@ -177,23 +172,6 @@ def _completed(
 
 def _none_of(pictures: np.ndarray) -> FeatureRows:
     return FeatureRows((), np.full(len(pictures), -1), np.zeros(len(pictures), np.int64))
-
-
-def _pictures_beside(file: Path) -> Path:
-    return file.with_name(file.name.removesuffix(_FEATURES) + ".pictures.npy")
-
-
-def _remove(file: Path) -> None:
-    file.unlink(missing_ok=True)
-    _pictures_beside(file).unlink(missing_ok=True)
-
-
-def _write(file: Path, values: np.ndarray) -> None:
-    def save(fresh: Path) -> None:
-        with fresh.open("wb") as stream:  # by its name, numpy would add .npy to it
-            np.save(stream, values, allow_pickle=False)
-
-    write_atomically(file, save)
 
 
 def weights_digest(state: Mapping[str, torch.Tensor]) -> str:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice, pairwise
 from time import perf_counter
 from typing import Protocol
 
@@ -175,7 +175,7 @@ def fit(fabric: Fabric, learner: Learner, trainer: schema.Trainer, progress: Pro
         train.set_epoch(epoch)
         learner.train_mode()
         shown = watch(islice(train, some), f"epoch {epoch}/{last}")
-        tally, norms = _train_epoch(fabric, learner, trainer, shown, min(len(train), some or len(train)), epoch)
+        tally, norms = _train_epoch(fabric, learner, trainer, shown, epoch)
         rate = tally.pictures / (perf_counter() - began)
         val_loss, val_accuracy, val_top5 = measure(
             learner.module, watch(islice(val, some), "val"), fabric=fabric, loss=learner.loss
@@ -191,13 +191,16 @@ def fit(fabric: Fabric, learner: Learner, trainer: schema.Trainer, progress: Pro
 
 
 def _train_epoch(
-    fabric: Fabric, learner: Learner, trainer: schema.Trainer, batches: Iterable[Batch], n_batches: int, epoch: int
+    fabric: Fabric, learner: Learner, trainer: schema.Trainer, batches: Iterable[Batch], epoch: int
 ) -> tuple[_Tally, _GradientNorms]:
     module, optimizer, accumulate = learner.module, learner.optimizer, trainer.accumulate
     tally, norms, layout = _Tally(), _GradientNorms(), layout_of(module)
-    for number, batch in enumerate(batches, start=1):
+    # Which is the last is seen, not counted: where pictures cannot be read there are fewer batches than announced.
+    for number, (batch, following) in enumerate(pairwise(chain(batches, [None])), start=1):
+        assert batch is not None
+        last = following is None
         inputs, labels = batch.inputs.to(fabric.device, layout), batch.labels.to(fabric.device, non_blocking=True)
-        steps_now = number % accumulate == 0 or number == n_batches
+        steps_now = number % accumulate == 0 or last
         with fabric.no_backward_sync(module, enabled=not steps_now):
             logits = module(inputs)
             batch_loss = learner.loss(logits, labels)
@@ -208,7 +211,7 @@ def _train_epoch(
             optimizer.zero_grad(set_to_none=True)
             learner.schedule.step()
         tally.add(batch_loss, logits, labels, top5=False)
-        if (number % _CHECK_EVERY == 0 or number == n_batches) and not torch.isfinite(tally.loss):
+        if (number % _CHECK_EVERY == 0 or last) and not torch.isfinite(tally.loss):
             raise Stopped(
                 f"the training loss is no number in epoch {epoch} (by batch {number}): "
                 f"try a smaller optimizer.lr, trainer.clip_norm=1 or trainer.precision=fp32"

@@ -80,7 +80,7 @@ def test_files_are_read_once_whatever_became_of_the_memory(
     for stored, unknown in ((whole, 0), (whole[:-20], 1), (b"\0" * len(whole), 11), (b"x", 11)):
         memo.write_bytes(stored)
         for expected in (unknown, 0):
-            contents._memories.clear()  # as another process begins
+            contents._memory.cache_clear()  # as another process begins
             read.clear()
             np.testing.assert_array_equal(picture_digests(photos, rows), digests)
             assert len(read) == expected

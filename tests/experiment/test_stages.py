@@ -1,5 +1,6 @@
 """What stages learn from: features, kept for whoever meets the same pictures."""
 
+from copy import deepcopy
 from types import SimpleNamespace
 
 import numpy as np
@@ -77,6 +78,13 @@ def test_views_and_seeds_differ(network, photos):
     made = [features(network, photos, TRAIN, view, seed)[0] for view, seed in ((None, 0), (0, 0), (1, 0), (0, 1))]
     path = next(iter(made[0]))
     assert len({one[path].tobytes() for one in made}) == 4
+
+
+def test_another_layout_in_memory_has_features_of_its_own(network, photos, tmp_path):
+    """As what a run reckons may differ in its last bits with it."""
+    for number, layout in enumerate((torch.contiguous_format, torch.channels_last, torch.contiguous_format)):
+        features(deepcopy(network).to(memory_format=layout), photos, TRAIN, None)
+        assert len(list((tmp_path / "cache").rglob("*.features.npy"))) == min(number + 1, 2)
 
 
 def test_a_picture_that_cannot_be_read_is_left_out_once_and_the_reason_stays(network, photos):

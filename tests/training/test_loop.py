@@ -63,6 +63,22 @@ def test_what_is_left_of_an_accumulation_at_an_epochs_end_is_a_step_too(trial, p
     assert len(steps) == 2
 
 
+def test_an_epoch_of_fewer_batches_than_were_announced_ends_in_a_step_and_a_look_at_the_loss(trial, points):
+    """As where all pictures of a batch turn out to be damaged."""
+
+    class Fewer(points):
+        def __iter__(self):
+            return islice(super().__iter__(), 3)
+
+    one = trial(accumulate=2, train=Fewer(32, 8), epochs=1)
+    list(one)
+    assert all(weight.grad is None for weight in one.network.parameters())
+    train = Fewer(32, 8)
+    train.inputs[0] = math.nan
+    with pytest.raises(Stopped, match="by batch 3"):
+        list(trial(train=train, epochs=1))
+
+
 def test_clipping_bounds_a_steps_length(trial, points):
     before = trial(lr=1.0).weights()
     for clip_norm, longest in ((1e-3, 1e-3), (None, math.inf)):

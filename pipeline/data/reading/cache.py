@@ -9,6 +9,7 @@ Files are read and written, never mapped: where memory or disk is full, a mappin
 import logging
 import os
 import tempfile
+import weakref
 import zlib
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -19,7 +20,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from pipeline.common.atomic import held_folder
+from pipeline.common.atomic import held_folder, open_held
 from pipeline.common.cache_folder import BoundedFolder
 from pipeline.data.digest import content_digest
 from pipeline.data.reading.preprocessing import Preprocessing
@@ -31,7 +32,6 @@ _CHECK = np.dtype("<u4")
 _ENDING = ".pictures"
 _SHARED_MEMORY = Path("/dev/shm")
 _PREFIX = "species-pipeline-pictures-"  # nobody else's, as those of killed processes are deleted
-_in_use: set[Path] = set()  # by this process: not to be deleted for room
 _told_full: set[Path] = set()
 
 log = logging.getLogger(__name__)
@@ -95,49 +95,36 @@ def open_cache(
     there it takes half at most, as workers hand over their batches by the rest. Sets that are in memory already have
     none, and nor does a place that cannot be written to.
     """
-    if kind == "none" or table.pixels is not None or not most_gb:
+    if kind == "none" or table.in_memory or not most_gb:
         return None
     # One file for all splits, folds and labels: only which files, and how they are read, count.
-    n = len(table.rows)
-    facts = (
-        _VERSION,
-        content_digest(table, np.arange(n)),
-        how.image_size,
-        how.fit,
-        how.interpolation,
-        how.mean if how.fit == "pad" else None,
-    )
-    name = f"{blake2b(repr(facts).encode(), digest_size=16).hexdigest()}{_ENDING}"
+    n, side = len(table.rows), how.image_size
+    content, mean = content_digest(table, np.arange(n)), how.mean if how.fit == "pad" else None
+    facts = (_VERSION, content, side, how.fit, how.interpolation, mean)
     place = folder if kind == "disk" else _memory_folder()
     try:
         if kind == "memory":
             most_gb = min(most_gb, _half_of_what_is_free(place) / 1e9)
         bound = BoundedFolder(place, most_gb, _ENDING)
-        return _opened(bound, bound.ready() / name, how.image_size, n)
+        file = bound.ready() / f"{blake2b(repr(facts).encode(), digest_size=16).hexdigest()}{_ENDING}"
+        slots = min(n, int(bound.make_room(size_of(side, n), besides=file)) // size_of(side, 1))
+        if slots < n:
+            log.info("data.cache: %.3g GB hold %d of %d pictures", most_gb, slots, n)
+        if not slots:
+            return None
+        cache, handle = PictureCache(file, side, slots), open_held(file, os.O_RDWR | os.O_CREAT)
+        weakref.finalize(cache, os.close, handle)
+        os.ftruncate(handle, size_of(side, slots))  # a slot lies where it does for any number of them
+        os.utime(file)  # used just now
     except OSError as error:
         log.warning("warning: pictures are not cached in %s (%s)", place, error.strerror or error)
         return None
+    return cache
 
 
 def size_of(side: int, slots: int) -> int:
     """Bytes of a file of that many pictures."""
     return slots * (_CHECK.itemsize + 3 * side * side)
-
-
-def _opened(bound: BoundedFolder, file: Path, side: int, n: int) -> PictureCache | None:
-    others = [other for other in _in_use if other.parent == file.parent and other != file and other.exists()]
-    room = int(min(bound.most_gb * 1e9, 2**62)) - sum(other.stat().st_size for other in others)
-    slots = max(0, min(n, room // size_of(side, 1)))
-    if slots < n:
-        log.info("data.cache: %.3g GB hold %d of %d pictures", bound.most_gb, slots, n)
-    if not slots:
-        return None
-    with file.open("ab") as stream:  # as it is, where it is there; a slot lies where it does for any number of them
-        stream.truncate(size_of(side, slots))
-    os.utime(file)  # used just now
-    _in_use.add(file)
-    bound.make_room(_in_use)
-    return PictureCache(file, side, slots)
 
 
 _memory: tempfile.TemporaryDirectory[str] | None = None

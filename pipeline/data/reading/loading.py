@@ -1,5 +1,6 @@
 """Batches of pictures for a network: in an order and with a chance that depend on seed, epoch and picture."""
 
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,12 +20,14 @@ from pipeline.data.reading.preprocessing import Preprocessing
 from pipeline.data.reading.unreadable import remember, remembered
 from pipeline.data.table import PictureTable
 
+log = logging.getLogger(__name__)
+
 
 class PictureBatches:
     """The pictures of `rows` in batches, read by `num_workers` processes (none: by this one).
 
-    `shuffle` marks training: a new order each epoch, and no last batch of a single picture, on which
-    batch-norm fails (it joins the batch before). A picture that cannot be read raises `BadInput`, or with
+    `shuffle` marks training: a new order each epoch, and no batch of a single picture, on which batch-norm fails (it
+    joins the batch before). A picture that cannot be read raises `BadInput`, or with
     `on_unreadable="skip"` is left out and noted in `skipped`, here and in the table. Either way it is remembered:
     the next run stops at once, or does not open it again and in all else goes as this one did. `cache`
     keeps pictures as they are read, of the size that `canvas` gives. Chance in augmentation follows a picture's place
@@ -54,7 +57,8 @@ class PictureBatches:
             for path, reason in self._known.items():
                 raise _told(UnreadablePicture(path, reason))
         self._on_unreadable = on_unreadable
-        self._drops_single = shuffle and batch_size > 1 and len(rows) > 1
+        self._joins_single = shuffle and batch_size > 1 and len(rows) > 1
+        self._told_of_single = False
         self._requests = Requests(table, rows, batch_size=batch_size, shuffle=shuffle, seed=seed, identities=identities)
         self._cache = cache
         self._loader: DataLoader[Answer] = DataLoader(
@@ -77,13 +81,34 @@ class PictureBatches:
         self._requests.epoch = epoch
 
     def __iter__(self) -> Iterator[Batch]:
+        if not self._joins_single:
+            yield from self._readable()
+            return
+        held: Batch | None = None
+        for batch in self._readable():
+            if held is None:
+                held = batch
+            elif min(len(held.labels), len(batch.labels)) > 1:
+                yield held
+                held = batch
+            else:
+                held = held.joined(batch)
+                self._tell_of_single()
+        if held is not None and len(held.labels) > 1:
+            yield held
+
+    def _readable(self) -> Iterator[Batch]:
         for batch, unreadable, cache_full in self._loader:
             self._note(unreadable)
             if self._cache:
                 self._cache.tell_full(cache_full)
-            n = len(batch.labels)
-            if n > 1 or (n == 1 and not self._drops_single):
+            if len(batch.labels):
                 yield batch
+
+    def _tell_of_single(self) -> None:
+        if not self._told_of_single:
+            self._told_of_single = True
+            log.info("of a training batch one picture alone could be read: it joins the batch beside it")
 
     def _note(self, unreadable: list[UnreadablePicture]) -> None:
         for picture in unreadable:
@@ -151,13 +176,7 @@ class Requests(Sampler[Request]):
             asked = np.broadcast_to(np.array([self._seed % 2**64, self.epoch], np.uint64), (len(self._rows), 2))
             seeds[self._rows] = mixed(np.column_stack([self._identities, asked])) >> np.uint64(1)
         for some in np.split(rows, self._starts):
-            yield Request(self._sources(some), self._labels[some], some, seeds[some])
-
-    def _sources(self, rows: np.ndarray) -> Sequence[str] | np.ndarray:
-        if self._table.pixels is not None:
-            return self._table.pixels[rows]
-        root = os.fspath(self._table.root) if self._table.root else ""
-        return [os.path.join(root, path) for path in self._table.rows["path"].array.take(rows)]  # noqa: PTH118
+            yield Request(self._table.sources(some), self._labels[some], some, seeds[some])
 
 
 @dataclass(frozen=True)
@@ -199,12 +218,9 @@ class Reader(Dataset[Answer]):
         return self.augmentation.transform(picture)
 
     def _read(self, source: str | np.ndarray) -> torch.Tensor:
-        how = canvas(self.preprocessing, self.augmentation)
-        if isinstance(source, str):
-            if source in self.unreadable:
-                raise UnreadablePicture(source, self.unreadable[source])
-            return how.read(source)
-        return how.fit_pixels(torch.from_numpy(source).permute(2, 0, 1))
+        if isinstance(source, str) and source in self.unreadable:
+            raise UnreadablePicture(source, self.unreadable[source])
+        return canvas(self.preprocessing, self.augmentation).read(source)
 
 
 def canvas(how: Preprocessing, augmentation: Augmentation | None) -> Preprocessing:

@@ -4,6 +4,7 @@ import os
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, Self, get_args
 
+import numpy as np
 import torch
 from torchvision.transforms.v2 import InterpolationMode, functional
 
@@ -40,8 +41,10 @@ class Preprocessing:
             if value not in get_args(known):
                 raise BadInput(f"data.{key}: {value!r} is not known{did_you_mean(value, get_args(known))}")
 
-    def read(self, source: str | os.PathLike[str] | bytes) -> torch.Tensor:
-        """(3, image_size, image_size) uint8 of a file, or of its bytes. Raises `UnreadablePicture`."""
+    def read(self, source: str | os.PathLike[str] | bytes | np.ndarray) -> torch.Tensor:
+        """(3, image_size, image_size) uint8 of a file, its bytes, or pixels (h, w, 3). Raises `UnreadablePicture`."""
+        if isinstance(source, np.ndarray):
+            return self.fit_pixels(torch.from_numpy(source).permute(2, 0, 1))
         return self.fit_pixels(decode(source, self.image_size))
 
     def fit_pixels(self, pixels: torch.Tensor) -> torch.Tensor:

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -20,11 +19,10 @@ def leaks(table: PictureTable, *, most_files: int = 20_000) -> pd.DataFrame:
     Meant for the start of a training: only files of equal size in different splits are opened, and of those at
     most `most_files`; `attrs["unchecked"]` counts the rest. `explore` checks every picture, and near copies.
     """
-    sizes = _sizes(table)
+    sizes = table.sizes()
     splits = table.rows["split"].cat.codes.to_numpy()
     rows, unchecked = _within_budget(_suspects(sizes, splits), sizes, most_files)
-    if table.pixels is None:
-        rows = rows[_shared(_digests(table, rows, end_only=True))]
+    rows = rows[_shared(_digests(table, rows, end_only=True))]
     groups = pd.factorize(np.array(_digests(table, rows), dtype=object))[0]
     found = crossing(table, rows, groups)
     found = found[found["split"] != found["other_split"]].reset_index(drop=True)
@@ -75,22 +73,6 @@ def file_digest(data: bytes) -> str:
     return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
-def _sizes(table: PictureTable) -> np.ndarray:
-    if table.pixels is not None:  # all of one size: told apart by their sum first
-        return table.pixels.reshape(len(table.pixels), -1).sum(axis=1, dtype=np.int64)
-    if "bytes" in table.rows:
-        return table.rows["bytes"].to_numpy(np.int64)
-    root = os.fspath(table.root or Path())
-    return np.array([_size(os.path.join(root, path)) for path in table.rows["path"]], np.int64)  # noqa: PTH118
-
-
-def _size(path: str) -> int:
-    try:
-        return os.stat(path).st_size  # noqa: PTH116
-    except OSError:
-        return 0
-
-
 def _suspects(sizes: np.ndarray, splits: np.ndarray) -> np.ndarray:
     """Rows whose size occurs in more than one split; empty files are a matter of their own."""
     order = np.argsort(sizes, kind="stable")
@@ -110,22 +92,22 @@ def _within_budget(rows: np.ndarray, sizes: np.ndarray, most: int) -> tuple[np.n
 
 
 def _digests(table: PictureTable, rows: np.ndarray, *, end_only: bool = False) -> list[str]:
-    if table.pixels is not None:
-        return [file_digest(table.pixels[row].tobytes()) for row in rows]
-    root = table.root or Path()
-    return [_digest(root / path, end_only) for path in table.rows["path"].to_numpy()[rows]]
+    return [
+        _digest(source, end_only) if isinstance(source, str) else file_digest(source.tobytes())
+        for source in table.sources(rows)
+    ]
 
 
-def _digest(path: Path, end_only: bool) -> str:
+def _digest(path: str, end_only: bool) -> str:
     try:
-        if path.is_file():  # a pipe would be waited at
-            with path.open("rb") as file:
+        if os.path.isfile(path):  # noqa: PTH113 - a pipe would be waited at
+            with open(path, "rb") as file:  # noqa: PTH123
                 size = file.seek(0, os.SEEK_END)
                 file.seek(max(0, size - _END) if end_only else 0)
                 return f"{size} {file_digest(file.read())}"
     except OSError:
         pass
-    return str(path)  # like no other; reading it will say what is wrong
+    return path  # like no other; reading it will say what is wrong
 
 
 def _shared(values: list[str]) -> np.ndarray:

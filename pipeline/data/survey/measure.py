@@ -2,8 +2,7 @@
 
 import io
 import math
-import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
@@ -69,10 +68,10 @@ class Parts:
                 waiting |= {pool.submit(_measure_part, *job) for job in islice(jobs, len(done))}
                 yield from (future.result() for future in done)
 
-    def _jobs(self) -> Iterator[tuple[list[int], list[Any], Preprocessing]]:
+    def _jobs(self) -> Iterator[tuple[list[int], Sequence[str] | np.ndarray, Preprocessing]]:
         for start in range(0, len(self.rows), _CHUNK):
             some = self.rows[start : start + _CHUNK]
-            yield some.tolist(), _sources(self.table, some), self.how
+            yield some.tolist(), self.table.sources(some), self.how
 
 
 def collect(parts: list[Part]) -> pd.DataFrame:
@@ -120,21 +119,17 @@ def look_alike(table: PictureTable, rows: tuple[int, int], how: Preprocessing) -
     Of 70 photographs recompressed, halved, cropped by 3 to 10 % a side, mirrored or brightened, at least 87 % of each
     kind are within 4 bits, and no two of 833 different ones are.
     """
-    one, other = (perceptual_hashes(_pixels(source, how)) for source in _sources(table, np.array(rows)))
+    one, other = (perceptual_hashes(how.read(source)) for source in table.sources(np.array(rows)))
     if one is None or other is None:
         return False
     one_group, other_group = near_groups(np.stack([one, other]), _ALIKE)
     return bool(one_group == other_group)
 
 
-def _pixels(source: str | np.ndarray, how: Preprocessing) -> torch.Tensor:
-    return how.read(source) if isinstance(source, str) else how.fit_pixels(torch.from_numpy(source).permute(2, 0, 1))
-
-
 def _from_memory(facts: dict[str, Any], pixels: np.ndarray, how: Preprocessing) -> torch.Tensor:
     facts |= {"bytes": pixels.nbytes, "digest": file_digest(pixels.tobytes()), "format": "in memory"}
     facts |= {"height": pixels.shape[0], "width": pixels.shape[1], "mode": "RGB"}
-    return how.fit_pixels(torch.from_numpy(pixels).permute(2, 0, 1))
+    return how.read(pixels)
 
 
 def _from_file(facts: dict[str, Any], path: str, how: Preprocessing) -> torch.Tensor:
@@ -183,9 +178,9 @@ def jpegs(table: PictureTable, rows: Iterable[int], fit: Fit = "pad") -> dict[in
     """Small JPEGs of some pictures by their row, without those that cannot be read."""
     how, found = Preprocessing(_THUMB, fit), dict[int, bytes]()
     chosen = np.unique(np.fromiter(rows, dtype=np.int64))
-    for row, source in zip(chosen.tolist(), _sources(table, chosen), strict=True):
+    for row, source in zip(chosen.tolist(), table.sources(chosen), strict=True):
         with suppress(UnreadablePicture):
-            found[row] = to_jpeg(_pixels(source, how))
+            found[row] = to_jpeg(how.read(source))
     return found
 
 
@@ -206,24 +201,17 @@ def augmented_views(
     small, found = Preprocessing(_THUMB), list[list[bytes]]()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        for source in _sources(table, rows):
+        for source in table.sources(rows):
             with suppress(UnreadablePicture):
-                pixels = _pixels(source, read)
+                pixels = read.read(source)
                 shown = [pixels, *(augmentation.transform(pixels) for _ in range(views))]
                 found.append([to_jpeg(small.fit_pixels(one)) for one in shown])
     return found
 
 
-def _measure_part(rows: list[int], sources: list[Any], how: Preprocessing) -> Part:
+def _measure_part(rows: list[int], sources: Sequence[str] | np.ndarray, how: Preprocessing) -> Part:
     facts = [measure(row, source, how) for row, source in zip(rows, sources, strict=True)]
     return Part(facts, range(len(facts)))
-
-
-def _sources(table: PictureTable, rows: np.ndarray) -> list[Any]:
-    if table.pixels is not None:
-        return list(table.pixels[rows])
-    root = os.fspath(table.root or Path())
-    return [os.path.join(root, path) for path in table.rows["path"].iloc[rows]]  # noqa: PTH118
 
 
 def _one_thread() -> None:

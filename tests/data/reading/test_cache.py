@@ -89,6 +89,17 @@ def test_the_bound_holds(photos: PictureTable, tmp_path: Path) -> None:
     assert cache.file.stat().st_size == size_of(16, 5)
 
 
+def test_pictures_in_use_are_not_deleted_for_room(photos: PictureTable, tmp_path: Path) -> None:
+    cache, bound = opened(photos, tmp_path), size_of(16, 15) / 1e9
+    file = cache.file
+    assert opened(photos, tmp_path, how=HOW.resized_to(8), most_gb=bound).slots == 11
+    assert opened(photos, tmp_path, how=HOW.resized_to(15), most_gb=bound).slots == 4
+    assert file.exists()
+    del cache
+    assert opened(photos, tmp_path, how=HOW.resized_to(15), most_gb=bound).slots == 11
+    assert not file.exists()
+
+
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_a_full_place_is_said_once_and_stops_nothing(
     photos: PictureTable, tmp_path: Path, num_workers: int, caplog: pytest.LogCaptureFixture,

@@ -50,10 +50,10 @@ def spoil(photos: PictureTable, data: bytes) -> tuple[PictureTable, Path]:
     return read_source("folder", root=str(photos.root)), file
 
 
-def batches(table: PictureTable, on_unreadable: str = "skip", seed: int = 0) -> PictureBatches:
+def batches(table: PictureTable, on_unreadable: str = "skip", seed: int = 0, num_workers: int = 0) -> PictureBatches:
     return PictureBatches(
         table, np.arange(len(table.rows)), Preprocessing(16), batch_size=4, shuffle=True, seed=seed,
-        on_unreadable=on_unreadable,
+        on_unreadable=on_unreadable, num_workers=num_workers,
     )  # fmt: skip
 
 
@@ -75,6 +75,37 @@ def test_it_is_named_or_left_out_and_nothing_is_touched(fault: str, photos: Pict
     assert sum(len(batch.labels) for batch in loader) == 11
     assert list(loader.skipped) == [str(file)]
     assert state(photos.root) == before
+
+
+@pytest.mark.parametrize("spoilt", [[2], [1], [0], [0, 1], [0, 2]])
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_a_batch_of_which_one_picture_is_left_joins_another_in_training(
+    spoilt: list[int], num_workers: int, photos: PictureTable, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As batch-norm fails on a single picture; of twelve in three batches, all but one of some are spoilt."""
+    table, _ = spoil(photos, encoded("JPEG"))
+    assert photos.root is not None
+    whole = [batch.rows.tolist() for batch in batches(table)]
+    gone = [row for place in spoilt for row in whole[place][1:]]
+    for path in table.rows["path"][gone]:
+        (photos.root / path).write_bytes(b"<html>")
+    loader = batches(table, num_workers=num_workers)
+    with caplog.at_level("INFO"):
+        found = [batch for _ in range(2) for batch in loader][: len(list(loader))]
+    assert all(len(batch.labels) > 1 for batch in found)
+    assert [row for batch in found for row in batch.rows.tolist()] == [
+        row for rows in whole for row in rows if row not in gone
+    ]
+    assert all(len(batch.rows) == len(batch.labels) == len(batch.inputs.pixels) for batch in found)
+    assert caplog.text.count("joins") == 1
+
+
+def test_one_picture_that_is_left_of_all_is_no_batch(photos: PictureTable) -> None:
+    table, _ = spoil(photos, b"")
+    assert photos.root is not None
+    for path in table.rows["path"][1:]:
+        (photos.root / path).write_bytes(b"<html>")
+    assert list(batches(table)) == []
 
 
 def test_the_next_run_does_not_open_it_and_goes_as_the_first(
