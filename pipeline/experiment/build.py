@@ -108,7 +108,7 @@ def network(config: schema.Train, n_classes: int) -> tuple[Classifier, Loaded | 
         raise BadInput("regime=frozen needs weights: set regime.weights=pretrained, or train with regime=scratch")
     own = own_weights(config) if config.regime.weights == "pretrained" else None
     torch.manual_seed(config.seed)
-    head = HeadSpec(config.head.name, tuple(config.head.hidden), config.head.dropout)
+    head = HeadSpec.from_dict(config.head.model_dump())
     made = build_classifier(NetworkSpec(config.model.name, n_classes, preprocessing(config, own), head))
     if own:
         return made, load_file(made.backbone, own)

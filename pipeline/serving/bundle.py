@@ -118,10 +118,10 @@ def share_backbones(members: list[Classifier]) -> None:
 
 def _same_backbone(one: Classifier, other: Classifier) -> bool:
     mine, theirs = one.spec, other.spec
-    if (mine.name, mine.preprocessing, mine.head.reads) != (
+    if (mine.name, mine.preprocessing, mine.head.kind.reads) != (
         theirs.name,
         theirs.preprocessing,
-        theirs.head.reads,
+        theirs.head.kind.reads,
     ):
         return False
     states = one.backbone.state_dict(), other.backbone.state_dict()
