@@ -72,10 +72,12 @@ class LogisticRegression(FittedHead):
     def fit(self, features: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor | None = None) -> None:
         from sklearn.exceptions import ConvergenceWarning  # only who fits needs these, who serves does not
         from sklearn.linear_model import LogisticRegression as Solver
-        from sklearn.preprocessing import StandardScaler
 
-        scaler = StandardScaler()
-        values, codes = scaler.fit_transform(features.numpy()), labels.numpy()
+        values, codes = features.numpy(), labels.numpy()
+        mean, scale = values.mean(0), values.std(0)
+        # A feature that hardly varies among these pictures must not decide about others, where it may.
+        scale = np.maximum(scale, _LEAST_SCALE * np.sqrt(np.mean(scale**2)) or 1.0)
+        values = (values - mean) / scale
         there = np.unique(codes)
         weight = np.zeros((len(self.linear.weight), values.shape[1]))
         bias = np.full(len(weight), -np.log(len(codes)))  # of a class without pictures: rarer than one in all
@@ -90,12 +92,13 @@ class LogisticRegression(FittedHead):
             found, shift = solver.coef_, solver.intercept_
             if len(there) == 2:  # one row, the log odds of the second: half for it and half against the first
                 found, shift = np.concatenate([-found, found]) / 2, np.concatenate([-shift, shift]) / 2
-            weight[there] = found / scaler.scale_
-            bias[there] = shift - weight[there] @ scaler.mean_
+            weight[there] = found / scale
+            bias[there] = shift - weight[there] @ mean
         self.linear.weight.copy_(torch.from_numpy(weight))
         self.linear.bias.copy_(torch.from_numpy(bias))
 
 
+_LEAST_SCALE = 0.1  # of the features' usual one (root mean square)
 _MOST_ITERATIONS = 1000  # of lbfgs, which is through with standardised features after some tens or hundreds
 
 HEADS: dict[str, type[Layers] | type[FittedHead]] = {
