@@ -20,7 +20,7 @@ from pipeline.training.loop import Progress
 
 SMALL = (
     "data=digits", "data.classes=3", "model=squeezenet", "regime=frozen", "trainer.accelerator=cpu",
-    "trainer.precision=fp32", "trainer.batch_size=64",
+    "trainer.precision=fp32", "trainer.batch_size=24", "trainer.limit_batches=2", "trainer.num_workers=0",
 )  # fmt: skip
 
 
