@@ -12,6 +12,7 @@ from mlflow import MlflowClient
 from pipeline.common.names import safe_name
 from pipeline.config import schema
 from pipeline.evaluation.calibration import changes_nothing
+from pipeline.serving.card import model_card
 from pipeline.serving.from_run import Assembled, assemble
 from pipeline.tracking.champion import champion
 from pipeline.tracking.registry import publish
@@ -30,8 +31,11 @@ def run(config: schema.Promote) -> None:
         folder = Path(scratch) / "served"  # the name under which the model finds it
         made = assemble(client, run, folder)
         metrics = {config.metric: run.data.metrics[config.metric], **made.figures}
-        registered = publish(folder, run, metrics, name=name, alias=config.alias, classes=made.classes)
-    address = f"models:/{name}@{config.alias}"
+        address = f"models:/{name}@{config.alias}"
+        registered = publish(
+            folder, run, metrics, name=name, alias=config.alias, classes=made.classes,
+            description=model_card(run, made, address),
+        )  # fmt: skip
     log.info(
         "%s is now %s (version %s): %s%s, %s %.4f",
         run.info.run_name, address, registered.version, run.data.tags.get("model", "?"),

@@ -154,12 +154,19 @@ class Model(Section):
         return name
 
 
-class Head(Section):
-    """What stands on the backbone's features."""
+class Layers(Section):
+    """Linear layers on the backbone's features."""
 
     name: Literal["linear", "mlp", "flatten"]
     hidden: list[Annotated[Count, Field(le=1_000_000)]]
     dropout: Fraction
+
+
+class LogisticRegression(Section):
+    """scikit-learn's, fitted to features."""
+
+    name: Literal["logreg"]
+    C: Rate
 
 
 class Regime(Section):
@@ -283,7 +290,7 @@ class Train(Command):
     resume: str | None
     data: Data
     model: Model
-    head: Head
+    head: Annotated[Layers | LogisticRegression, Field(discriminator="name")]
     regime: Regime
     augmentation: Augmentation
     optimizer: Annotated[SGD | Adam, Field(discriminator="name")]

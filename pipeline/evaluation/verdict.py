@@ -6,7 +6,7 @@ Losses are weighed as shares of the chance loss (ln K of K classes alike), so th
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats
@@ -99,13 +99,14 @@ class _Curves:
 
 
 def judge(
-    history: Sequence[Mapping[str, float]], chance: Chance, *, stage_began: int = 0, head_only: bool = False
-) -> Verdict:
+    history: Sequence[Mapping[str, float]], chance: Chance, *, stage_began: int = 0, head_only: bool = False,
+    fitted: bool = False,
+) -> Verdict:  # fmt: skip
     """The verdict on a run: `history` has a row an epoch (`epoch`, `train/loss`, `val/loss`, `val/accuracy`, ...).
 
     Epochs up to `stage_began` belong to earlier stages of the regime (a head trained first): they count for what
     was learned, not for the shape of the curves. A run of which the head alone learned (`head_only`) is not told to
-    be one.
+    be one. One that was `fitted` at once has no curves: it is asked only whether it knows more than chance.
     """
     if not history:
         return Verdict(TOO_SHORT, "no epoch was trained")
@@ -117,11 +118,12 @@ def judge(
         _columns(history), _columns([row for row in history if row["epoch"] > stage_began] or history[-1:]), chance,
         head_only,
     )  # fmt: skip
-    findings = [found for check in _CHECKS if (found := check(curves))]
+    findings = [found for check in ((_at_chance,) if fitted else _CHECKS) if (found := check(curves))]
     clear = [found for found in findings if not found.doubtful]
     if clear or findings:
-        return (clear or findings)[0]
-    if curves.n < FEWEST_EPOCHS:
+        found = (clear or findings)[0]
+        return replace(found, advice=_FITTED) if fitted else found
+    if curves.n < FEWEST_EPOCHS and not fitted:
         epochs = "1 epoch is" if curves.n == 1 else f"{curves.n} epochs are"
         return Verdict(TOO_SHORT, f"{epochs} no curve; {curves.accuracy_in_words()}", f"trainer.epochs={5 * curves.n}")
     return Verdict(SOUND, _how_it_ended(curves))
@@ -230,6 +232,7 @@ def _head_better(curves: _Curves) -> Verdict | None:
     return Verdict(HEAD_BETTER, seen, advice, doubtful=lost < 2 * error or curves.n < FEWEST_EPOCHS)
 
 
+_FITTED = "more pictures, another network or another head.C"
 _CALMER = "a smaller optimizer.lr, trainer.clip_norm=1 or scheduler.warmup_epochs=1"
 _CHECKS: tuple[Callable[[_Curves], Verdict | None], ...] = (_unstable, _at_chance, _overfits, _improving, _head_better)
 

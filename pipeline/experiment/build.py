@@ -109,7 +109,7 @@ def network(config: schema.Train, n_classes: int) -> tuple[Classifier, Loaded | 
     if config.model.weights_file and config.regime.weights == "none":
         log.warning("warning: regime=%s begins from chance: model.weights_file is not read", config.regime.name)
     torch.manual_seed(config.seed)
-    head = HeadSpec(config.head.name, tuple(config.head.hidden), config.head.dropout)
+    head = HeadSpec.from_dict(config.head.model_dump())
     made = build_classifier(NetworkSpec(config.model.name, n_classes, preprocessing(config, own), head))
     if own:
         return made, load_file(made.backbone, own)

@@ -26,6 +26,7 @@ from pipeline.experiment import build
 from pipeline.experiment.build import Prepared
 from pipeline.experiment.inference import split_answers
 from pipeline.experiment.photographs import write_mistakes
+from pipeline.experiment.stages import is_fitted
 from pipeline.models.saved import BEST_WEIGHTS, fill_network
 from pipeline.reporting.run_report import Draw, write_report
 from pipeline.tracking.runs import TrackedRun, config_digest, git_sha, log_dataset, machine
@@ -137,7 +138,11 @@ def tell_verdict(
         accuracy=float(np.bincount(val_labels).max() / len(val_labels)), classes=classes, pictures=len(val_labels),
     )  # fmt: skip
     verdict = judge(
-        progress.history, chance, stage_began=progress.stage_began, head_only=config.regime.trains == "head"
+        progress.history,
+        chance,
+        stage_began=progress.stage_began,
+        head_only=config.regime.trains == "head",
+        fitted=is_fitted(config),
     )
     run.set_tags({"verdict": verdict, "verdict.kind": verdict.tag})
     log.info("verdict: %s", verdict)

@@ -19,6 +19,7 @@ from pipeline.data.digest import picture_digests, view_identities
 from pipeline.data.reading.unreadable import remembered
 from pipeline.experiment import build
 from pipeline.experiment.build import Prepared
+from pipeline.models.head import HEADS, FittedHead
 from pipeline.models.regimes import Phase
 from pipeline.training.feature_files import FeatureFiles, feature_key, weights_digest
 from pipeline.training.features import FeatureBatches, Features, features_of
@@ -36,11 +37,30 @@ class Stage:
 
 
 def stages(config: schema.Train) -> list[Stage]:
-    """The head alone first, where the regime says so; then what it is named for."""
+    """The head alone first, where the regime says so; then what it is named for. A head that is fitted is so once."""
     regime = config.regime
+    if is_fitted(config):
+        return [Stage(Phase("head"), epochs=1)]
     main = Phase(regime.trains, backbone_lr=regime.backbone_lr, batchnorm=regime.batchnorm)
     first = [Stage(Phase("head", regime.head_lr), regime.head_epochs)] if regime.head_epochs else []
     return [*first, Stage(main, config.trainer.epochs)]
+
+
+def is_fitted(config: schema.Train) -> bool:
+    """Whether the head is fitted to features, and learns nothing by gradient."""
+    return issubclass(HEADS[config.head.name], FittedHead)
+
+
+def check_fitted(config: schema.Train) -> None:
+    """BadInput where a head is to be fitted that cannot be: its features change, or it knows nothing of the loss."""
+    named = f"head={config.head.name}"
+    if config.regime.trains != "head":
+        raise BadInput(f"{named} is fitted to the features of a backbone that does not train: add regime=frozen")
+    if config.loss.name == "focal" or config.loss.label_smoothing:
+        raise BadInput(
+            f"{named} minimises cross-entropy, plain or weighted by class: leave out "
+            + ("loss=focal" if config.loss.name == "focal" else "loss.label_smoothing")
+        )
 
 
 def check_epochs(config: schema.Train) -> None:
@@ -102,8 +122,8 @@ def features(config: schema.Train, prepared: Prepared, split: str, view: int | N
 
     found = features_of(
         feature_key(
-            weights_digest(network.backbone.state_dict()), network.spec.name, network.spec.head.reads, how.to_dict(),
-            prepared.resolved, layout_of(network), augmented,
+            weights_digest(network.backbone.state_dict()), network.spec.name, network.spec.head.kind.reads,
+            how.to_dict(), prepared.resolved, layout_of(network), augmented,
         ),
         FeatureFiles(
             cache_folder() / "features", config.trainer.feature_cache_gb, waited=prepared.waited.append,

@@ -18,11 +18,12 @@ from pipeline.data.taxonomy import join_taxonomy
 from pipeline.experiment import build
 from pipeline.experiment.build import Prepared
 from pipeline.experiment.own_pictures import OwnPictures
-from pipeline.experiment.stages import check_epochs, learning, stages
+from pipeline.experiment.stages import check_epochs, check_fitted, is_fitted, learning, stages
 from pipeline.models.classifier import Classifier
 from pipeline.models.regimes import enter, parameter_groups, set_training
-from pipeline.models.saved import NetworkFacts, save_epoch
+from pipeline.models.saved import NetworkFacts, save_best, save_epoch
 from pipeline.training.checkpoints import Saver
+from pipeline.training.fitting import fit_once
 from pipeline.training.hardware import make_fabric, resolved
 from pipeline.training.loop import Epoch, Learner, Progress, fit
 from pipeline.training.optimization import Schedule, build_optimizer
@@ -34,6 +35,8 @@ def prepare(config: schema.Train, own: OwnPictures | None = None) -> Prepared:
     """Pictures (a run's `own` where it goes on), network and device; what cannot work raises BadInput here."""
     if not config.resume:
         check_epochs(config)
+        if is_fitted(config):
+            check_fitted(config)
     if config.trainer.threads:
         torch.set_num_threads(config.trainer.threads)
     fabric = make_fabric(config.trainer.accelerator, config.trainer.precision)
@@ -76,9 +79,13 @@ def own_or_new_pictures(data: schema.Data, own: OwnPictures | None) -> tuple[Pic
         return join_taxonomy(own.split, data.taxonomy), join_taxonomy(own.table, data.taxonomy)
     split = build.split_pictures(data)
     table = build.picture_table(data, split)
-    for part, key in (("train", "data.split"), ("val", "data.split.val")):
+    for part, key, remedy in (
+        ("train", "data.split", "choose smaller shares for val and test"),
+        ("val", "data.split.val", "a run chooses its epoch on val; give it a share, such as data.split.val=0.15"),
+    ):
         if not len(table.where(part)):
-            raise BadInput(f"{key}: no picture is left for {part}")
+            own_file = f", or name some in {data.split.file}" if data.split.file else ""
+            raise BadInput(f"{key}: no picture is left for {part}; {remedy}{own_file}")
     return split, table
 
 
@@ -91,6 +98,17 @@ def train(config: schema.Train, prepared: Prepared, folder: Path, progress: Prog
             network.spec, tuple(table.classes), table.taxonomy, progress.best_epoch, progress.best_val_accuracy
         )
 
+    if is_fitted(config):
+        _, batches = learning(config, prepared, stages(config)[0].phase)
+        epoch = fit_once(
+            fabric, network, fabric.to_device(build.loss(config, table)), batches("train", training=True),
+            batches("val"), progress, views=max(config.regime.views, 1), limit=trainer.limit_batches,
+        )  # fmt: skip
+        save_best(folder, network, best())
+        if 1 in trainer.keep_epochs:
+            save_epoch(folder, network, 1)
+        yield epoch
+        return
     saver = Saver(folder, network, progress, fabric)
     if config.resume:
         saver.restore(best)

@@ -3,6 +3,7 @@
 Layers keep the names that they have in the published weights, so those load as they are.
 """
 
+from functools import cache
 from typing import Any, Literal, cast
 
 import torch
@@ -92,6 +93,7 @@ class _Map(nn.Module):
         return self.last(self.features(pictures))
 
 
+@cache
 def feature_count(name: str, image_size: int, features: Features = "pooled") -> int:
     """How many features a picture of this side gives. Costs no memory: shapes alone are computed.
 

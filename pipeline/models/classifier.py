@@ -1,6 +1,6 @@
 """A classifier: pictures in, one logit a class out; and the plain facts it can be built again from."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -10,7 +10,7 @@ from pipeline.data.batch import Inputs
 from pipeline.data.reading.preprocessing import Preprocessing
 from pipeline.models.backbone import build_backbone, feature_count
 from pipeline.models.convolutions import speed_up
-from pipeline.models.head import HeadSpec, build_head
+from pipeline.models.head import HeadSpec
 
 
 @dataclass(frozen=True)
@@ -24,17 +24,21 @@ class NetworkSpec:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON holds it."""
-        return {**asdict(self), "preprocessing": self.preprocessing.to_dict()}
+        return {
+            "name": self.name,
+            "n_classes": self.n_classes,
+            "preprocessing": self.preprocessing.to_dict(),
+            "head": self.head.to_dict(),
+        }
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> "NetworkSpec":
         """The inverse of `to_dict`; KeyError or TypeError where a part is missing or unknown."""
-        head = plain["head"]
         return cls(
             name=plain["name"],
             n_classes=plain["n_classes"],
             preprocessing=Preprocessing.from_dict(plain["preprocessing"]),
-            head=HeadSpec(head["name"], tuple(head["hidden"]), head["dropout"]),
+            head=HeadSpec.from_dict(plain["head"]),
         )
 
 
@@ -49,9 +53,9 @@ class Classifier(nn.Module):
         self.spec = spec
         self.register_buffer("mean", _per_channel(spec.preprocessing.mean), persistent=False)
         self.register_buffer("std", _per_channel(spec.preprocessing.std), persistent=False)
-        n_features = feature_count(spec.name, spec.preprocessing.image_size, spec.head.reads)
-        self.backbone = build_backbone(spec.name, spec.head.reads)
-        self.head = build_head(spec.head, n_features, spec.n_classes)
+        n_features = feature_count(spec.name, spec.preprocessing.image_size, spec.head.kind.reads)
+        self.backbone = build_backbone(spec.name, spec.head.kind.reads)
+        self.head = spec.head.build(n_features, spec.n_classes)
 
     def features(self, inputs: Inputs) -> torch.Tensor:
         """(n, features): those that are kept, else what the backbone makes of the pixels."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
@@ -91,13 +92,21 @@ def load_network(spec: NetworkSpec, weights: Path) -> Classifier:
     return network.eval()
 
 
-def fill_network(network: Classifier, weights: Path) -> None:
-    """Give a network the weights of a safetensors file.
+def checked_weights(spec: NetworkSpec, weights: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a safetensors file, which are those of a network by name and shape; it takes no memory itself."""
+    with torch.device("meta"):
+        network = Classifier(spec)
+    fill_network(network, weights, assign=True)
+    return network.state_dict()
+
+
+def fill_network(network: Classifier, weights: Path, *, assign: bool = False) -> None:
+    """Give a network the weights of a safetensors file: copied into its own, or (`assign`) in their stead.
 
     Raises BadInput where the file is missing, cut short or belongs to another network.
     """
     try:
-        network.load_state_dict(load_file(weights))
+        network.load_state_dict(load_file(weights), assign=assign)
     except (OSError, SafetensorError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise BadInput(f"{weights} does not hold the weights of {network.spec.name}: {reason}") from None

@@ -13,7 +13,7 @@ import torch
 from pipeline.common.errors import BadInput
 from pipeline.ensembles.rules import Rule, from_dict, to_dict
 from pipeline.models.classifier import Classifier, NetworkSpec
-from pipeline.models.saved import BEST_WEIGHTS, NetworkFacts, load_network, read_facts
+from pipeline.models.saved import BEST_WEIGHTS, NetworkFacts, checked_weights, load_network, read_facts
 from pipeline.serving.calibration import Calibration
 
 FORMAT_VERSION = 2
@@ -74,7 +74,7 @@ def write_bundle(
 
 def _check_weights(name: str, spec: NetworkSpec, weights: Path) -> None:
     """Raises BadInput for weights that no network can be served with: cut short, another network's, not finite."""
-    for tensor in load_network(spec, weights).state_dict().values():
+    for tensor in checked_weights(spec, weights).values():
         if not torch.isfinite(tensor).all():
             raise BadInput(f"the weights of {name} hold values that are not finite; choose another run")
 
@@ -118,10 +118,10 @@ def share_backbones(members: list[Classifier]) -> None:
 
 def _same_backbone(one: Classifier, other: Classifier) -> bool:
     mine, theirs = one.spec, other.spec
-    if (mine.name, mine.preprocessing, mine.head.reads) != (
+    if (mine.name, mine.preprocessing, mine.head.kind.reads) != (
         theirs.name,
         theirs.preprocessing,
-        theirs.head.reads,
+        theirs.head.kind.reads,
     ):
         return False
     states = one.backbone.state_dict(), other.backbone.state_dict()

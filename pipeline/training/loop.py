@@ -38,7 +38,7 @@ class Epoch:
     """What one epoch came to. `improved`: no earlier epoch had so high a val accuracy (ties: so low a val loss).
 
     `gradient_norm` and `gradient_norm_max` are the mean and the largest of its steps' gradients' lengths, before any is
-    cut; None where no step had a finite one.
+    cut; None where no step had a finite one. What is fitted and takes no steps has no `lr` either.
     """
 
     epoch: int
@@ -47,7 +47,7 @@ class Epoch:
     val_loss: float
     val_accuracy: float
     val_top5_accuracy: float | None
-    lr: float
+    lr: float | None
     images_per_second: float
     seconds: float
     improved: bool

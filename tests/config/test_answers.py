@@ -17,6 +17,7 @@ from pipeline.cli.messages import check
 from pipeline.config.keys import CONF
 from pipeline.data.batch import Inputs
 from pipeline.experiment.training import prepare, train
+from pipeline.models.head import HEADS, FittedHead
 from pipeline.models.saved import load_network, read_facts
 from pipeline.training.loop import Progress
 
@@ -67,9 +68,20 @@ def trained(folder, *overrides):
     return epochs, network
 
 
+def random_weights(folder):
+    """A file of squeezenet's weights as a stranger might bring them."""
+    from torchvision.models import squeezenet1_0
+
+    torch.save(squeezenet1_0().state_dict(), folder / "weights.pth")
+    return folder / "weights.pth"
+
+
 @pytest.mark.parametrize(("group", "answer"), [(group, answer) for group in GROUPS for answer in answers(group)])
 def test_an_answer_trains(group, answer, tmp_path):
-    trained(tmp_path, FAST, f"{group}={answer}")
+    needs = []
+    if group == "head" and issubclass(HEADS[answer], FittedHead):
+        needs = ["regime=frozen", f"model.weights_file={random_weights(tmp_path)}"]
+    trained(tmp_path, FAST, f"{group}={answer}", *needs)
 
 
 @pytest.mark.parametrize("answer", answers("model"))
@@ -80,11 +92,8 @@ def test_a_network_trains(answer, tmp_path):
 
 @pytest.mark.parametrize("answer", answers("regime"))
 def test_a_regime_trains_from_a_file_of_weights(answer, tmp_path):
-    from torchvision.models import squeezenet1_0
-
-    weights = squeezenet1_0().state_dict()
-    torch.save(weights, tmp_path / "weights.pth")
-    overrides = [FAST, f"regime={answer}", f"model.weights_file={tmp_path / 'weights.pth'}"]
+    file = random_weights(tmp_path)
+    weights, overrides = torch.load(file), [FAST, f"regime={answer}", f"model.weights_file={file}"]
     if composed(*overrides).regime.head_epochs:
         overrides.append("regime.head_epochs=1")
     epochs, network = trained(tmp_path, *overrides)
@@ -107,10 +116,7 @@ def test_the_weights_of_chosen_epochs_are_kept(tmp_path):
 @pytest.mark.parametrize("regime", ["scratch", "frozen"])
 @pytest.mark.parametrize("channels_last", [True, False])
 def test_channels_last_says_how_maps_lie_in_memory(channels_last, regime, tmp_path):
-    from torchvision.models import squeezenet1_0
-
-    torch.save(squeezenet1_0().state_dict(), tmp_path / "weights.pth")
-    own = [f"regime={regime}", f"model.weights_file={tmp_path / 'weights.pth'}", "trainer.feature_cache_gb=0"]
+    own = [f"regime={regime}", f"model.weights_file={random_weights(tmp_path)}", "trainer.feature_cache_gb=0"]
     config = composed(*SMALL, FAST, *own, f"trainer.channels_last={str(channels_last).lower()}")
     prepared = prepare(config)
     found = set()

@@ -67,7 +67,9 @@ def test_a_head_that_trains_alone_may_learn_faster(network):
 def test_a_spec_survives_json(network):
     import json
 
-    spec = NetworkSpec("timm/resnet18", 5, Preprocessing(image_size=64), HeadSpec("mlp", (8, 4), 0.1))
+    spec = NetworkSpec(
+        "timm/resnet18", 5, Preprocessing(image_size=64), HeadSpec("mlp", {"hidden": [8, 4], "dropout": 0.1})
+    )
     assert NetworkSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
 
 
