@@ -66,9 +66,8 @@ def _facts(run: Run, made: Assembled) -> list[str]:
         if value:
             lines.append(f"{said}: `{value}`")
     if typed := tags.get("overrides"):
-        lines.append(
-            f"Trained by: `python -m pipeline.train {typed}`" if tags.get("stage") == "train" else f"`{typed}`"
-        )
+        command = "ensemble" if tags.get("stage") == "ensemble" else "train"
+        lines.append(f"Made by: `python -m pipeline.{command} {typed}`")
     return lines
 
 
