@@ -27,6 +27,16 @@ def open_tags(argument: str) -> str:
     return f"++{argument.lstrip('+')}" if re.match(r"\+?tracking\.tags(\.[^=]+)?=", argument) else argument
 
 
+def as_typed(override: str) -> str:
+    """The inverse of `quote_path`: what its user typed, for tags and names that are read by people."""
+    key, _, value = override.partition("=")
+    quoted = re.fullmatch(r"'((?:[^'\\]|\\.)*)'", value)
+    if key.lstrip("+") not in PATH_KEYS or not quoted:
+        return override
+    text = re.sub(r"((?:\\\\)*)(\\'|$)", lambda match: match[1][::2] + ("'" if match[2] else ""), quoted[1])
+    return f"{key}={text.replace(chr(92) + '${', '${')}"
+
+
 def _is_there(path: str) -> bool:
     try:
         return expanded(path, "").exists()

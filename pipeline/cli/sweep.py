@@ -19,6 +19,7 @@ from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryV
 
 from pipeline.cli.composing import ComposedOnce
 from pipeline.cli.messages import BAD_INPUT, FAILED, check, exit_code, one_line, tell
+from pipeline.cli.quoting import as_typed
 from pipeline.common.errors import BadInput
 from pipeline.common.names import PARENT_VARIABLE, SWEPT_VARIABLE
 from pipeline.common.wording import percent
@@ -59,7 +60,8 @@ class SweepCallback(Callback):
             sys.exit(exit_code(error))
         from pipeline.tracking import sweeps
 
-        self._parent = sweeps.open_sweep(experiment, overrides, swept(overrides) or overrides, len(self._jobs))
+        typed, varied = ([as_typed(one) for one in some] for some in (overrides, swept(overrides) or overrides))
+        self._parent = sweeps.open_sweep(experiment, typed, varied, len(self._jobs))
         hydra: Any = GlobalHydra.instance().hydra
         hydra.config_loader = ComposedOnce(hydra.config_loader)
         self.draw = DrawingProcess()
@@ -138,7 +140,7 @@ def expected_jobs(config: DictConfig, overrides: list[str]) -> list[str]:
         return []
     params = [f"{key}={value}" for key, value in (sweeper.params or {}).items()]
     parsed = OverridesParser.create(_config_loader()).parse_overrides([*params, *overrides])
-    jobs = [shlex.join(job) for batch in BasicSweeper.split_arguments(parsed, None) for job in batch]
+    jobs = [shlex.join(map(as_typed, job)) for batch in BasicSweeper.split_arguments(parsed, None) for job in batch]
     if not jobs:
         raise BadInput(f"{' '.join(overrides)}: that is no job at all; give each key at least one value")
     return jobs
@@ -152,7 +154,7 @@ def note_failure(error: Exception) -> None:
     """Give a sweep's job that ended before it had a run one that FAILED, so that it is seen among the others."""
     if PARENT_VARIABLE not in os.environ or not HydraConfig.initialized():
         return
-    overrides = list(HydraConfig.get().overrides.task)
+    overrides = [as_typed(one) for one in HydraConfig.get().overrides.task]
     from pipeline.tracking import sweeps
     from pipeline.tracking.store import Store
 

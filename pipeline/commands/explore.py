@@ -6,11 +6,8 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
-
 from pipeline.common.progress import watch
-from pipeline.common.wording import counted, first_few
+from pipeline.common.wording import counted
 from pipeline.config import schema
 from pipeline.data.digest import class_counts, data_digest
 from pipeline.data.files import write_csv
@@ -20,11 +17,11 @@ from pipeline.data.split_files import keep_split
 from pipeline.data.splits import too_small_classes
 from pipeline.data.survey.measure import Parts, augmented_views, collect, jpegs, thumbnails
 from pipeline.data.survey.outliers import outliers
-from pipeline.data.survey.statistics import channel_statistics, copies, leaking, sample, without_leaks
+from pipeline.data.survey.statistics import copies, figures, leaking, sample, unreadable, without_leaks
 from pipeline.data.table import SPLITS, PictureTable
 from pipeline.experiment import build
 from pipeline.reporting.page import save
-from pipeline.reporting.survey_page import Survey, survey_page
+from pipeline.reporting.survey_page import Survey, findings, survey_page
 from pipeline.reporting.survey_pictures import MOST_PAIRS
 from pipeline.tracking.runs import TrackedRun, flatten, git_sha, log_dataset, tracked_run
 from pipeline.tracking.store import Store
@@ -39,16 +36,19 @@ def run(config: schema.Explore) -> None:
     given = build.all_pictures(data)
     table = build.picture_table(data, build.split_pictures(data, given))
     store.open()
-    params = flatten(config.model_dump(mode="json", include={"data", "explore"}))
+    tags = {"stage": "explore", "data": data.name, "git_sha": git_sha(), "data_digest": data_digest(table)}
     with tracked_run(
-        config.tracking.experiment, name=config.tracking.run_name, tags=tags(config, table), params=params
-    ) as run:
+        config.tracking.experiment, name=config.tracking.run_name, tags=tags | config.tracking.tags,
+        params=flatten(config.model_dump(mode="json", include={"data", "explore"})),
+    ) as run:  # fmt: skip
         log.info("%s: %s of %s", table.name, counted(len(table.rows), "picture"), counted(len(table.classes), "class"))
         found = look(config, table, given)
         found = replace(found, mended=mended_split(found, run))
         record(found, run)
         file = save(survey_page(found), run.folder / "explore.html")
-        conclude(found, str(file))
+        for finding in findings(found):
+            log.warning("warning: %s", finding)
+        log.info("the page: %s", file)
 
 
 def refusing_nothing(data: schema.Data) -> schema.Data:
@@ -59,39 +59,28 @@ def refusing_nothing(data: schema.Data) -> schema.Data:
 
 def look(config: schema.Explore, table: PictureTable, given: PictureTable) -> Survey:
     """Open the pictures and compare them; `given` is the table before it was split."""
-    how = Preprocessing(config.data.image_size, config.data.fit)
-    rows = sample(table, config.explore.pictures)
-    workers = build.workers(config.explore.num_workers, in_memory=table.in_memory)
-    facts = collect(list(watch(Parts(table, rows, how, workers=workers), "open")))
-    alike = copies(table, facts, config.explore.near)
+    data, options, augmentation = config.data, config.explore, config.augmentation
+    how = Preprocessing(data.image_size, data.fit)
+    workers = build.workers(options.num_workers, in_memory=table.in_memory)
+    facts = collect(list(watch(Parts(table, sample(table, options.pictures), how, workers=workers), "open")))
+    alike = copies(table, facts, options.near)
     leaks, odd = leaking(table, alike), outliers(facts)
     readable = facts.loc[facts["problem"] == "", "row"].to_numpy()
     seen = leaks.head(MOST_PAIRS)
     in_pairs = table.rows_of([*seen["path"], *seen["other_path"]]).values()
-    split = config.data.split
+    views = []
+    if augmentation.name != "none":
+        changes = build_augmentation(augmentation.name, data.image_size, **augmentation.options)
+        views = augmented_views(table, readable, how, changes, most=_AUGMENTED, views=_VIEWS)
+    split = data.split
     return Survey(
-        table, facts, alike, leaks,
-        thumbnails(table, readable, config.explore.samples, config.data.fit),
-        config.explore.near, config.data.image_size,
-        tuple(name for name in SPLITS if len(given.where(name))),
-        too_small_classes(given, val=split.val, test=split.test, group=split.group, folds=split.folds),
-        odd,
-        jpegs(table, [*in_pairs, *odd["row"]]),
-        augmented(config, table, how, readable),
-        (config.augmentation.name, config.augmentation.options),
+        table, facts, alike, leaks, thumbnails(table, readable, options.samples, data.fit), options.near,
+        data.image_size,
+        brought=tuple(name for name in SPLITS if len(given.where(name))),
+        too_small=too_small_classes(given, val=split.val, test=split.test, group=split.group, folds=split.folds),
+        odd=odd, jpegs=jpegs(table, [*in_pairs, *odd["row"]]), augmented=views,
+        augmentation=(augmentation.name, augmentation.options),
     )  # fmt: skip
-
-
-def augmented(
-    config: schema.Explore, table: PictureTable, how: Preprocessing, readable: np.ndarray
-) -> list[list[bytes]]:
-    """Some pictures as training will see them, of different classes where there are several."""
-    if config.augmentation.name == "none" or not len(readable):
-        return []
-    first = readable[np.unique(table.labels[readable], return_index=True)[1]]
-    chosen = first[np.linspace(0, len(first) - 1, min(_AUGMENTED, len(first))).astype(int)]
-    changes = build_augmentation(config.augmentation.name, how.image_size, **config.augmentation.options)
-    return augmented_views(table, chosen, how, changes, views=_VIEWS)
 
 
 def mended_split(found: Survey, run: TrackedRun) -> str:
@@ -113,59 +102,6 @@ def record(found: Survey, run: TrackedRun) -> None:
     log_dataset(found.table)
     write_csv(class_counts(found.table), run.folder / "classes.csv", index=True)
     write_csv(found.leaks, run.folder / "leaks.csv")
-    write_csv(problems(found), run.folder / "unreadable.csv")
-    exact = found.alike["kind"] == "exact"
-    figures = {
-        "pictures": len(found.table.rows),
-        "classes": len(found.table.classes),
-        "opened": len(found.facts),
-        "unreadable": len(problems(found)),
-        "odd": (found.facts["odd"] != "").sum(),
-        "exact_copies": exact.sum(),
-        "near_copies": (~exact).sum(),
-        "leaks": len(found.leaks),
-    }
-    if found.table.unlisted is not None:
-        figures["unlisted"] = found.table.unlisted
-    for channel, row in channel_statistics(found.facts).dropna().iterrows():  # of none that can be read there is none
-        figures |= {f"mean_{channel}": row["mean"], f"std_{channel}": row["std"]}
-    run.log_metrics({f"data/{name}": float(value) for name, value in figures.items()})
-
-
-def problems(found: Survey) -> pd.DataFrame:
-    """What cannot be read, and why."""
-    broken = found.facts[found.facts["problem"] != ""]
-    paths = found.table.rows["path"].to_numpy()[broken["row"]]
-    return broken.assign(path=paths)[["path", "problem"]]
-
-
-def tags(config: schema.Explore, table: PictureTable) -> dict[str, str]:
-    """What the run is found by."""
-    return {
-        "stage": "explore", "data": config.data.name, "git_sha": git_sha(), "data_digest": data_digest(table),
-        **config.tracking.tags,
-    }  # fmt: skip
-
-
-def conclude(found: Survey, file: str) -> None:
-    """What needs a person's eye, and where to look."""
-    if found.too_small:
-        log.warning("warning: classes with too few pictures to be in every split: %s", first_few(found.too_small))
-    for path, why in list(found.table.skipped.items())[:1]:
-        verb = "is" if len(found.table.skipped) == 1 else "are"
-        log.warning("warning: %s %s left out: %s %s", counted(len(found.table.skipped), "picture"), verb, path, why)
-    broken = problems(found)
-    if len(broken):
-        first = broken.iloc[0]
-        many = counted(len(broken), "picture")
-        log.warning("warning: %s cannot be read: %s %s", many, first["path"], first["problem"])
-    # One picture under two labels is a fault of the labels; only what is in two splits is a leak.
-    leaks = found.leaks["leak"] != "label"
-    for some, what in ((found.leaks[leaks], "leak"), (found.leaks[~leaks], "label conflict")):
-        if len(some):
-            first = some.iloc[0]
-            log.warning(
-                "warning: %s: %s (%s, %s) is %s (%s, %s)", counted(len(some), what), first["path"], first["split"],
-                first["label"], first["other_path"], first["other_split"], first["other_label"],
-            )  # fmt: skip
-    log.info("the page: %s", file)
+    write_csv(unreadable(found.table, found.facts), run.folder / "unreadable.csv")
+    told = figures(found.table, found.facts, found.alike, found.leaks)
+    run.log_metrics({f"data/{name}": value for name, value in told.items()})

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from hydra.core.hydra_config import HydraConfig
 from mlflow import MlflowClient
 
+from pipeline.cli.quoting import as_typed
 from pipeline.cli.sweep import draws_for, job_name
 from pipeline.common.names import PARENT_VARIABLE
 from pipeline.config import schema
@@ -87,11 +88,11 @@ def unfinished(run_id: str, given: schema.Train) -> tuple[schema.Train, OwnPictu
 
 def overrides() -> list[str]:
     """What the user typed."""
-    return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
+    return [as_typed(one) for one in HydraConfig.get().overrides.task] if HydraConfig.initialized() else []
 
 
 def run_name(config: schema.Train) -> str | None:
     """The name asked for; in a sweep, what sets the job apart; else MLflow invents one."""
     if config.tracking.run_name or PARENT_VARIABLE not in os.environ or not HydraConfig.initialized():
         return config.tracking.run_name
-    return job_name(list(HydraConfig.get().overrides.task)) or None
+    return job_name(overrides()) or None

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from pipeline.common.wording import counted, first_few
 from pipeline.data.digest import class_counts, class_weights
 from pipeline.data.survey.columns import column_report
-from pipeline.data.survey.statistics import channel_statistics
+from pipeline.data.survey.statistics import channel_statistics, unreadable
 from pipeline.data.table import PictureTable
 from pipeline.data.taxonomy import RANKS
 from pipeline.reporting import charts, page, survey_pictures
@@ -62,6 +62,30 @@ def survey_page(found: Survey) -> str:
         colours(found), *odd_ones(found), *metadata(table), *augmented(found), samples(found),
     ]  # fmt: skip
     return page.page(table.name, f"{said}; {part}.", headline(found), sections)
+
+
+def findings(found: Survey) -> list[str]:
+    """What needs a person's eye, a line each, for the terminal."""
+    skipped, broken, lines = found.table.skipped, unreadable(found.table, found.facts), []
+    if found.too_small:
+        lines.append(f"classes with too few pictures to be in every split: {first_few(found.too_small)}")
+    if skipped:
+        path, why = next(iter(skipped.items()))
+        verb = "is" if len(skipped) == 1 else "are"
+        lines.append(f"{counted(len(skipped), 'picture')} {verb} left out: {path} {why}")
+    if len(broken):
+        first = broken.iloc[0]
+        lines.append(f"{counted(len(broken), 'picture')} cannot be read: {first['path']} {first['problem']}")
+    # One picture under two labels is a fault of the labels; only what is in two splits is a leak.
+    leaks = found.leaks["leak"] != "label"
+    for some, what in ((found.leaks[leaks], "leak"), (found.leaks[~leaks], "label conflict")):
+        if len(some):
+            one = some.iloc[0]
+            lines.append(
+                f"{counted(len(some), what)}: {one['path']} ({one['split']}, {one['label']}) is "
+                f"{one['other_path']} ({one['other_split']}, {one['other_label']})"
+            )
+    return lines
 
 
 def _below_root(found: Survey) -> Survey:
@@ -183,7 +207,7 @@ def taxonomy(table: PictureTable) -> list[Section]:
 def trouble(found: Survey) -> Section:
     """What cannot be read, and what is odd."""
     facts = found.facts.assign(path=found.table.rows["path"].to_numpy()[found.facts["row"]])
-    broken, odd = facts[facts["problem"] != ""], facts[facts["odd"] != ""]
+    broken, odd = unreadable(found.table, found.facts), facts[facts["odd"] != ""]
     section = Section("Unreadable and odd files")
     if broken.empty:
         section.add(page.note("Every picture opened could be decoded to its end.", "good"))
@@ -194,7 +218,7 @@ def trouble(found: Survey) -> Section:
                 "bad",
             )
         )
-        section.add(page.table(broken[["path", "problem"]]))
+        section.add(page.table(broken))
     if len(odd):
         kinds = odd["odd"].str.split(", ").explode().value_counts().to_frame("pictures")
         section.add(charts.bars(kinds, title="Odd, but readable"))

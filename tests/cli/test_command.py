@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pipeline.cli.command import VERSION_BASE
 from pipeline.cli.messages import check
-from pipeline.cli.quoting import open_tags, quote_path
+from pipeline.cli.quoting import as_typed, open_tags, quote_path
 from pipeline.config.keys import CONF
 
 ROOT = Path(__file__).parents[2]
@@ -170,6 +170,7 @@ PATHS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1).filt
 @example("it's {here} [and] ${there}")
 def test_any_path_arrives_as_typed(path):
     assert parsed(quote_path(f"data.root={path}")) == path
+    assert as_typed(quote_path(f"data.root={path}")) == f"data.root={path}"
 
 
 def test_only_paths_are_quoted():
@@ -181,6 +182,7 @@ def test_only_paths_are_quoted():
         "data.root=null",
     ):
         assert quote_path(argument) == argument
+    assert as_typed("model='resnet18'") == "model='resnet18'"
 
 
 def test_in_a_sweep_a_comma_separates_unless_the_folder_exists(tmp_path):

@@ -192,16 +192,25 @@ def to_jpeg(pixels: torch.Tensor) -> bytes:
 
 
 def augmented_views(
-    table: PictureTable, rows: np.ndarray, how: Preprocessing, augmentation: Augmentation, *, views: int, seed: int = 0
+    table: PictureTable,
+    rows: np.ndarray,
+    how: Preprocessing,
+    augmentation: Augmentation,
+    *,
+    most: int,
+    views: int,
+    seed: int = 0,
 ) -> list[list[bytes]]:
-    """Each picture as small JPEGs: as it is, then `views` times as training would see it. One that cannot be read
-    is left out.
-    """
+    """Up to `most` of `rows`, of different classes where there are several, as small JPEGs: each as it is, then
+    `views` times as training would see it. One that cannot be read is left out.
+    """  # fmt: skip
+    first = rows[np.unique(table.labels[rows], return_index=True)[1]]
+    chosen = first[np.linspace(0, len(first) - 1, min(most, len(first))).astype(int)]
     read = canvas(how, augmentation)
     small, found = Preprocessing(_THUMB), list[list[bytes]]()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        for source in table.sources(rows):
+        for source in table.sources(chosen):
             with suppress(UnreadablePicture):
                 pixels = read.read(source)
                 shown = [pixels, *(augmentation.transform(pixels) for _ in range(views))]

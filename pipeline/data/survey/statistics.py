@@ -29,6 +29,34 @@ def channel_statistics(facts: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"mean": mean, "std": std}, index=["red", "green", "blue"])
 
 
+def unreadable(table: PictureTable, facts: pd.DataFrame) -> pd.DataFrame:
+    """What cannot be read, and why: columns `path` and `problem`."""
+    broken = facts[facts["problem"] != ""]
+    return pd.DataFrame({
+        "path": table.rows["path"].to_numpy()[broken["row"]], "problem": broken["problem"].to_numpy(),
+    })  # fmt: skip
+
+
+def figures(table: PictureTable, facts: pd.DataFrame, alike: pd.DataFrame, leaks: pd.DataFrame) -> dict[str, float]:
+    """All that can be told in a number, by its name."""
+    exact = alike["kind"] == "exact"
+    found = {
+        "pictures": len(table.rows),
+        "classes": len(table.classes),
+        "opened": len(facts),
+        "unreadable": (facts["problem"] != "").sum(),
+        "odd": (facts["odd"] != "").sum(),
+        "exact_copies": exact.sum(),
+        "near_copies": (~exact).sum(),
+        "leaks": len(leaks),
+    }
+    if table.unlisted is not None:
+        found["unlisted"] = table.unlisted
+    for channel, row in channel_statistics(facts).dropna().iterrows():  # of none that can be read there is none
+        found |= {f"mean_{channel}": row["mean"], f"std_{channel}": row["std"]}
+    return {name: float(value) for name, value in found.items()}
+
+
 def copies(table: PictureTable, facts: pd.DataFrame, distance: int) -> pd.DataFrame:
     """Groups of pictures that are alike: a row a picture with `row`, `group`, `same` and `kind`.
 
