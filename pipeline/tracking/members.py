@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
+import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import Experiment, Run
 from mlflow.exceptions import MlflowException
@@ -40,7 +41,7 @@ def chosen_members(client: MlflowClient, config: schema.Ensemble) -> list[Run]:
     if not runs:
         raise BadInput(f"{place} has no finished training run: train first, with python -m pipeline.train -m")
     if where:
-        matching = _matching(client, experiment, where)
+        matching = _matching(experiment, where)
         kept = [run for run in runs if run.info.run_id in matching]
         if not kept:
             raise BadInput(f"filter={where} matches none of the {len(runs)} runs of {place}; {would_match(runs)}")
@@ -90,18 +91,12 @@ def member_names(runs: Sequence[Run], taken: Sequence[str] = ()) -> list[str]:
     ]
 
 
-def _matching(client: MlflowClient, experiment: Experiment, where: str) -> set[str]:
-    found: set[str] = set()
-    token = None
-    while True:
-        try:
-            page = client.search_runs([experiment.experiment_id], where, max_results=1000, page_token=token)
-        except MlflowException as error:
-            said = " ".join(str(error).split()).removeprefix("INVALID_PARAMETER_VALUE: ")
-            raise BadInput(
-                f"filter={where}: MLflow cannot read it ({said[:160]}); an example: params.head.name = 'mlp'"
-            ) from None
-        found |= {run.info.run_id for run in page}
-        token = page.token
-        if not token:
-            return found
+def _matching(experiment: Experiment, where: str) -> set[str]:
+    try:
+        runs = mlflow.search_runs([experiment.experiment_id], where, output_format="list")
+    except MlflowException as error:
+        said = " ".join(str(error).split()).removeprefix("INVALID_PARAMETER_VALUE: ")
+        raise BadInput(
+            f"filter={where}: MLflow cannot read it ({said[:160]}); an example: params.head.name = 'mlp'"
+        ) from None
+    return {run.info.run_id for run in runs if isinstance(run, Run)}
