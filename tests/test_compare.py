@@ -5,6 +5,7 @@ import os
 import re
 import sys
 from dataclasses import replace
+from html import unescape
 
 import numpy as np
 import pandas as pd
@@ -266,7 +267,7 @@ def test_the_page_says_of_each_pair_of_leaders_whether_they_differ(store, monkey
         for (difference, p), verdict in splits.values():
             certain = "0.3" in pair  # the one that learned nothing
             assert verdict == ("different" if certain else "cannot tell")
-            assert (float(p.removeprefix("< ")) < 0.05) == certain
+            assert (float(unescape(p).removeprefix("< ")) < 0.05) == certain
             low = difference.replace("−", "-").partition("[")[2].partition(",")[0]
             assert (float(low) > 0) == certain
 

@@ -23,6 +23,7 @@ from pipeline.data.reading.preprocessing import Preprocessing
 from pipeline.data.split_files import keep_split
 from pipeline.ensembles.scoring import scores
 from pipeline.experiment.build import split_pictures
+from pipeline.experiment.voting import hold
 from pipeline.models.classifier import Classifier, NetworkSpec
 from pipeline.models.saved import NetworkFacts, save_best
 from pipeline.predictions.builder import PredictionsBuilder
@@ -33,6 +34,7 @@ from pipeline.serving.calibration import Calibration
 from pipeline.serving.from_run import assemble
 from pipeline.tracking import sweeps
 from pipeline.tracking.champion import champion
+from pipeline.tracking.members import find_members
 from pipeline.tracking.runs import flatten, tracked_run
 
 CLASSES = ("auk", "bee-eater", "coot")
@@ -79,7 +81,7 @@ def stored(seed, *, experiment="birds", signal=1.0, classes=CLASSES, splits=("va
 def voted(client, *overrides):
     """What the command does; gives its run."""
     config = composed(*overrides)
-    vote = ensemble.hold(ensemble.find_members(client, config), config)
+    vote = hold(find_members(client, config), config)
     ensemble.show(vote)
     ensemble.keep(client, vote, config)
     experiment = client.get_experiment_by_name("birds").experiment_id
@@ -202,7 +204,7 @@ def test_a_sweep_a_filter_and_the_best_narrow_the_members(store):
     sweeps.close_sweep(parent)
 
     def chosen(*overrides):
-        return list(ensemble.find_members(store, composed(*overrides)))
+        return list(find_members(store, composed(*overrides)))
 
     assert sorted(chosen()) == ["run 0", "run 1", "run 2", "run 3"]
     assert chosen("sweep=latest") == ["run 3", "run 2", "run 1"]
@@ -220,16 +222,16 @@ def test_an_empty_choice_says_what_would_match(store):
     for seed in range(2):
         stored(seed, **{"head.name": ("linear", "mlp")[seed]})
     with pytest.raises(BadInput, match=r"matches none of the 2 .*params\.head\.name = 'linear' \(or mlp\)"):
-        ensemble.find_members(store, composed(quote_path("filter=params.head.name = 'flatten'")))
+        find_members(store, composed(quote_path("filter=params.head.name = 'flatten'")))
     with pytest.raises(BadInput, match=r"MLflow cannot read it .*an example: params\.head\.name = 'mlp'"):
-        ensemble.find_members(store, composed("filter='head is mlp'"))
+        find_members(store, composed("filter='head is mlp'"))
     with pytest.raises(BadInput, match="no run of experiment birds has it"):
-        ensemble.find_members(store, composed("metric=best/val_acuracy"))
+        find_members(store, composed("metric=best/val_acuracy"))
 
 
 def test_runs_by_id(store):
     first, second = stored(0), stored(1)
-    found = ensemble.find_members(store, composed(f"runs=[{first.id},{second.id}]"))
+    found = find_members(store, composed(f"runs=[{first.id},{second.id}]"))
     assert [run.info.run_id for run in found.values()] == [first.id, second.id]
     made = voted(store, f"runs=[{first.id},{second.id}]")
     for ids, said in (
@@ -238,16 +240,16 @@ def test_runs_by_id(store):
         (f"{first.id},{made.info.run_id}", "that is an ensemble, not one network's training"),
     ):
         with pytest.raises(BadInput, match=said):
-            ensemble.find_members(store, composed(f"runs=[{ids}]"))
+            find_members(store, composed(f"runs=[{ids}]"))
     with pytest.raises(BadInput, match="runs= names the members; leave best= out"):
-        ensemble.find_members(store, composed(f"runs=[{first.id}]", "best=2"))
+        find_members(store, composed(f"runs=[{first.id}]", "best=2"))
 
 
 def test_members_that_do_not_fit_are_named(store):
     def refused(said, *overrides):
         config = composed("tracking.experiment=birds", *overrides)
         with pytest.raises(BadInput, match=said):
-            ensemble.hold(ensemble.find_members(store, config), config)
+            hold(find_members(store, config), config)
 
     first = stored(0)
     refused(r"one member \(run 0\) is no ensemble")

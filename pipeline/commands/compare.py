@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 from mlflow import MlflowClient
@@ -12,11 +11,9 @@ from mlflow.entities import Run
 
 from pipeline.common.errors import BadInput
 from pipeline.common.paths import expanded
-from pipeline.common.wording import counted
-from pipeline.comparison.group import Group
 from pipeline.config import schema
 from pipeline.experiment.photographs import log_mistakes_of
-from pipeline.reporting.comparison import Comparison, leaderboard, note, write_comparison
+from pipeline.reporting.comparison import Comparison, note, show, write_comparison
 from pipeline.reporting.terminal import console
 from pipeline.tracking.champion import ensemble_ahead, weigh
 from pipeline.tracking.compared import chosen, entered, grouped
@@ -26,7 +23,6 @@ from pipeline.tracking.selection import find_experiment, find_sweep
 from pipeline.tracking.store import Store
 
 log = logging.getLogger("pipeline.compare")
-_SHOWN = 20  # rows in the terminal; the page has all
 
 
 def run(config: schema.Compare) -> None:
@@ -40,7 +36,7 @@ def run(config: schema.Compare) -> None:
     groups = grouped(client, entrants, by_id, config.leaders)
     looks = count_test_looks(client, [by_id[one.id] for one in entrants if one.test])
     comparison = Comparison(title, groups, left_out, looks)
-    show(comparison)  # first, as what follows may not be taken
+    show(console(), comparison)  # first, as what follows may not be taken
     log_mistakes_of(client, [by_id[row.first.id] for row in groups[0].leaders])
     page, kept = keep(client, config, comparison, runs)
     put_page(output, config.output, page, kept)
@@ -56,35 +52,6 @@ def checked_output(output: str) -> Path:
     if not path.parent.is_dir():
         raise BadInput(f"output={output}: the folder {path.parent} is not there")
     return path
-
-
-def show(comparison: Comparison) -> None:
-    """The leaderboards in the terminal, and what is to be known about them."""
-    screen, groups = console(), comparison.groups
-    if len(groups) > 1:
-        screen.print(f"{len(groups)} groups of runs on different data or splits: they are not ranked together")
-    for number, group in enumerate(groups, start=1):
-        if group.why_apart:
-            screen.print(f"\ngroup {number}: {group.why_apart}")
-        table = leaderboard(group)
-        rows = table.rows[:-1]  # the last is the most frequent class, of which the findings tell
-        spare = ("parameters", "pictures/s", "time", "sd", "n")
-        left_out = replace(table, rows=rows[:_SHOWN]).show(screen, spare=spare)
-        for line in [*not_shown(group, left_out, len(rows)), *group.findings()]:
-            screen.print(line)
-
-
-def not_shown(group: Group, left_out: list[str], rows: int) -> list[str]:
-    """What is to be said of the columns, rows and runs that a leaderboard does not show."""
-    notes = []
-    if left_out:
-        notes.append(f"for want of room without {', '.join(left_out)}; the page has all")
-    if rows > _SHOWN:
-        notes.append(f"the first {_SHOWN} of {rows} are shown; the page has all")
-    if older := len(group.ranking.older):
-        verb = "is" if older == 1 else "are"
-        notes.append(f"{counted(older, 'earlier run')} of the same config and seed {verb} not counted again")
-    return notes
 
 
 def keep(client: MlflowClient, config: schema.Compare, comparison: Comparison, runs: list[Run]) -> tuple[bytes, str]:

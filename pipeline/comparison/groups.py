@@ -1,7 +1,7 @@
 """Which runs can be compared: those on the same classes, pictures and splits, and why others are apart."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,8 +22,10 @@ def comparable(entrants: Sequence[Entrant]) -> list[list[Entrant]]:
     """
     groups: dict[tuple[Any, ...], list[Entrant]] = defaultdict(list)
     for one in entrants:
+        # Of folds, which hold out other pictures each, what their config says of the set.
+        val = repr(_set_but_fold(one)) if one.folds else one.val.pictures
         test = one.test.pictures if one.test else ""
-        groups[(one.classes, _held_out(one), test, "" if one.resampled else one.data)].append(one)
+        groups[(one.classes, val, test, "" if one.resampled else one.data)].append(one)
 
     def join_twin(key: tuple[Any, ...], *, of_contents: bool) -> None:
         """Join a group to the only one that is like it in all but the digest of its data, where that has one."""
@@ -37,7 +39,7 @@ def comparable(entrants: Sequence[Entrant]) -> list[list[Entrant]]:
         join_twin(key, of_contents=True)
     for key in [key for key in groups if not key[-1]]:
         join_twin(key, of_contents=False)
-    return sorted(_joined_over_splits(list(groups.values())), key=len, reverse=True)
+    return sorted(_joined_over_splits(groups.values()), key=len, reverse=True)
 
 
 def difference_of_data(ranked: Sequence[Entrant], others: Sequence[Entrant]) -> str:
@@ -62,14 +64,23 @@ def difference_of_data(ranked: Sequence[Entrant], others: Sequence[Entrant]) -> 
     return f"{why}: {', '.join(told)}" if told else f"{why}: the files changed between the runs"
 
 
-def _joined_over_splits(groups: Sequence[list[Entrant]]) -> list[list[Entrant]]:
-    """Groups that hold out other pictures of the same set, as the seed of their split has it, as one."""
+def _joined_over_splits(groups: Iterable[list[Entrant]]) -> list[list[Entrant]]:
+    """Groups that hold out other pictures of the same set, as the seed of their split has it, as one.
+
+    Apart by the splits that all runs of their choice are on: means compare then.
+    """
     by_set: dict[tuple[Any, ...], list[list[Entrant]]] = defaultdict(list)
     for group in groups:
         by_set[(group[0].classes, group[0].test is None, *_set_but_split(group[0]))].append(group)
     joined: list[list[Entrant]] = []
     for same in by_set.values():
-        joined += _by_splits([one for group in same for one in group]) if _are_splits(same) else same
+        if not _are_splits(same):
+            joined += same
+            continue
+        by_splits: dict[frozenset[str], list[Entrant]] = defaultdict(list)
+        for runs in by_choice([one for group in same for one in group])[1].values():
+            by_splits[frozenset(one.split_seed for one in runs)] += runs
+        joined += by_splits.values()
     return joined
 
 
@@ -90,32 +101,17 @@ def _are_splits(groups: Sequence[list[Entrant]]) -> bool:
     return len(totals) < 2 and not pairs["id"].duplicated().any()
 
 
-def _by_splits(runs: Sequence[Entrant]) -> list[list[Entrant]]:
-    """Runs over several splits, apart by the splits that all runs of their choice are on: means compare then."""
-    groups: dict[frozenset[str], list[Entrant]] = defaultdict(list)
-    for same in by_choice(runs)[1].values():
-        groups[frozenset(one.split_seed for one in same)] += same
-    return list(groups.values())
-
-
-def _held_out(one: Entrant) -> str:
-    if not one.folds:
-        return one.val.pictures
-    return repr(sorted(pair for pair in one.choices.items() if _says_the_data(pair[0]) and pair[0] != FOLD))
+def _set_but_fold(one: Entrant) -> list[tuple[str, str]]:
+    """What its config says of the pictures, but for the fold."""
+    no_part = ("data.root", "data.image_size", "data.fit", BOOTSTRAP, FOLD)
+    return sorted(pair for pair in one.choices.items() if pair[0].startswith("data.") and pair[0] not in no_part)
 
 
 def _set_but_split(one: Entrant) -> list[tuple[str, str]]:
     """What its config says of the pictures, and not of how they are split."""
-    no_part = (FOLD, SPLIT, "data.fraction")
-    return sorted(
-        (key, value)
-        for key, value in one.choices.items()
-        if (_says_the_data(key) and counts(key) and key not in no_part) or key == "trainer.limit_batches"
-    )
-
-
-def _says_the_data(key: str) -> bool:
-    return key.startswith("data.") and key not in ("data.root", "data.image_size", "data.fit", BOOTSTRAP)
+    limit = ("trainer.limit_batches", one.choices.get("trainer.limit_batches", ""))
+    no_part = (SPLIT, "data.fraction")
+    return [limit, *(pair for pair in _set_but_fold(one) if counts(pair[0]) and pair[0] not in no_part)]
 
 
 def _some(names: Sequence[str]) -> str:

@@ -41,7 +41,6 @@ class Row:
         return [score for one in self.runs if (score := one.on(split))]
 
     def accuracies(self, split: str) -> list[float]:
-        """A run each."""
         return [one.figures["accuracy"] for one in self.scores(split)]
 
     def by_pictures(self, split: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -104,11 +103,10 @@ def _figures(row: Row) -> dict[str, float]:
 
 def _split_figures(row: Row, split: str) -> dict[str, float]:
     scores, accuracies = row.scores(split), row.accuracies(split)
-    means = {"accuracy": float(np.mean(accuracies))}
+    spread = over_seeds(accuracies)
+    means = {"accuracy": spread["mean"], "sd": spread["sd"], "min": min(accuracies), "max": max(accuracies)}
     means |= {name: float(np.mean([one.figures[name] for one in scores])) for name in FIGURES}
-    found = {f"{split}_accuracy": means["accuracy"], f"{split}_sd": over_seeds(accuracies)["sd"]}
-    found |= {f"{split}_min": min(accuracies), f"{split}_max": max(accuracies)}
-    found |= {f"{split}_{name}": means[name] for name in FIGURES}
+    found = {f"{split}_{name}": value for name, value in means.items()}
     found[f"n_{split}"] = float(sum(len(ids) for ids, _ in row.by_pictures(split).values()))
     for name in ("accuracy", *CLASS_AVERAGES):
         low, high = _ends(row, split, name, means[name])

@@ -52,6 +52,11 @@ class Outcome:
     best_member: str
 
     @property
+    def split(self) -> str:
+        """The split on which the gain is told."""
+        return "test" if "test_accuracy" in self.table else "val"
+
+    @property
     def best_strategy(self) -> str:
         """The strategy that val holds best; of equals, the one of lower log loss."""
         return str(self.table.loc[self.table["kind"] == "strategy", "name"].iloc[0])
@@ -82,7 +87,9 @@ def evaluate(
     on_test = combine_all(test, rules) if test else {}
     answers = {name: Answers(on_val[name], on_test.get(name)) for name in rules} | dict(ready or {})
     members = {name: Answers(val[name], test.get(name)) for name in val}
-    table = _sorted(pd.DataFrame([*_rows(members, "member"), *_rows(answers, "strategy")]))
+    table = pd.DataFrame([*_rows(members, "member"), *_rows(answers, "strategy")]).sort_values(
+        ["val_accuracy", "val_log_loss"], ascending=[False, True], kind="stable", ignore_index=True
+    )
     best = str(table.loc[table["kind"] == "member", "name"].iloc[0])
     gains = _gains(members[best], {**members, **answers}, best)
     return Outcome(rules, answers, table.merge(gains, on="name", how="left"), best)
@@ -95,12 +102,6 @@ def ties(members: Mapping[str, Predictions]) -> int:
     leading = counts == counts.max(axis=0)
     first = np.take_along_axis(votes, leading.argmax(axis=0)[None], axis=0)
     return int((leading & (votes != first)).any(axis=0).sum())
-
-
-def _sorted(table: pd.DataFrame) -> pd.DataFrame:
-    return table.sort_values(
-        ["val_accuracy", "val_log_loss"], ascending=[False, True], kind="stable", ignore_index=True
-    )
 
 
 def _rows(scored: Mapping[str, Answers], kind: str) -> Iterator[dict[str, Any]]:
@@ -117,13 +118,5 @@ def _gains(best: Answers, others: Mapping[str, Answers], best_name: str) -> pd.D
     """Every other's gain over the best member: one row each, corrected for how many there are."""
     rivals = {name: one.test or one.val for name, one in others.items() if name != best_name}
     tests = paired_tests({best_name: best.test or best.val, **rivals}, against=best_name)
-    return pd.DataFrame(
-        {
-            "name": tests["other"],
-            "gain": 0.0 - tests["difference"],
-            "low": 0.0 - tests["high"],
-            "high": 0.0 - tests["low"],
-            "p": tests["p"],
-            "p_holm": tests["p_holm"],
-        }
-    )
+    gains = {"gain": 0.0 - tests["difference"], "low": 0.0 - tests["high"], "high": 0.0 - tests["low"]}
+    return tests.assign(name=tests["other"], **gains)[["name", "gain", "low", "high", "p", "p_holm"]]

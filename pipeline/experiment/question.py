@@ -53,12 +53,11 @@ class Question:
 
     @property
     def split(self) -> str:
-        """Which of the pictures."""
         return self.config.split or ("test" if self.own else "all")
 
     @property
     def name(self) -> str:
-        """The pictures' name."""
+        """Of the pictures."""
         return self.config.data.name if self.config.data else self.run.data.tags.get("data", "")
 
     @cached_property
@@ -71,7 +70,6 @@ class Question:
 
     @cached_property
     def data(self) -> schema.Data:
-        """Which pictures."""
         return self.config.data or data_config(self.trained)
 
     @cached_property

@@ -1,10 +1,11 @@
-"""A comparison to look at: the leaderboard as a table, and a page of what was ranked and what it shows."""
+"""A comparison to look at: leaderboards in the terminal and as Markdown, and a page with all that they show."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
 from matplotlib.figure import Figure
+from rich.console import Console
 
 from pipeline.common.wording import counted, duration, number, p_value, percent, signed
 from pipeline.comparison.group import CERTAIN, Group
@@ -17,6 +18,7 @@ from pipeline.reporting.plots.style import shortened
 from pipeline.reporting.tables import Table
 
 PAGE = "comparison.html"
+_SHOWN = 20  # rows in the terminal; the page has all
 _SHORT = 70  # characters of a name in a figure
 
 
@@ -54,6 +56,35 @@ def leaderboard(group: Group) -> Table:
         last += [percent(group.baseline.get(f"{split}_accuracy"), digits), *([""] if several else [])]
     body.append(last + [""] * (len(heads) - len(last)))
     return Table(heads, body, heads[len(group.answers) :])
+
+
+def show(screen: Console, comparison: Comparison) -> None:
+    """The leaderboards in the terminal, and what is to be known about them."""
+    groups = comparison.groups
+    if len(groups) > 1:
+        screen.print(f"{len(groups)} groups of runs on different data or splits: they are not ranked together")
+    for place, group in enumerate(groups, start=1):
+        if group.why_apart:
+            screen.print(f"\ngroup {place}: {group.why_apart}")
+        table = leaderboard(group)
+        rows = table.rows[:-1]  # the last is the most frequent class, of which the findings tell
+        spare = ("parameters", "pictures/s", "time", "sd", "n")
+        left_out = replace(table, rows=rows[:_SHOWN]).show(screen, spare=spare)
+        for line in [*_not_shown(group, left_out, len(rows)), *group.findings()]:
+            screen.print(line)
+
+
+def _not_shown(group: Group, left_out: list[str], rows: int) -> list[str]:
+    """What is to be said of the columns, rows and runs that a leaderboard does not show."""
+    notes = []
+    if left_out:
+        notes.append(f"for want of room without {', '.join(left_out)}; the page has all")
+    if rows > _SHOWN:
+        notes.append(f"the first {_SHOWN} of {rows} are shown; the page has all")
+    if older := len(group.ranking.older):
+        verb = "is" if older == 1 else "are"
+        notes.append(f"{counted(older, 'earlier run')} of the same config and seed {verb} not counted again")
+    return notes
 
 
 def note(comparison: Comparison) -> str:

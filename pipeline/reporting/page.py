@@ -46,8 +46,7 @@ class Figure:
 
 def page(title: str, subtitle: str, figures: list[Figure], sections: list[Section]) -> str:
     """The whole page as text."""
-    template = _environment.get_template("page.html.j2")
-    return template.render(title=title, subtitle=subtitle, figures=figures, sections=sections)
+    return render("page.html.j2", title=title, subtitle=subtitle, figures=figures, sections=sections)
 
 
 def render(template: str, **values: object) -> str:

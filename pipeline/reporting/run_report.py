@@ -1,8 +1,8 @@
 """The files that a run leaves to look at: predictions, curves, confusion, figures a class."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -17,12 +17,8 @@ if TYPE_CHECKING:
     from pipeline.reporting.plots.learning import History
 
 
-class Draw(Protocol):
-    """Whatever sees to a run's figures, now or later: what `draw_figures` takes."""
-
-    def __call__(
-        self, folder: Path, split: str, history: "History | None", taxonomy: pd.DataFrame | None, /
-    ) -> object: ...
+# Whatever sees to a run's figures, now or later: it takes what `draw_figures` does.
+Draw = Callable[[Path, str, "History | None", pd.DataFrame | None], object]
 
 
 def draw_figures(folder: Path, split: str, history: "History | None", taxonomy: pd.DataFrame | None) -> None:

@@ -14,7 +14,7 @@ from pipeline.tracking.finished import stored_predictions
 from pipeline.tracking.selection import CHOOSE_BY, by_metric, ensembles, find_experiment, find_run, trained_runs
 
 log = logging.getLogger("pipeline.promote")
-# What decides which pictures val has, beside the data set itself.
+# What decides, beside the data set itself, which pictures of an experiment val has.
 _VAL_PICTURES = ("data.split.seed", "data.split.fold", "data.split.folds", "data.split.val", "data.split.file")
 
 
@@ -38,7 +38,7 @@ def champion(client: MlflowClient, config: schema.Promote) -> Run:
     if not leaders:
         where = f"sweep {config.sweep} of {experiment.name}" if config.sweep else f"experiment {experiment.name}"
         raise BadInput(f"{where} has no finished run with {metric}: train first, or choose another metric")
-    splits = {_val_pictures(run) for run in single}
+    splits = {(run.data.tags.get("data"), *map(run.data.params.get, _VAL_PICTURES)) for run in single}
     if len(splits) > 1:
         log.warning(
             "warning: these runs are of %d data sets or splits, so their %s is of different pictures, and the best may "
@@ -47,14 +47,14 @@ def champion(client: MlflowClient, config: schema.Promote) -> Run:
     if not single or leaders[0] is single[0]:
         return leaders[0]
     better, said = weigh(single[0], voted[0], metric)
-    kept = f"the single network {single[0].info.run_name} is promoted; promote run={voted[0].info.run_id} takes the"
-    log.info("%s: %s", said, "it is promoted" if better else f"{kept} ensemble")
-    return voted[0] if better else single[0]
-
-
-def _val_pictures(run: Run) -> tuple[str | None, ...]:
-    """What tells the val pictures of runs apart, of one experiment and by their settings."""
-    return (run.data.tags.get("data"), *(run.data.params.get(key) for key in _VAL_PICTURES))
+    if better:
+        log.info("%s: it is promoted", said)
+        return voted[0]
+    log.info(
+        "%s: the single network %s is promoted; promote run=%s takes the ensemble",
+        said, single[0].info.run_name, voted[0].info.run_id,
+    )  # fmt: skip
+    return single[0]
 
 
 def weigh(single: Run, ensemble: Run, metric: str = CHOOSE_BY) -> tuple[bool, str]:

@@ -12,16 +12,8 @@ from pipeline.comparison.group import Group
 from pipeline.comparison.groups import comparable, difference_of_data
 from pipeline.config import schema
 from pipeline.evaluation.taxonomy import rank_accuracy
-from pipeline.tracking.finished import (
-    cost,
-    has_predictions,
-    history,
-    label,
-    stored_predictions,
-    taxonomy_of,
-    trained_on,
-    typed_keys,
-)
+from pipeline.tracking import finished
+from pipeline.tracking.finished import stored_predictions
 from pipeline.tracking.selection import find_experiment, find_run, find_sweep, trained_runs
 
 log = logging.getLogger("pipeline.compare")
@@ -62,7 +54,7 @@ def entered(client: MlflowClient, runs: list[Run], *, named: bool) -> tuple[list
         except BadInput as error:
             if named:
                 raise
-            left_out[label(run)] = str(error)
+            left_out[finished.label(run)] = str(error)
     for why in left_out.values():
         log.warning("left out: %s", why)
     if not entrants:
@@ -73,18 +65,11 @@ def entered(client: MlflowClient, runs: list[Run], *, named: bool) -> tuple[list
 def entrant(client: MlflowClient, run: Run) -> Entrant:
     """One run, reduced to what ranking needs."""
     val = stored_predictions(run, "val")
+    test = score(stored_predictions(run, "test")) if finished.has_predictions(run, "test") else None
     return Entrant(
-        id=run.info.run_id,
-        name=run.info.run_name,
-        choices=run.data.params,
-        classes=tuple(val.classes),
-        data=run.data.tags.get("data_digest", ""),
-        val=score(val),
-        test=score(stored_predictions(run, "test")) if has_predictions(run, "test") else None,
-        cost=cost(client, run),
-        typed=typed_keys(run),
-        trained_on=trained_on(run),
-    )
+        run.info.run_id, run.info.run_name, run.data.params, tuple(val.classes), run.data.tags.get("data_digest", ""),
+        score(val), test, finished.cost(client, run), finished.typed_keys(run), finished.trained_on(run),
+    )  # fmt: skip
 
 
 def grouped(client: MlflowClient, entrants: list[Entrant], runs: dict[str, Run], leaders: int) -> list[Group]:
@@ -93,10 +78,10 @@ def grouped(client: MlflowClient, entrants: list[Entrant], runs: dict[str, Run],
     for members in comparable(entrants):
         group = Group(members, leaders, difference_of_data(groups[0].entrants, members) if groups else "")
         for row in group.leaders[:_CURVES]:
-            group.histories[row.name] = history(client, runs[row.first.id])
+            group.histories[row.name] = finished.history(client, runs[row.first.id])
         for row in group.leaders:
             run = runs[row.first.id]
-            taxonomy = taxonomy_of(run)
+            taxonomy = finished.taxonomy_of(run)
             for split in () if taxonomy is None else ("val", "test") if row.first.test else ("val",):
                 table = rank_accuracy(stored_predictions(run, split), taxonomy)
                 for name, accuracy in zip(table["rank"], table["accuracy"], strict=True):

@@ -3,36 +3,45 @@
 from collections import Counter
 from collections.abc import Sequence
 
+import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import Experiment, Run
 from mlflow.exceptions import MlflowException
 
 from pipeline.common.errors import BadInput
-from pipeline.tracking.selection import by_metric, find_run, trained_runs
+from pipeline.config import schema
+from pipeline.ensembles.report import STRATEGIES
+from pipeline.tracking.selection import by_metric, find_experiment, find_run, trained_runs
 
 _SHOWN_KEYS, _SHOWN_VALUES, _LONGEST_VALUE = 4, 4, 40
 
 
-def chosen_members(
-    client: MlflowClient,
-    experiment: Experiment,
-    *,
-    sweep: str | None = None,
-    where: str | None = None,
-    best: int | None = None,
-    metric: str,
-) -> list[Run]:
-    """The finished training runs of an experiment, best first: of one sweep, those that MLflow's filter `where`
-    matches, the `best` so many by `metric`.
+def find_members(client: MlflowClient, config: schema.Ensemble) -> dict[str, Run]:
+    """The runs asked for, best first, by names that tell them apart, from strategies too."""
+    if config.runs is None:
+        runs = chosen_members(client, config)
+    else:
+        for key in ("sweep", "filter", "best"):
+            if getattr(config, key) is not None:
+                raise BadInput(f"runs= names the members; leave {key}= out")
+        runs = named_members(client, config.runs)
+    return dict(zip(member_names(runs, [*STRATEGIES, "soup"]), runs, strict=True))
+
+
+def chosen_members(client: MlflowClient, config: schema.Ensemble) -> list[Run]:
+    """The finished training runs of an experiment, best first: of one sweep, those that MLflow's filter matches, the
+    `best` so many by a metric.
 
     Raises BadInput where nothing is left, with filters that would match.
     """
+    sweep, where, metric = config.sweep, config.filter, config.metric
+    experiment = find_experiment(client, config.tracking.experiment, sweep)
     runs = trained_runs(client, experiment, sweep)
     place = f"sweep {sweep} of {experiment.name}" if sweep else f"experiment {experiment.name}"
     if not runs:
         raise BadInput(f"{place} has no finished training run: train first, with python -m pipeline.train -m")
     if where:
-        matching = _matching(client, experiment, where)
+        matching = _matching(experiment, where)
         kept = [run for run in runs if run.info.run_id in matching]
         if not kept:
             raise BadInput(f"filter={where} matches none of the {len(runs)} runs of {place}; {would_match(runs)}")
@@ -40,7 +49,7 @@ def chosen_members(
     scored = [run for run in by_metric(runs, metric) if metric in run.data.metrics]
     if not scored:
         raise BadInput(f"metric={metric}: no run of {place} has it; the default is best/val_accuracy")
-    return scored[:best]
+    return scored[: config.best]
 
 
 def named_members(client: MlflowClient, run_ids: Sequence[str]) -> list[Run]:
@@ -79,18 +88,12 @@ def member_names(runs: Sequence[Run], taken: Sequence[str] = ()) -> list[str]:
     ]
 
 
-def _matching(client: MlflowClient, experiment: Experiment, where: str) -> set[str]:
-    found: set[str] = set()
-    token = None
-    while True:
-        try:
-            page = client.search_runs([experiment.experiment_id], where, max_results=1000, page_token=token)
-        except MlflowException as error:
-            said = " ".join(str(error).split()).removeprefix("INVALID_PARAMETER_VALUE: ")
-            raise BadInput(
-                f"filter={where}: MLflow cannot read it ({said[:160]}); an example: params.head.name = 'mlp'"
-            ) from None
-        found |= {run.info.run_id for run in page}
-        token = page.token
-        if not token:
-            return found
+def _matching(experiment: Experiment, where: str) -> set[str]:
+    try:
+        runs = mlflow.search_runs([experiment.experiment_id], where, output_format="list")
+    except MlflowException as error:
+        said = " ".join(str(error).split()).removeprefix("INVALID_PARAMETER_VALUE: ")
+        raise BadInput(
+            f"filter={where}: MLflow cannot read it ({said[:160]}); an example: params.head.name = 'mlp'"
+        ) from None
+    return {run.info.run_id for run in runs if isinstance(run, Run)}
