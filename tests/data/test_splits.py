@@ -37,7 +37,7 @@ def test_every_class_is_in_every_split(counts: list[int], val: float, test: floa
     wanted = np.outer(counts, [1 - val - test, val, test])
     roomy = (wanted > [2, 1, 1]).all()
     if roomy:  # no class is so small that the least of one picture moves the whole
-        assert found["val"].sum() == round(sum(counts) * val)
+        assert abs(found["val"].sum() - sum(counts) * val) < 0.5 + 1e-9
         for split, part in (("val", val), ("test", test)):
             assert (abs(found[split] - np.array(counts) * part) < 1 + 1e-9).all()
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from pipeline.common.errors import BadInput
 
@@ -17,29 +17,29 @@ def records(file: Path, arrays: Collection[str], key: str) -> Iterator[tuple[str
 
     Raises `BadInput` that names the file for what is no JSON, or no object at its top.
     """
-    text = _Text(file, key)
-    text.expect("{")
-    while text.peek(_SEPARATOR) != "}":
-        name = text.value()
-        text.expect(":")
-        if text.peek(_SPACE) != "[":
-            text.value()
-            continue
-        text.expect("[")
-        wanted = name in arrays
-        while text.peek(_SEPARATOR) != "]":
-            element = text.value()
-            if wanted:
-                yield name, element
-        text.expect("]")
+    with file.open(encoding="utf-8-sig") as stream:
+        text = _Text(file, stream, key)
+        text.expect("{")
+        while text.peek(_SEPARATOR) != "}":
+            name = text.value()
+            text.expect(":")
+            if text.peek(_SPACE) != "[":
+                text.value()
+                continue
+            text.expect("[")
+            wanted = name in arrays
+            while text.peek(_SEPARATOR) != "]":
+                element = text.value()
+                if wanted:
+                    yield name, element
+            text.expect("]")
 
 
 class _Text:
     """A file's text, of which only a chunk is in memory, and a place in it."""
 
-    def __init__(self, file: Path, key: str) -> None:
-        self._file, self._key = file, key
-        self._stream = file.open(encoding="utf-8-sig")
+    def __init__(self, file: Path, stream: TextIO, key: str) -> None:
+        self._file, self._stream, self._key = file, stream, key
         self._decode = json.JSONDecoder().raw_decode
         self._buffer, self._place = "", 0
 
