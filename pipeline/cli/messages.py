@@ -42,6 +42,9 @@ def _first_problem(error: Any, schema: Any) -> str:
         return _not_of_the_choice(key)
     if problem["type"] == "extra_forbidden":
         return f"unknown key {key}{_nearest(key, known)}"
+    if problem["type"] == "union_tag_invalid":
+        asked = problem["ctx"]
+        return f"{key}.{asked['discriminator'][1:-1]}={asked['tag']}: should be one of {asked['expected_tags']}"
     if problem["type"] == "value_error":
         return f"{key}={problem['input']}: {problem['ctx']['error']}"
     if problem["type"] == "missing":

@@ -4,12 +4,13 @@
 """
 
 import re
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from pipeline.common.errors import did_you_mean
 from pipeline.common.names import checked_alias, safe_name
-from pipeline.config.keys import RUNS_OWN_TAGS
+from pipeline.config.keys import CONF, RUNS_OWN_TAGS
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -46,6 +47,18 @@ Decisive = Annotated[str, AfterValidator(_of_val)]
 
 # The address of a model, models:/NAME@ALIAS (see `door.quote_address`).
 Address = Annotated[str, BeforeValidator(lambda given: given["address"] if isinstance(given, dict) else given)]
+
+
+def _one_of(group: str) -> AfterValidator:
+    """The name of an answer that `conf/` has to a group."""
+
+    def check(name: str) -> str:
+        known = sorted(file.stem for file in (CONF / group).glob("*.yaml"))
+        if name not in known:
+            raise ValueError(f"no such {group}{did_you_mean(name, known)}")
+        return name
+
+    return AfterValidator(check)
 
 
 class Section(BaseModel):
@@ -169,6 +182,10 @@ class LogisticRegression(Section):
     C: Rate
 
 
+# Those that `head=` chooses from, by name; their keys are the arguments of the head's class.
+Head = Annotated[Layers | LogisticRegression, Field(discriminator="name")]
+
+
 class Regime(Section):
     """How the network starts, and what of it trains."""
 
@@ -180,16 +197,17 @@ class Regime(Section):
     backbone_lr: Annotated[float, Field(ge=0)]
     batchnorm: Literal["free", "frozen"]
     views: Annotated[int, Field(ge=0)]
-    lr: dict[Literal["sgd", "adam", "adamw"], Rate]
+    lr: dict[Annotated[str, _one_of("optimizer")], Rate]
 
 
 class Augmentation(Section):
     """Random changes to training pictures; `options` go to the recipe of that name."""
 
-    name: Literal["none", "flip_rotate", "affine", "crop_jitter", "shells", "trivial"]
+    name: Annotated[str, _one_of("augmentation")]
     options: dict[str, Any]
 
 
+# An optimizer's name is that of its class in torch.optim, in lower case; its keys are the arguments.
 class SGD(Section):
     """torch.optim.SGD."""
 
@@ -217,10 +235,14 @@ class Adam(Section):
     weight_decay: NotNegative
 
 
+# Those that `optimizer=` chooses from, by name.
+Optimizer = Annotated[SGD | Adam, Field(discriminator="name")]
+
+
 class Scheduler(Section):
     """How the learning rate moves; what a shape does not use is left out of its file."""
 
-    name: Literal["constant", "step", "cosine", "onecycle", "plateau"]
+    name: Annotated[str, _one_of("scheduler")]
     warmup_epochs: NotNegative
     step_epochs: Count | None = None
     gamma: Rate | None = None
@@ -228,13 +250,33 @@ class Scheduler(Section):
     patience: Annotated[int, Field(ge=0)] | None = None
 
 
-class Loss(Section):
-    """What is minimised."""
+# One weight a class, which a loss of `class_weights` is given as a tensor `weight`.
+ClassWeights = Literal["balanced"] | list[Rate] | dict[str, Rate]
 
-    name: Literal["cross_entropy", "weighted", "focal"]
+
+# A loss says in `builds` what makes it; its keys are the arguments.
+class CrossEntropy(Section):
+    """torch.nn.CrossEntropyLoss."""
+
+    builds: ClassVar[str] = "torch.nn:CrossEntropyLoss"
+    name: Literal["cross_entropy", "weighted"]
+    label_smoothing: Fraction
+    gamma: None = None  # stored configs have it
+    class_weights: ClassWeights | None = None
+
+
+class Focal(Section):
+    """Cross-entropy in which what is already right counts less."""
+
+    builds: ClassVar[str] = "pipeline.training.losses:FocalLoss"
+    name: Literal["focal"]
     label_smoothing: Fraction
     gamma: NotNegative | None = None
-    class_weights: Literal["balanced"] | list[Rate] | dict[str, Rate] | None = None
+    class_weights: ClassWeights | None = None
+
+
+# Those that `loss=` chooses from, by name.
+Loss = Annotated[CrossEntropy | Focal, Field(discriminator="name")]
 
 
 class Trainer(Section):
@@ -290,10 +332,10 @@ class Train(Command):
     resume: str | None
     data: Data
     model: Model
-    head: Annotated[Layers | LogisticRegression, Field(discriminator="name")]
+    head: Head
     regime: Regime
     augmentation: Augmentation
-    optimizer: Annotated[SGD | Adam, Field(discriminator="name")]
+    optimizer: Optimizer
     scheduler: Scheduler
     loss: Loss
     trainer: Trainer

@@ -221,6 +221,4 @@ def full_disk_in_one_line(folder: Path, run: str) -> Iterator[None]:
 
 def loss(config: schema.Train, table: PictureTable) -> nn.Module:
     """The loss, with class weights read off the training pictures."""
-    options: dict[str, Any] = config.loss.model_dump(exclude={"name"}, exclude_none=True)
-    labels: np.ndarray = table.labels[table.where("train")]
-    return build_loss(config.loss.name, classes=table.classes, labels=labels, **options)
+    return build_loss(config.loss, classes=table.classes, labels=table.labels[table.where("train")])

@@ -56,11 +56,13 @@ def check_fitted(config: schema.Train) -> None:
     named = f"head={config.head.name}"
     if config.regime.trains != "head":
         raise BadInput(f"{named} is fitted to the features of a backbone that does not train: add regime=frozen")
-    if config.loss.name == "focal" or config.loss.label_smoothing:
-        raise BadInput(
-            f"{named} minimises cross-entropy, plain or weighted by class: leave out "
-            + ("loss=focal" if config.loss.name == "focal" else "loss.label_smoothing")
-        )
+    loss = config.loss
+    if isinstance(loss, schema.CrossEntropy):
+        other = "loss.label_smoothing" if loss.label_smoothing else ""
+    else:
+        other = f"loss={loss.name}"
+    if other:
+        raise BadInput(f"{named} minimises cross-entropy, plain or weighted by class: leave out {other}")
 
 
 def check_epochs(config: schema.Train) -> None:

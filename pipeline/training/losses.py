@@ -1,7 +1,7 @@
 """What is minimised: cross-entropy, plain, weighted by class, or focal."""
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from pkgutil import resolve_name
 
 import numpy as np
 import torch
@@ -9,10 +9,10 @@ from torch import nn
 from torch.nn import functional
 
 from pipeline.common.errors import BadInput, did_you_mean
+from pipeline.config import schema
 from pipeline.data.digest import class_weights as balanced_weights
 
 _SOME = 10_000  # labels are enough for a mean over them
-ClassWeights = Literal["balanced"] | Sequence[float] | Mapping[str, float]
 
 
 class FocalLoss(nn.Module):
@@ -49,22 +49,12 @@ def log_probability_of_others(logits: torch.Tensor, labels: torch.Tensor) -> tor
     return functional.log_softmax(logits, dim=1).where(others, lowest).logsumexp(dim=1)
 
 
-def build_loss(
-    name: Literal["cross_entropy", "weighted", "focal"],
-    *,
-    classes: Sequence[str],
-    labels: np.ndarray,
-    label_smoothing: float = 0.0,
-    class_weights: ClassWeights | None = None,
-    gamma: float = 2.0,
-) -> nn.Module:
-    """The loss by name; `labels` are the training pictures' codes, from which balanced weights come."""
-    weight = None
-    if class_weights is not None:
-        weight = torch.tensor(_weight_per_class(class_weights, classes, labels), dtype=torch.float32)
-    if name == "focal":
-        return FocalLoss(gamma, weight, label_smoothing)
-    return nn.CrossEntropyLoss(weight=weight, label_smoothing=label_smoothing)
+def build_loss(given: schema.Loss, *, classes: Sequence[str], labels: np.ndarray) -> nn.Module:
+    """The loss that a config names; `labels` are the training pictures' codes, from which balanced weights come."""
+    options = given.model_dump(exclude={"name", "class_weights"}, exclude_none=True)
+    if (weights := getattr(given, "class_weights", None)) is not None:
+        options["weight"] = torch.tensor(_weight_per_class(weights, classes, labels), dtype=torch.float32)
+    return resolve_name(given.builds)(**options)
 
 
 @torch.inference_mode()
@@ -80,7 +70,7 @@ def loss_of_knowing_nothing(loss: nn.Module, labels: np.ndarray, trained: np.nda
     return min(float(loss(one.expand(len(some), -1), some)) for one in logits)
 
 
-def _weight_per_class(weights: ClassWeights, classes: Sequence[str], labels: np.ndarray) -> np.ndarray:
+def _weight_per_class(weights: schema.ClassWeights, classes: Sequence[str], labels: np.ndarray) -> np.ndarray:
     if weights == "balanced":
         return balanced_weights(labels, len(classes))
     if isinstance(weights, Mapping):

@@ -1,20 +1,16 @@
 """Optimizers, and how their learning rate moves: warm-up, then a shape, counted in steps."""
 
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch.optim import Optimizer, lr_scheduler
 
-_OPTIMIZERS: dict[str, type[Optimizer]] = {
-    "sgd": torch.optim.SGD,
-    "adam": torch.optim.Adam,
-    "adamw": torch.optim.AdamW,
-}
+_OPTIMIZERS = {name.lower(): kind for name, kind in vars(torch.optim).items() if isinstance(kind, type)}
 _WARMUP_FROM = 0.01  # share of the rate at the first step
 
 
 def build_optimizer(name: str, groups: list[dict[str, Any]], **options: Any) -> Optimizer:
-    """SGD, Adam or AdamW over parameter groups that bring their own `lr` and `weight_decay`."""
+    """The optimizer of torch.optim by its name in lower case, over groups with their own `lr` and `weight_decay`."""
     return _OPTIMIZERS[name](groups, **options)
 
 
@@ -29,7 +25,7 @@ class Schedule:
     def __init__(
         self,
         optimizer: Optimizer,
-        name: Literal["constant", "step", "cosine", "onecycle", "plateau"],
+        name: str,
         *,
         epochs: int,
         steps_per_epoch: int,
@@ -56,8 +52,10 @@ class Schedule:
             case "cosine":
                 floor = min_factor or 0.0
                 shape = lr_scheduler.LambdaLR(optimizer, lambda step: cosine(step / (total - warmup), floor))
-            case _:
+            case "constant" | "plateau":
                 shape = lr_scheduler.LambdaLR(optimizer, lambda _step: 1.0)
+            case _:
+                raise ValueError(f"no scheduler has the name {name}")
         self._by_step = _after_warmup(optimizer, shape, warmup)
         if name == "plateau":
             self._by_loss = lr_scheduler.ReduceLROnPlateau(optimizer, factor=gamma or 0.1, patience=patience or 0)

@@ -3,9 +3,11 @@ import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 from torch.nn import functional
 
 from pipeline.common.errors import BadInput
+from pipeline.config import schema
 from pipeline.training.losses import FocalLoss, build_loss, loss_of_knowing_nothing
 
 CLASSES = ["ant", "bee", "cat"]
@@ -19,7 +21,8 @@ def batch():
 
 
 def built(name, **options):
-    return build_loss(name, classes=CLASSES, labels=CODES, **options)
+    given = TypeAdapter(schema.Loss).validate_python({"name": name, "label_smoothing": 0.0} | options)
+    return build_loss(given, classes=CLASSES, labels=CODES)
 
 
 def test_cross_entropy_is_torchs(batch):
