@@ -9,7 +9,7 @@ from pipeline.common.wording import counted, percent
 from pipeline.evaluation.statistics import LEVEL, wilson
 from pipeline.serving.from_run import PROMISED, Assembled
 
-_NAMED = 30  # classes
+_NAMED, _LONGEST_NAME = 30, 60  # classes, and letters of a class's name
 _LONGEST = 5000  # characters: more is no description to MLflow's database
 
 
@@ -73,5 +73,5 @@ def _facts(run: Run, made: Assembled) -> list[str]:
 
 def _classes(classes: tuple[str, ...]) -> str:
     # A class may be called anything: in code marks Markdown and HTML in it are text.
-    named = ", ".join(f"`{name.replace('`', chr(39))}`" for name in classes[:_NAMED])
+    named = ", ".join(f"`{name[:_LONGEST_NAME].replace('`', chr(39))}`" for name in classes[:_NAMED])
     return named + (f" and {len(classes) - _NAMED:,} more" if len(classes) > _NAMED else "")

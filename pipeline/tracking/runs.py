@@ -30,7 +30,7 @@ from pipeline.data.table import SPLITS, PictureTable
 from pipeline.tracking.store import experiment_id
 
 _VERSIONS = ("torch", "torchvision", "timm", "lightning-fabric", "mlflow", "scikit-learn", "numpy", "pillow")
-_PARAMETER_LIMIT = 6000  # characters
+PARAMETER_LIMIT = 6000  # characters
 _METRICS_AT_ONCE = 1000  # MLflow takes no more
 
 log = logging.getLogger(__name__)
@@ -114,7 +114,7 @@ def tracked_run(
     ):
         run = TrackedRun(active)
         if params:
-            mlflow.log_params({key: str(value)[:_PARAMETER_LIMIT] for key, value in params.items()})
+            mlflow.log_params({key: str(value)[:PARAMETER_LIMIT] for key, value in params.items()})
         try:
             yield run
         except BaseException as error:
@@ -158,7 +158,7 @@ def run_given(experiment: str) -> str | None:
 
 def record_failure(experiment: str, *, name: str | None, tags: Mapping[str, Any], error: str) -> None:
     """A job of a sweep that ended before it had a run gets one, FAILED, so that it does not go unseen."""
-    _start(experiment, name, {**{key: str(value) for key, value in tags.items()}, "error": error[:_PARAMETER_LIMIT]})
+    _start(experiment, name, {**{key: str(value) for key, value in tags.items()}, "error": error[:PARAMETER_LIMIT]})
     mlflow.end_run("FAILED")
 
 

@@ -11,7 +11,7 @@ from mlflow.entities import Param, Run, RunStatus
 from mlflow.utils.mlflow_tags import MLFLOW_USER
 
 from pipeline.common.names import PARENT_VARIABLE, SWEPT_VARIABLE
-from pipeline.tracking.runs import git_sha, record_failure, run_given
+from pipeline.tracking.runs import PARAMETER_LIMIT, git_sha, record_failure, run_given
 from pipeline.tracking.selection import CHOOSE_BY, by_metric, children
 from pipeline.tracking.store import experiment_id
 
@@ -48,7 +48,8 @@ def open_sweep(experiment: str, overrides: list[str], swept: list[str], jobs: in
     else:
         made = MlflowClient().create_run(belongs_to, run_name=f"sweep {' '.join(swept)}"[:250], tags=tags)
         parent = made.info.run_id
-    params = [Param(*override.lstrip("+").partition("=")[::2]) for override in overrides if "=" in override]
+    given_values = dict(one.lstrip("+").partition("=")[::2] for one in overrides if not one.startswith("~"))
+    params = [Param(key, value[:PARAMETER_LIMIT]) for key, value in given_values.items()]
     MlflowClient().log_batch(parent, params=params)
     os.environ[PARENT_VARIABLE] = parent
     os.environ[SWEPT_VARIABLE] = ",".join(override.partition("=")[0] for override in swept)
