@@ -94,8 +94,8 @@ class LogisticRegression(FittedHead):
                 found, shift = np.concatenate([-found, found]) / 2, np.concatenate([-shift, shift]) / 2
             weight[there] = found / scale
             bias[there] = shift - weight[there] @ mean
-        self.linear.weight.copy_(torch.from_numpy(weight))
-        self.linear.bias.copy_(torch.from_numpy(bias))
+        self.linear.weight.copy_(torch.from_numpy(weight).float())
+        self.linear.bias.copy_(torch.from_numpy(bias).float())
 
 
 _LEAST_SCALE = 0.1  # of the features' usual one (root mean square)

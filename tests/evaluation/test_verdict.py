@@ -68,6 +68,17 @@ def test_each_kind_of_curve_has_its_verdict(kind):
     assert str(found).startswith("doubtful, perhaps" if found.doubtful else found.kind)
 
 
+def test_what_was_fitted_at_once_has_no_curve_to_be_judged_by():
+    assert judge(CURVES["too short"][1], TEN, head_only=True, fitted=True).kind == "sound"
+    spread = history([3.1], [0.01], [0.6])  # sure of itself where it is wrong
+    assert judge(spread, TEN, head_only=True, fitted=True).kind == "sound"
+    lost = judge(history([2.3], [0.01], [0.1]), TEN, head_only=True, fitted=True)
+    assert lost.kind == "not above chance"
+    assert "head.C" in lost.advice
+    assert "optimizer" not in str(lost)
+    assert "epochs" not in str(lost)
+
+
 def test_the_sentence_puts_loss_beside_chance_and_accuracy_beside_the_majority_with_its_interval():
     said = str(judge(CURVES["not above chance"][1], BIRDS))
     assert "val loss 5.290 (knowing nothing: 5.298)" in said
