@@ -19,7 +19,7 @@ def test_a_card_says_how_good_on_what_and_how_to_ask(store):
     run = store.get_run(finished(tags={"git_sha": "abc"}))
     card = model_card(run, assembled(["auk", "bee eater"]), "models:/birds@champion")
     share = 100 * run.data.metrics["test/accuracy"]
-    assert re.search(rf"\| test \| {share:.1f} % \| [0-9.]+ % to [0-9.]+ % \| 60 \|", card)
+    assert re.search(rf"\| test \| {share:.1f} % \| [0-9.]+ % to [0-9.]+ % \| 90 \|", card)
     assert "off by 2.1 % in the mean" in card
     assert "did so in 93.4 % of test, with 1.3 classes each" in card
     assert "Commit: `abc`" in card
