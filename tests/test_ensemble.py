@@ -344,7 +344,7 @@ def test_bad_input_as_a_user_types_it(argument, said, tmp_path):
 
 @pytest.mark.parametrize(("temperature", "said"), [(1.0, "stay as they are"), (1.3, "calibrated on val")])
 def test_what_is_said_of_a_calibration(temperature, said, caplog):
-    made = promote.Assembled((), 1, Calibration(temperature), {})
+    made = promote.Assembled((), 1, Calibration(temperature), {}, {})
     with caplog.at_level("INFO"):
         promote.describe_calibration(made)
     assert said in caplog.text

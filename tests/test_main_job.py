@@ -232,7 +232,7 @@ def test_two_sweeps_at_once_in_a_fresh_folder_broken_off_leave_nothing_running(t
             assert any(line.startswith("epoch   1 ") for line in sweep.stdout)
             sweep.send_signal(way)
         for sweep, way in zip(started, ways, strict=True):
-            said = sweep.communicate(timeout=120)[0]
+            said = sweep.communicate(timeout=300)[0]
             assert sweep.returncode == 128 + way, said
             assert "Traceback" not in said
     finally:

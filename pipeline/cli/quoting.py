@@ -2,6 +2,8 @@
 
 import re
 
+from hydra.core.hydra_config import HydraConfig
+
 from pipeline.common.errors import BadInput
 from pipeline.common.paths import expanded
 from pipeline.config.keys import PATH_KEYS
@@ -35,6 +37,11 @@ def as_typed(override: str) -> str:
         return override
     text = re.sub(r"((?:\\\\)*)(\\'|$)", lambda match: match[1][::2] + ("'" if match[2] else ""), quoted[1])
     return f"{key}={text.replace(chr(92) + '${', '${')}"
+
+
+def typed_overrides() -> list[str]:
+    """What the user of this command gave; nothing where no command is under way."""
+    return [as_typed(one) for one in HydraConfig.get().overrides.task] if HydraConfig.initialized() else []
 
 
 def _is_there(path: str) -> bool:

@@ -19,7 +19,7 @@ from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryV
 
 from pipeline.cli.composing import ComposedOnce
 from pipeline.cli.messages import BAD_INPUT, FAILED, check, exit_code, one_line, tell
-from pipeline.cli.quoting import as_typed
+from pipeline.cli.quoting import as_typed, typed_overrides
 from pipeline.common.errors import BadInput
 from pipeline.common.names import PARENT_VARIABLE, SWEPT_VARIABLE
 from pipeline.common.wording import percent
@@ -154,7 +154,7 @@ def note_failure(error: Exception) -> None:
     """Give a sweep's job that ended before it had a run one that FAILED, so that it is seen among the others."""
     if PARENT_VARIABLE not in os.environ or not HydraConfig.initialized():
         return
-    overrides = [as_typed(one) for one in HydraConfig.get().overrides.task]
+    overrides = typed_overrides()
     from pipeline.tracking import sweeps
     from pipeline.tracking.store import Store
 

@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import logging
 import tempfile
+from datetime import datetime
 from pathlib import Path
+from shlex import quote
 
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from pipeline.cli.quoting import typed_overrides
 from pipeline.common.errors import BadInput
 from pipeline.common.paths import expanded
+from pipeline.comparison.entrants import Entrant
 from pipeline.config import schema
-from pipeline.experiment.photographs import log_mistakes_of
+from pipeline.experiment.photographs import log_mistakes_of, write_disagreements
 from pipeline.reporting.comparison import Comparison, note, show, write_comparison
 from pipeline.reporting.terminal import console
 from pipeline.tracking.champion import ensemble_ahead, weigh
 from pipeline.tracking.compared import chosen, entered, grouped
 from pipeline.tracking.finished import count_test_looks, label
-from pipeline.tracking.runs import tracked_run
+from pipeline.tracking.runs import git_sha, tracked_run
 from pipeline.tracking.selection import find_experiment, find_sweep
 from pipeline.tracking.store import Store
+
+MOST_SIDE_BY_SIDE, MOST_DIGESTS = 3, 5  # leaders on the page of disagreements, digests at the foot
 
 log = logging.getLogger("pipeline.compare")
 
@@ -35,13 +41,31 @@ def run(config: schema.Compare) -> None:
     by_id = {run.info.run_id: run for run in runs}
     groups = grouped(client, entrants, by_id, config.leaders)
     looks = count_test_looks(client, [by_id[one.id] for one in entrants if one.test])
-    comparison = Comparison(title, groups, left_out, looks)
+    comparison = Comparison(title, groups, left_out, looks, made_of(entrants))
     show(console(), comparison)  # first, as what follows may not be taken
     log_mistakes_of(client, [by_id[row.first.id] for row in groups[0].leaders])
     page, kept = keep(client, config, comparison, runs)
     put_page(output, config.output, page, kept)
     best = max(groups[0].ranking.rows[0].runs, key=lambda one: one.val.figures["accuracy"])
     suggest(client, config, by_id[best.id], " of group 1" if len(groups) > 1 else "")
+
+
+def made_of(entrants: list[Entrant]) -> list[str]:
+    """When, how and of what a comparison was made, for its page's foot."""
+    typed = " ".join(["python -m pipeline.compare", *map(quote, typed_overrides())])
+    digests = sorted({one.data for one in entrants if one.data})
+    return [
+        f"Made on {datetime.now().astimezone():%Y-%m-%d %H:%M %Z} by {typed}; commit {git_sha()}.",
+        *([f"Data: {', '.join(digests[:MOST_DIGESTS])}."] if digests else []),
+    ]
+
+
+def write_pages(folder: Path, comparison: Comparison, runs: dict[str, Run]) -> bytes:
+    """The tables, the page of the leaders' disagreements and the comparison's page, which is given back."""
+    leaders = comparison.groups[0].leaders
+    named = {row.name: runs[row.first.id] for row in leaders[:MOST_SIDE_BY_SIDE]}
+    disagreements = write_disagreements(folder, comparison.title, named) if len(named) > 1 else ""
+    return write_comparison(folder, comparison, disagreements)
 
 
 def checked_output(output: str) -> Path:
@@ -62,7 +86,7 @@ def keep(client: MlflowClient, config: schema.Compare, comparison: Comparison, r
     if config.sweep:
         run = find_sweep(client, find_experiment(client, config.tracking.experiment, config.sweep), config.sweep)
         with tempfile.TemporaryDirectory() as scratch:
-            page = write_comparison(Path(scratch), comparison)
+            page = write_pages(Path(scratch), comparison, {run.info.run_id: run for run in runs})
             client.log_artifacts(run.info.run_id, scratch, "comparison")
         kept = label(run)
     else:
@@ -71,7 +95,8 @@ def keep(client: MlflowClient, config: schema.Compare, comparison: Comparison, r
         with tracked_run(experiment, name=f"compare {comparison.title}"[:250], tags=tags, params={}) as own:
             folder = own.folder / "comparison"
             folder.mkdir(exist_ok=True)
-            page, kept = write_comparison(folder, comparison), f"{own.name} ({own.id})"
+            page = write_pages(folder, comparison, {run.info.run_id: run for run in runs})
+            kept = f"{own.name} ({own.id})"
     log.info("in MLflow: %s, under comparison/", kept)
     return page, kept
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from hydra.core.hydra_config import HydraConfig
 from mlflow import MlflowClient
 
-from pipeline.cli.quoting import as_typed
+from pipeline.cli.quoting import typed_overrides
 from pipeline.cli.sweep import draws_for, job_name
 from pipeline.common.names import PARENT_VARIABLE
 from pipeline.config import schema
@@ -61,7 +61,10 @@ def run(config: schema.Train) -> float:
 @contextmanager
 def tracked(config: schema.Train, prepared: Prepared) -> Iterator[TrackedRun]:
     """The run in MLflow; one that goes on keeps the parameters and tags that it began with."""
-    params, tags = flatten(config.model_dump(mode="json", exclude={"resume"})), run_tags(config, prepared, overrides())
+    params, tags = (
+        flatten(config.model_dump(mode="json", exclude={"resume"})),
+        run_tags(config, prepared, typed_overrides()),
+    )
     if config.resume:
         params, tags = {}, {}
     began = tracked_run(
@@ -78,7 +81,7 @@ def tracked(config: schema.Train, prepared: Prepared) -> Iterator[TrackedRun]:
 def unfinished(run_id: str, given: schema.Train) -> tuple[schema.Train, OwnPictures]:
     """The config and the pictures of a run that broke off. BadInput where they are no longer what they were."""
     run = find_run(MlflowClient(), run_id, f"resume={run_id}", ("train",))
-    config = unfinished_config(run, given, overrides())
+    config = unfinished_config(run, given, typed_overrides())
     own = own_pictures(run, home(run), config.data)
     own.check_unchanged(f"resume={run_id}")
     if own.difference:
@@ -86,13 +89,8 @@ def unfinished(run_id: str, given: schema.Train) -> tuple[schema.Train, OwnPictu
     return config, own
 
 
-def overrides() -> list[str]:
-    """What the user typed."""
-    return [as_typed(one) for one in HydraConfig.get().overrides.task] if HydraConfig.initialized() else []
-
-
 def run_name(config: schema.Train) -> str | None:
     """The name asked for; in a sweep, what sets the job apart; else MLflow invents one."""
     if config.tracking.run_name or PARENT_VARIABLE not in os.environ or not HydraConfig.initialized():
         return config.tracking.run_name
-    return job_name(overrides()) or None
+    return job_name(typed_overrides()) or None

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.common.wording import p_value, percent
+from pipeline.comparison.by_class import class_differences, error_by_training_size
 from pipeline.comparison.certainty import corrected_best, pairwise_tests
 from pipeline.comparison.effects import JOIN, effects, grid, varied
 from pipeline.comparison.entrants import Entrant
@@ -23,7 +24,8 @@ class Group:
 
     The first `most` rows, its leaders, are looked at more closely. `why_apart` says why these runs are not ranked
     with the first group. `histories` has the best rows' learning curves, `by_rank` accuracies (val, test) by rank of
-    the taxonomy and row: what is read from the store, and filled in there.
+    the taxonomy and row, `trained` how many pictures of each class the best row trained on: what is read from the
+    store, and filled in there.
     """
 
     entrants: list[Entrant]
@@ -31,6 +33,7 @@ class Group:
     why_apart: str = ""
     histories: dict[str, pd.DataFrame] = field(default_factory=dict)
     by_rank: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    trained: dict[str, int] = field(default_factory=dict)
 
     @cached_property
     def ranking(self) -> Ranking:
@@ -86,6 +89,26 @@ class Group:
     def corrected(self) -> float | None:
         """The best row's val accuracy without the luck of having been chosen."""
         return corrected_best(self.ranking.rows)
+
+    @property
+    def shown_split(self) -> str:
+        """The split on which classes are looked at: test, where there is one."""
+        return "test" if self.has_test else "val"
+
+    @cached_property
+    def class_differences(self) -> pd.DataFrame:
+        """The two best rows class by class, the largest difference first; empty where they cannot be set so."""
+        if len(self.ranking.rows) < 2:
+            return pd.DataFrame()
+        first, second = (row.first for row in self.ranking.rows[:2])
+        return class_differences(first, second, self.shown_split)
+
+    @cached_property
+    def by_training_size(self) -> pd.DataFrame:
+        """The best row's share of wrong answers by class, beside how many pictures of it were trained on."""
+        if not self.trained:
+            return pd.DataFrame()
+        return error_by_training_size(self.ranking.rows[0].first, self.shown_split, self.trained)
 
     @cached_property
     def runs(self) -> pd.DataFrame:

@@ -1,5 +1,6 @@
 """Which pictures are worth a look: what was taken for what, and how sure the network was of it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,6 +37,16 @@ def confident_errors(predictions: Predictions) -> np.ndarray:
 def doubtful_hits(predictions: Predictions) -> np.ndarray:
     """Places of all right answers, the least sure first."""
     return _sorted(predictions, predictions.correct, predictions.confidence)
+
+
+def disagreements(members: Sequence[Predictions]) -> np.ndarray:
+    """Places of pictures that networks do not answer alike, those first of which they are surest in the mean.
+
+    The members' pictures are the same and in the same order.
+    """
+    answers = np.stack([one.predicted for one in members])
+    sure = np.mean([one.confidence for one in members], axis=0)
+    return _sorted(members[0], (answers != answers[0]).any(axis=0), -sure)
 
 
 def worst_of_class(predictions: Predictions, each: int) -> dict[int, np.ndarray]:

@@ -2,7 +2,7 @@
 
 import logging
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from mlflow import MlflowClient
@@ -14,8 +14,11 @@ from pipeline.data.survey.measure import jpegs
 from pipeline.data.table import PictureTable
 from pipeline.experiment.own_pictures import own_pictures
 from pipeline.experiment.stored import data_config
+from pipeline.predictions.alignment import aligned
 from pipeline.predictions.predictions import Predictions
-from pipeline.reporting.mistakes_page import FILE, mistakes_page
+from pipeline.reporting.disagreements_page import FILE as DISAGREEMENTS
+from pipeline.reporting.disagreements_page import disagreements_page
+from pipeline.reporting.mistakes_page import FILE, Thumbnails, mistakes_page
 from pipeline.reporting.page import save
 from pipeline.tracking.finished import artifact_folder, has_predictions, label, stored_predictions
 
@@ -24,13 +27,37 @@ log = logging.getLogger("pipeline.compare")
 
 def write_mistakes(folder: Path, title: str, split: str, predictions: Predictions, table: PictureTable) -> None:
     """Write the page; a picture that `table` has no more, or that cannot be read, is said to be gone."""
+    save(mistakes_page(title, f"{split} of {table.name}", predictions, _thumbnails(table)), folder / FILE)
 
-    def thumbnails(paths: list[str]) -> dict[str, bytes]:
+
+def write_disagreements(folder: Path, title: str, runs: Mapping[str, Run]) -> str:
+    """Write the page of what the best runs, by name, answer differently on their last split; its name, "" for none.
+
+    Runs on other pictures than the first run's have no place on it, nor have runs whose pictures are gone.
+    """
+    try:
+        first = next(iter(runs.values()))
+        split = "test" if has_predictions(first, "test") else "val"
+        members = {name: stored_predictions(run, split) for name, run in runs.items()}
+        members = aligned(members)
+        table = own_pictures(first, artifact_folder(first, ""), data_config(first)).table
+    except BadInput as error:
+        log.info("no page of disagreements: %s", error)
+        return ""
+    html = disagreements_page(title, f"{split} of {table.name}", members, _thumbnails(table))
+    if html is None:
+        return ""
+    save(html, folder / DISAGREEMENTS)
+    return DISAGREEMENTS
+
+
+def _thumbnails(table: PictureTable) -> Thumbnails:
+    def made(paths: list[str]) -> dict[str, bytes]:
         known = table.rows_of(paths)
-        made = jpegs(table, known.values())
-        return {path: made[row] for path, row in known.items() if row in made}
+        found = jpegs(table, known.values())
+        return {path: found[row] for path, row in known.items() if row in found}
 
-    save(mistakes_page(title, f"{split} of {table.name}", predictions, thumbnails), folder / FILE)
+    return made
 
 
 def log_mistakes_of(client: MlflowClient, runs: Iterable[Run]) -> None:

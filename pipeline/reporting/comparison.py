@@ -13,7 +13,7 @@ from pipeline.data.files import write_csv
 from pipeline.evaluation.statistics import MEASURED
 from pipeline.reporting.figures import svg
 from pipeline.reporting.page import render, save
-from pipeline.reporting.plots import cost_and_quality, curves_together
+from pipeline.reporting.plots import cost_and_quality, curves_together, error_by_size
 from pipeline.reporting.plots.style import shortened
 from pipeline.reporting.tables import Table
 
@@ -24,12 +24,16 @@ _SHORT = 70  # characters of a name in a figure
 
 @dataclass
 class Comparison:
-    """All groups, the largest first; `left_out` says why a run is in none; `looks`: the most that any test had."""
+    """All groups, the largest first; `left_out` says why a run is in none; `looks`: the most that any test had.
+
+    `facts` are lines for the page's foot: when, by what and of which pictures it was made.
+    """
 
     title: str
     groups: list[Group]
     left_out: dict[str, str] = field(default_factory=dict)
     looks: int = 0
+    facts: list[str] = field(default_factory=list)
 
 
 def leaderboard(group: Group) -> Table:
@@ -96,17 +100,21 @@ def note(comparison: Comparison) -> str:
     return "\n\n".join(parts)
 
 
-def write_comparison(folder: Path, comparison: Comparison) -> bytes:
-    """Write a leaderboard as CSV for each group, and the page, which is given back."""
+def write_comparison(folder: Path, comparison: Comparison, disagreements: str = "") -> bytes:
+    """Write a leaderboard as CSV for each group, and the page, which is given back.
+
+    `disagreements` is the page of the photographs that the leaders answer differently, where there is one.
+    """
     for place, group in enumerate(comparison.groups, start=1):
         write_csv(group.ranking.table, folder / (f"leaderboard{place}.csv" if place > 1 else "leaderboard.csv"))
-    words = (cost_figures, counted, curves, duration, number, p_value, percent, shade, signed, svg)
+    words = (cost_figures, counted, curves, duration, error_by_size, number, p_value, percent, shade, signed, svg)
     html = render(
         "comparison.html.j2",
         title=f"Comparison: {comparison.title}",
         comparison=comparison,
         measured=MEASURED,
         certain=CERTAIN,
+        disagreements=disagreements,
         **{word.__name__: word for word in words},
     )
     return save(html, folder / PAGE).read_bytes()

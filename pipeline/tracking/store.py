@@ -5,17 +5,20 @@ import glob
 import logging
 import os
 import re
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import warnings
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from pipeline.common.errors import BadInput
 
 _ANSWER_WITHIN = 5  # seconds
+_BUSY_AT_MOST = 60  # seconds that a write waits for another process's
 _PREFIX = "sqlite:///"
 _ROOM = 2**20  # bytes; a new database takes as many
 _KIND = "mlflow.experimentKind"
@@ -52,6 +55,7 @@ class Store:
             raise BadInput(f"MLflow's store {self.uri} cannot be written: {reason}")
         import mlflow
 
+        _be_patient()
         mlflow.set_tracking_uri(self.uri)
         logging.getLogger("mlflow").setLevel(logging.WARNING)
         # A database that is busy is told of in a line, and tried again, where it matters; MLflow adds its traceback.
@@ -181,6 +185,20 @@ def experiment_id(name: str) -> str:
     if _KIND not in found.tags:  # else MLflow's page asks whether this is about language models
         mlflow.set_experiment_tag(_KIND, "custom_model_development")
     return found.experiment_id
+
+
+def _be_patient() -> None:
+    """Have SQLite wait for another process's write rather than fail after five seconds, as on a slow or busy disk."""
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
+
+    if not event.contains(Engine, "connect", _wait_longer):
+        event.listen(Engine, "connect", _wait_longer)
+
+
+def _wait_longer(connection: Any, _record: Any) -> None:
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute(f"PRAGMA busy_timeout = {1000 * _BUSY_AT_MOST}")
 
 
 def _quiet() -> None:

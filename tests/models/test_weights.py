@@ -201,6 +201,7 @@ def test_an_old_pickle_cut_anywhere_is_refused(size, backbone, published, tmp_pa
     ],
     ids=["sparse", "meta", "quantised", "bool", "int8", "complex"],
 )
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor")
 def test_tensors_that_are_no_plain_numbers_are_refused(made, says, backbone, published):
     before = backbone.state_dict()["bn1.weight"].clone()
     with pytest.raises(BadInput, match=f"conv1.weight is {says}"):

@@ -1,6 +1,7 @@
 import sqlite3
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import mlflow
@@ -72,6 +73,18 @@ def test_a_store_that_cannot_grow_is_told_of_before_a_run_but_can_be_read(files_
         Store().open(to_write=False)
         with pytest.raises(BadInput, match=r"mlflow\.db cannot be written: File too large"):
             Store().open()
+
+
+def test_a_write_waits_for_another_process_longer_than_sqlite_would(store, tmp_path):
+    """Two sweeps at once on a slow disk: one of them failed where the other took more than five seconds."""
+    run = store.create_run("0").info.run_id
+    other = sqlite3.connect(tmp_path / "mlflow.db", check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    end = threading.Timer(6, lambda: (other.commit(), other.close()))
+    end.start()
+    store.set_tag(run, "a", "b")
+    end.join()
+    assert store.get_run(run).data.tags["a"] == "b"
 
 
 @pytest.mark.usefixtures("store")

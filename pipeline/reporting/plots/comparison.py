@@ -40,6 +40,29 @@ def curves_together(histories: Mapping[str, History], title: str = "") -> Figure
     return figure
 
 
+def error_by_size(classes: pd.DataFrame, title: str = "") -> Figure:
+    """The share of wrong answers of each class against how many pictures of it were trained on.
+
+    `classes` as of `pipeline.comparison.by_class.error_by_training_size`; a dot is as large as its class has pictures.
+    """
+    figure = new_figure(7.2, 4.2, title)
+    axes = figure.subplots()
+    size = 12 + 90 * classes["pictures"] / classes["pictures"].max()
+    axes.scatter(classes["trained"], classes["error"], s=size, color=COLOURS[0], alpha=0.6, linewidths=0)
+    worst = classes.nlargest(3, "error")
+    for _, row in worst[worst["error"] > 0].iterrows():
+        name = shortened([row["class"]], 28)[0]
+        axes.annotate(name, (row["trained"], row["error"]), (6, 4), textcoords="offset points", fontsize=8, color=MUTED)
+    low, high = classes["trained"].min(), classes["trained"].max()
+    if low > 0 and high / low >= 10:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:,g}")
+    axes.margins(x=0.15, y=0.12)
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    tidy(axes, xlabel="training pictures of the class", ylabel="wrong answers")
+    return figure
+
+
 def cost_and_quality(
     runs: pd.DataFrame, cost: str, quality: str, *, low: str = "", high: str = "", place: str = "", title: str = ""
 ) -> Figure:
