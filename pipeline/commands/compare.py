@@ -25,7 +25,7 @@ from pipeline.tracking.store import Store
 log = logging.getLogger("pipeline.compare")
 
 
-def run(config: schema.Compare) -> None:
+def run(config: schema.Compare) -> Comparison:
     """Rank by val from stored predictions, with test beside it: in the terminal, as a page, and in MLflow."""
     output = checked_output(config.output)
     Store().open()
@@ -42,6 +42,7 @@ def run(config: schema.Compare) -> None:
     put_page(output, config.output, page, kept)
     best = max(groups[0].ranking.rows[0].runs, key=lambda one: one.val.figures["accuracy"])
     suggest(client, config, by_id[best.id], " of group 1" if len(groups) > 1 else "")
+    return comparison
 
 
 def checked_output(output: str) -> Path:
