@@ -11,7 +11,7 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -62,10 +62,7 @@ def command(name: str, recipe: str, *, begins: bool = False) -> Callable[[], Non
         multirun = bool({"-m", "--multirun"} & set(sys.argv))
         job.failures.clear()
         try:
-            given = overrides_first(sys.argv[1:])
-            arguments = [open_tags(quote_path(argument, multirun=multirun)) for argument in given]
-            sys.argv[1:] = arguments if name in NETWORK_COMMANDS else list(map(quote_address, arguments))
-            check_given(sys.argv[1:], multirun=multirun)
+            sys.argv[1:] = for_hydra(name, sys.argv[1:], multirun=multirun)
             hydra.main(**VERSION_BASE, config_path=str(CONF), config_name=name)(job)()
         except KeyboardInterrupt:
             sys.exit(128 + signal.SIGINT)
@@ -83,6 +80,14 @@ def command(name: str, recipe: str, *, begins: bool = False) -> Callable[[], Non
             _leave()
 
     return run
+
+
+def for_hydra(name: str, typed: Sequence[str], *, multirun: bool) -> list[str]:
+    """What is typed after a command as Hydra can take it; BadInput for slips that it would take for something else."""
+    arguments = [open_tags(quote_path(argument, multirun=multirun)) for argument in overrides_first(typed)]
+    arguments = arguments if name in NETWORK_COMMANDS else list(map(quote_address, arguments))
+    check_given(arguments, multirun=multirun)
+    return arguments
 
 
 class Job:

@@ -31,7 +31,7 @@ MOST_SIDE_BY_SIDE, MOST_DIGESTS = 3, 5  # leaders on the page of disagreements, 
 log = logging.getLogger("pipeline.compare")
 
 
-def run(config: schema.Compare) -> None:
+def run(config: schema.Compare) -> Comparison:
     """Rank by val from stored predictions, with test beside it: in the terminal, as a page, and in MLflow."""
     output = checked_output(config.output)
     Store().open()
@@ -48,6 +48,7 @@ def run(config: schema.Compare) -> None:
     put_page(output, config.output, page, kept)
     best = max(groups[0].ranking.rows[0].runs, key=lambda one: one.val.figures["accuracy"])
     suggest(client, config, by_id[best.id], " of group 1" if len(groups) > 1 else "")
+    return comparison
 
 
 def made_of(entrants: list[Entrant]) -> list[str]:

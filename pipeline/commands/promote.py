@@ -21,8 +21,8 @@ from pipeline.tracking.store import Store
 log = logging.getLogger("pipeline.promote")
 
 
-def run(config: schema.Promote) -> None:
-    """Choose by val, assemble the served model, register it, point the alias at it."""
+def run(config: schema.Promote) -> str:
+    """Choose by val, assemble the served model, register it, point the alias at it. Gives its address."""
     Store().open()
     client = MlflowClient()
     run = champion(client, config)
@@ -45,6 +45,7 @@ def run(config: schema.Promote) -> None:
     describe_calibration(made)
     log.info("next: mlflow models serve -m %s --env-manager local -p 5001", quote(address))
     log.info("or:   python -m pipeline.predict images=PICTURE_OR_FOLDER %s", quote(f"model={address}"))
+    return address
 
 
 def describe_calibration(made: Assembled) -> None:
