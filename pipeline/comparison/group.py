@@ -98,15 +98,15 @@ class Group:
     @cached_property
     def class_differences(self) -> pd.DataFrame:
         """The two best rows class by class, the largest difference first; empty where they cannot be set so."""
-        if len(self.ranking.rows) < 2:
+        rows = self.ranking.rows[:2]
+        if len(rows) < 2 or not all(map(_one_partition, rows)):
             return pd.DataFrame()
-        first, second = (row.first for row in self.ranking.rows[:2])
-        return class_differences(first, second, self.shown_split)
+        return class_differences(rows[0].first, rows[1].first, self.shown_split)
 
     @cached_property
     def by_training_size(self) -> pd.DataFrame:
         """The best row's share of wrong answers by class, beside how many pictures of it were trained on."""
-        if not self.trained:
+        if not self.trained or not _one_partition(self.ranking.rows[0]):
             return pd.DataFrame()
         return error_by_training_size(self.ranking.rows[0].first, self.shown_split, self.trained)
 
@@ -189,6 +189,8 @@ class Group:
         if choices.empty:
             return []
         first, found = choices.index[0], float(choices.iloc[0])
+        if round(100 * found, 1) == 0:
+            return ["No choice made a difference."]
         answers = self.effects[self.effects["choice"] == first]
         top = answers.loc[answers["effect"].idxmax(), "answer"]
         line = f"What mattered most: {first} ({100 * found:.1f} points between its best and worst answer; {top} is best"
@@ -198,3 +200,8 @@ class Group:
         if JOIN in first:
             line += "; what each of these did cannot be told, as they vary only together"
         return [f"{line})."]
+
+
+def _one_partition(row: Row) -> bool:
+    """Whether its runs differ by chance alone: of several splits or folds no single run stands for the others."""
+    return len({one.partition for one in row.runs}) == 1
