@@ -45,8 +45,12 @@ def check_given(arguments: Sequence[str], *, multirun: bool) -> None:
         key, equals, value = argument.lstrip("+").partition("=")
         if not equals:
             continue
+        if not key:
+            raise BadInput(f"{argument}: it names no key, as in seed{argument}; --cfg job shows the keys")
         if key in _NEVER_EMPTY and value.strip("\"' ") == "":
             raise BadInput(f"{key}= is empty: give it a value (a shell's variable may not be set), or leave it out")
+        if key in GROUPS and value.startswith("{") and not value.startswith("{address:"):
+            raise BadInput(f"{key}={value}: an answer is the name of a file in conf/{key}/; --help lists them")
         is_address = key == "model" and ":" in value  # of a model that is there, in the commands that ask one
         if (key in GROUPS or key == "experiment") and not is_address:
             _check_answer(key, value, multirun=multirun)

@@ -35,7 +35,7 @@ def check(composed: DictConfig, command_name: str) -> Any:
 def _first_problem(error: Any, schema: Any) -> str:
     from pipeline.config.schema import keys
 
-    problem = error.errors()[0]
+    problem = _nearest_problem(error.errors())
     known = keys(schema)
     key = _key(problem["loc"], known)
     if problem["type"] == "extra_forbidden" and key in known:
@@ -50,6 +50,18 @@ def _first_problem(error: Any, schema: Any) -> str:
     if problem["type"] == "missing":
         return f"{key} is missing"
     return f"{key}={problem['input']}: {re.sub(r'^Input should', 'should', problem['msg'])}"
+
+
+def _nearest_problem(problems: list[Any]) -> Any:
+    """The first; where a key takes several kinds of value, that of the kind which was given."""
+    first = problems[0]
+    if first["type"] == "literal_error":
+        above = first["loc"][:-1]
+        for other in problems[1:]:
+            within = other["loc"][: len(above)] == above and len(other["loc"]) > len(above) + 1
+            if within and not other["type"].endswith("_type"):
+                return other
+    return first
 
 
 def _key(place: tuple[int | str, ...], known: list[str]) -> str:

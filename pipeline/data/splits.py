@@ -51,6 +51,9 @@ def split_table(
     _tell_unsplit(table)
     groups = None if group is None else _group_codes(table, group)
     parts, drawn, pool, units = _to_draw(table, groups, val=val, test=test, folds=folds)
+    if folds is not None and folds > len(units.labels):
+        what = "pictures" if group is None else f"groups of {group!r}"
+        raise BadInput(f"data.split.folds: {folds} folds cannot be made of {len(units.labels):,} {what}; 5, say")
     small = _too_small(units, drawn)
     if small_classes == "drop" and (small := small | (units.counts == 0)).any():
         return split_table(_dropped(table, small), val=val, test=test, seed=seed, group=group, folds=folds, fold=fold)
@@ -222,10 +225,11 @@ def _too_few(table: PictureTable, units: Units, small: np.ndarray, *, drawn: lis
     unit = "picture" if group is None else f"group of {group!r}"
     counted = f"1 {unit}" if count == 1 else f"{count} {unit.replace('group', 'groups')}{'s' * (group is None)}"
     others = f" (and {len(places) - 1} more classes are as small)" if len(places) > 1 else ""
+    shared = "" if group is None else " (a group counts for the class that most of its pictures show)"
     return (
         f"{table.root or table.name}: class {name!r} has {counted} for {', '.join(['train', *drawn])}{others}: "
-        f"each needs {len(drawn) + 1}; add some, say data.small_classes=drop or train_only, or hold out fewer splits"
-        + (f" (data.split.{drawn[-1]}=0)" if drawn[-1] == "test" else "")
+        f"each needs {len(drawn) + 1}{shared}; add some, say data.small_classes=drop or train_only, or hold out fewer "
+        "splits" + (f" (data.split.{drawn[-1]}=0)" if drawn[-1] == "test" else "")
     )
 
 

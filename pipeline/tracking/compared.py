@@ -29,7 +29,7 @@ def chosen(client: MlflowClient, config: schema.Compare) -> tuple[list[Run], str
             raise BadInput("runs and sweep both say which runs: give one of them")
         if not config.runs:
             raise BadInput("runs=[] names no run: give their ids, or leave it out for the whole experiment")
-        return [find_run(client, one, f"runs: {one}") for one in dict.fromkeys(config.runs)], "chosen runs"
+        return [find_run(client, one, f"runs: {one}", ("train",)) for one in dict.fromkeys(config.runs)], "chosen runs"
     experiment = find_experiment(client, config.tracking.experiment, config.sweep)
     runs, title = trained_runs(client, experiment, config.sweep), experiment.name
     if config.sweep:

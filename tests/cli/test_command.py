@@ -215,3 +215,14 @@ def test_tags_are_text_and_other_keys_closed():
     }  # fmt: skip
     for other in ("tracking.run_name=tags", "tracking.tagged.a=b", "data.tags={a: b}"):
         assert open_tags(other) == other
+
+
+@pytest.mark.parametrize(
+    ("weights", "said"),
+    [("[1,0]", "loss.class_weights.1=0: should be greater than 0"), ("{a: -1}", "loss.class_weights.a=-1"),
+     ("abc", "loss.class_weights=abc: should be 'balanced'")],
+)  # fmt: skip
+def test_of_a_key_that_takes_several_kinds_the_kind_that_was_given_is_told_of(weights, said):
+    with initialize_config_dir(str(CONF), **VERSION_BASE), pytest.raises(BadInput) as told:
+        check(compose("train", ["loss=weighted", f"loss.class_weights={weights}"]), "train")
+    assert str(told.value).startswith(said)

@@ -8,6 +8,8 @@ from pipeline.common.errors import BadInput
     ("typed", "multirun", "said"),
     [
         ("run=", False, "run= is empty"),
+        ("=3", False, "=3: it names no key"),
+        ("model={a:1}", False, "model={a:1}: an answer is the name of a file in conf/model/"),
         ("resume=''", False, "resume= is empty"),
         ("data.root=", False, "data.root= is empty"),
         ("+data.split.file=", False, "data.split.file= is empty"),

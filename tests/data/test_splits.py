@@ -197,6 +197,7 @@ def test_a_class_that_train_never_saw_may_be_dropped() -> None:
     ("options", "says"),
     [
         ({"folds": 1}, r"data\.split\.folds: 1 is too few"),
+        ({"folds": 100_000}, r"data\.split\.folds: 100000 folds cannot be made of"),
         ({"folds": 5, "fold": 5}, "it is 0 to 4"),
         ({"fold": 1}, r"set data\.split\.folds first"),
         ({"group": "specimen"}, "no column 'specimen' to group by; it has no further columns"),
