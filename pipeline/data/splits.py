@@ -51,14 +51,14 @@ def split_table(
     _tell_unsplit(table)
     groups = None if group is None else _group_codes(table, group)
     parts, drawn, pool, units = _to_draw(table, groups, val=val, test=test, folds=folds)
-    if folds is not None and folds > len(units.labels):
-        what = "pictures" if group is None else f"groups of {group!r}"
-        raise BadInput(f"data.split.folds: {folds} folds cannot be made of {len(units.labels):,} {what}; 5, say")
     small = _too_small(units, drawn)
     if small_classes == "drop" and (small := small | (units.counts == 0)).any():
         return split_table(_dropped(table, small), val=val, test=test, seed=seed, group=group, folds=folds, fold=fold)
     if small_classes == "raise" and small.any():
         raise BadInput(_too_few(table, units, small, drawn=drawn, group=group))
+    if folds is not None and folds > len(units.labels):
+        what = "pictures" if group is None else f"groups of {group!r}"
+        raise BadInput(f"data.split.folds: {folds} folds cannot be made of {len(units.labels):,} {what}; 5, say")
     codes = table.rows["split"].cat.codes.to_numpy(dtype=np.int8, copy=True)
     codes[pool] = _drawn(units, parts, small, seed=seed, folds=folds, fold=fold)[units.of_picture]
     _check_train_has_all(table, codes)

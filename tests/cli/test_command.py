@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pipeline.cli.command import VERSION_BASE
 from pipeline.cli.messages import check
 from pipeline.cli.quoting import as_typed, open_tags, quote_path
+from pipeline.common.errors import BadInput
 from pipeline.config.keys import CONF
 
 ROOT = Path(__file__).parents[2]
