@@ -189,7 +189,7 @@ class Group:
         if choices.empty:
             return []
         first, found = choices.index[0], float(choices.iloc[0])
-        if round(100 * found, 1) == 0:
+        if round(100 * found, 1) == 0 and chance.empty:
             return ["No choice made a difference."]
         answers = self.effects[self.effects["choice"] == first]
         top = answers.loc[answers["effect"].idxmax(), "answer"]
