@@ -136,5 +136,5 @@ def test_a_users_own_hydra_is_left_to_it_and_an_own_mlflow_run_is_not_mixed_in(s
         own = GlobalHydra.instance().hydra
         assert len(notebook.pictures()) == 1797
         assert GlobalHydra.instance().hydra is own
-    with mlflow.start_run(), pytest.raises(BadInput, match=r"mlflow.end_run"):
+    with mlflow.start_run(experiment_id="0"), pytest.raises(BadInput, match=r"mlflow.end_run"):
         notebook.train(*TINY)
