@@ -1,4 +1,4 @@
-"""docs/extending.md as its reader follows it: every file and change made in a copy, which then trains with all of them."""
+"""docs/extending.md as its reader follows it: every file and change made in a copy, which then trains with all."""
 
 import os
 import re
