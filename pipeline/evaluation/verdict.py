@@ -168,7 +168,7 @@ def _at_chance(curves: _Curves) -> Verdict | None:
     if learned >= LEARNED[0]:
         return Verdict(AT_CHANCE, seen, "more trainer.epochs, and more val pictures to be sure", doubtful=True)
     if usual is not None and longest is not None and longest.max() > SPIKED * np.median(usual) > 0:
-        times = longest.max() / np.median(usual)
+        times = float(longest.max()) / float(np.median(usual))  # infinite for lengths near 0; NumPy would warn
         return Verdict(UNSTABLE, f"nothing was learned, and gradients of {times:.0f} times their usual length: {seen}",
                        _CALMER)  # fmt: skip
     if curves.every["train/loss"][-1] < BY_HEART * chance.loss:

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.evaluation import verdict
@@ -174,6 +174,7 @@ KINDS = {
 }
 
 
+@example([(0.0, 1.0, 0.0, 0.0), (0.0, 1.0, 0.0, 1e-282), (0.0, 1.0, 0.0, 1e26)], 2, 0.0, 1, 0)
 @given(st.lists(ROW, max_size=50), st.integers(1, 1000), st.floats(0, 1), st.integers(1, 100_000), st.integers(0, 60))
 @settings(max_examples=300, deadline=None)
 def test_any_curve_has_a_verdict(rows, classes, majority, pictures, stage_began):
