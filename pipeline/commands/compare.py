@@ -44,7 +44,7 @@ def run(config: schema.Compare) -> Comparison:
     comparison = Comparison(title, groups, left_out, looks, made_of(entrants))
     show(console(), comparison)  # first, as what follows may not be taken
     log_mistakes_of(client, [by_id[row.first.id] for row in groups[0].leaders])
-    page, kept = keep(client, config, comparison, runs)
+    page, kept = keep(client, config, comparison, by_id)
     put_page(output, config.output, page, kept)
     best = max(groups[0].ranking.rows[0].runs, key=lambda one: one.val.figures["accuracy"])
     suggest(client, config, by_id[best.id], " of group 1" if len(groups) > 1 else "")
@@ -79,24 +79,26 @@ def checked_output(output: str) -> Path:
     return path
 
 
-def keep(client: MlflowClient, config: schema.Compare, comparison: Comparison, runs: list[Run]) -> tuple[bytes, str]:
-    """Put page and tables on the sweep's parent run; where there is none, on a run of their own.
+def keep(
+    client: MlflowClient, config: schema.Compare, comparison: Comparison, runs: dict[str, Run]
+) -> tuple[bytes, str]:
+    """Put page and tables on the sweep's parent run; where there is none, on a run of their own. `runs` are by id.
 
     Gives the page, and the name of that run.
     """
     if config.sweep:
         run = find_sweep(client, find_experiment(client, config.tracking.experiment, config.sweep), config.sweep)
         with tempfile.TemporaryDirectory() as scratch:
-            page = write_pages(Path(scratch), comparison, {run.info.run_id: run for run in runs})
+            page = write_pages(Path(scratch), comparison, runs)
             client.log_artifacts(run.info.run_id, scratch, "comparison")
         kept = label(run)
     else:
-        experiment = client.get_experiment(runs[0].info.experiment_id).name
+        experiment = client.get_experiment(next(iter(runs.values())).info.experiment_id).name
         tags = {"stage": "compare", "runs": str(len(runs)), "mlflow.note.content": note(comparison)}
         with tracked_run(experiment, name=f"compare {comparison.title}"[:250], tags=tags, params={}) as own:
             folder = own.folder / "comparison"
             folder.mkdir(exist_ok=True)
-            page = write_pages(folder, comparison, {run.info.run_id: run for run in runs})
+            page = write_pages(folder, comparison, runs)
             kept = f"{own.name} ({own.id})"
     log.info("in MLflow: %s, under comparison/", kept)
     return page, kept

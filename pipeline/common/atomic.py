@@ -102,7 +102,7 @@ def _claimed(make: Callable[[], tuple[int, str, Made]], *, shared: bool = False)
         if free is None:  # nothing there is cleared
             return handle, made
         with suppress(FileNotFoundError):
-            if free and os.path.samestat(os.stat(name), os.fstat(handle)):  # noqa: PTH116
+            if free and os.path.samestat(Path(name).stat(), os.fstat(handle)):
                 return handle, made
         os.close(handle)
 

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest
 from statsmodels.stats.multitest import multipletests
 
 from pipeline.comparison.entrants import Entrant
+from pipeline.evaluation.statistics import exact_mcnemar
 
 
 def class_differences(one: Entrant, other: Entrant, split: str) -> pd.DataFrame:
@@ -33,10 +33,7 @@ def class_differences(one: Entrant, other: Entrant, split: str) -> pd.DataFrame:
          "other": right_other / np.maximum(many, 1)}
     )  # fmt: skip
     table["difference"] = table["one"] - table["other"]
-    p = [
-        binomtest(int(a), int(a + b)).pvalue if a + b else 1.0
-        for a, b in zip(only_one, only_other, strict=True)
-    ]  # fmt: skip
+    p = [exact_mcnemar(int(a), int(b)) for a, b in zip(only_one, only_other, strict=True)]
     table["p_holm"] = multipletests(p, method="holm")[1]
     table = table[table["pictures"] > 0]
     return table.iloc[np.argsort(-table["difference"].abs(), kind="stable")].reset_index(drop=True)

@@ -63,7 +63,7 @@ class PictureTable:
         if self.pixels is not None:
             return self.pixels[rows]
         root = os.fspath(self.root or "")
-        return [os.path.join(root, path) for path in self.rows["path"].array.take(rows)]  # noqa: PTH118 - millions
+        return [os.path.join(root, path) for path in self.rows["path"].array.take(rows)]  # noqa: PTH118 - text: a Path costs ten times it, and there may be millions
 
     def sizes(self) -> np.ndarray:
         """(n,) int64 bytes of each picture, 0 for a file that is not there; the source may have noted them already."""
@@ -74,7 +74,7 @@ class PictureTable:
         root, sizes = os.fspath(self.root or ""), np.zeros(len(self.rows), np.int64)
         for row, path in enumerate(self.rows["path"]):
             with suppress(OSError):
-                sizes[row] = os.stat(os.path.join(root, path)).st_size  # noqa: PTH116, PTH118
+                sizes[row] = os.stat(os.path.join(root, path)).st_size  # noqa: PTH116, PTH118 - as above
         return sizes
 
     def rows_of(self, paths: Iterable[str]) -> dict[str, int]:

@@ -268,6 +268,11 @@ def paired_tests(
     return paired_tests_of(right, against=against, level=level, seed=seed)
 
 
+def exact_mcnemar(only_one: int, only_other: int) -> float:
+    """The two-sided p of McNemar's exact test, from how many pictures only one of two runs has right (1947)."""
+    return min(float(mcnemar([[0, only_one], [only_other, 0]], exact=True).pvalue), 1.0)
+
+
 def paired_tests_of(
     right: Mapping[str, np.ndarray], *, against: str | None = None, level: float = LEVEL, seed: int = 0
 ) -> pd.DataFrame:
@@ -281,8 +286,8 @@ def paired_tests_of(
             int((right[other] & ~right[one]).sum()),
         )
         gap = interval_of_mean(right[one].astype(float) - right[other], level=level, seed=seed)
-        p = float(mcnemar([[0, only_one], [only_other, 0]], exact=True).pvalue)
-        rows.append((one, other, only_one, only_other, gap.value, gap.low, gap.high, min(p, 1.0)))
+        p = exact_mcnemar(only_one, only_other)
+        rows.append((one, other, only_one, only_other, gap.value, gap.low, gap.high, p))
     names = ["one", "other", "only_one", "only_other", "difference", "low", "high", "p"]
     table = pd.DataFrame(rows, columns=names)
     table["p_holm"] = multipletests(table["p"], method="holm")[1] if rows else []

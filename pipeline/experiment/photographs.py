@@ -38,8 +38,7 @@ def write_disagreements(folder: Path, title: str, runs: Mapping[str, Run]) -> st
     try:
         first = next(iter(runs.values()))
         split = "test" if has_predictions(first, "test") else "val"
-        members = {name: stored_predictions(run, split) for name, run in runs.items()}
-        members = aligned(members)
+        members = aligned({name: stored_predictions(run, split) for name, run in runs.items()})
         table = own_pictures(first, artifact_folder(first, ""), data_config(first)).table
     except BadInput as error:
         log.info("no page of disagreements: %s", error)

@@ -2,11 +2,11 @@
 
 from shlex import quote
 
+import numpy as np
 from mlflow.entities import Run
-from scipy.stats import norm
 
 from pipeline.common.wording import counted, percent
-from pipeline.evaluation.statistics import LEVEL, wilson
+from pipeline.evaluation.statistics import interval_of_share
 from pipeline.serving.from_run import PROMISED, Assembled
 
 _NAMED, _LONGEST_NAME = 30, 60  # classes, and letters of a class's name
@@ -35,15 +35,15 @@ def model_card(run: Run, made: Assembled, address: str) -> str:
 
 
 def _figures(run: Run, made: Assembled) -> list[str]:
-    rows, quantile = [], norm.ppf(0.5 + LEVEL / 2)
+    rows = []
     for split, metric, said in (
         ("val", "best/val_accuracy", "val, on which it was chosen"),
         ("test", "test/accuracy", "test"),
     ):
         share, n = run.data.metrics.get(metric), made.pictures.get(split, 0)
         if share is not None and n:
-            low, high = map(float, wilson(share, n, quantile))
-            rows.append(f"| {said} | {percent(share)} | {percent(low)} to {percent(high)} | {n:,} |")
+            found = interval_of_share(np.arange(n) < round(share * n))
+            rows.append(f"| {said} | {percent(share)} | {percent(found.low)} to {percent(found.high)} | {n:,} |")
     return rows
 
 

@@ -113,8 +113,6 @@ def _described(client: MlflowClient, run: Run, kind: str) -> str:
             return "an ensemble, not one network's training; name such a run"
         case "compare" | "explore":
             return f"a run of the command {kind}; name one of a network's training"
-        case "train":
-            return "one network's training; name an ensemble"
     return "no run of this pipeline; name one of a network's training"
 
 

@@ -84,7 +84,7 @@ def read(
 def _check_links(holding: set[Path], on_unreadable: OnUnreadable) -> None:
     """BadInput (`skip`: a warning) for a link among the class folders that leads nowhere: a disk not mounted, say."""
     for entry in (entry for folder in sorted(holding) for entry in _listed(folder)):
-        if entry.is_symlink() and not _is_picture(entry) and not os.path.exists(entry.path):  # noqa: PTH110  # a circle
+        if entry.is_symlink() and not _is_picture(entry) and not Path(entry).exists():
             said = f"data.root: the link {entry.path} leads nowhere"
             if on_unreadable == "raise":
                 raise BadInput(f"{said}; mend or remove it, or leave it out with data.on_unreadable=skip")

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -100,8 +101,8 @@ def _digests(table: PictureTable, rows: np.ndarray, *, end_only: bool = False) -
 
 def _digest(path: str, end_only: bool) -> str:
     try:
-        if os.path.isfile(path):  # noqa: PTH113 - a pipe would be waited at
-            with open(path, "rb") as file:  # noqa: PTH123
+        if Path(path).is_file():  # a pipe would be waited at
+            with Path(path).open("rb") as file:
                 size = file.seek(0, os.SEEK_END)
                 file.seek(max(0, size - _END) if end_only else 0)
                 return f"{size} {file_digest(file.read())}"
