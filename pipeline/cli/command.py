@@ -35,7 +35,9 @@ NETWORK_COMMANDS = ("train",)
 _FOLDER_VARIABLE, _FOLDERS = "PIPELINE_OWN_FOLDER", "pipeline-own-"
 
 # Hydra 1.4 takes no version to behave as, 1.3 warns where none is given.
-VERSION_BASE: dict[str, str] = {"version_base": "1.3"} if hydra.__version__.startswith("1.3.") else {}
+VERSION_BASE: dict[str, Any] = {"version_base": "1.3"} if hydra.__version__.startswith("1.3.") else {}
+# 1.4 warns where nobody says which classes `hydra.callbacks` and Hydra's logging may name, 1.3 knows no such question.
+_CLASSES: dict[str, Any] = {"execution_whitelist": ["pipeline.*", "hydra.*", "logging.*"]}
 
 # Importing PyTorch and MLflow makes a million objects and hardly a cycle: with Python's 700, looking for those after
 # each so many new objects takes an eighth of it.
@@ -63,7 +65,7 @@ def command(name: str, recipe: str, *, begins: bool = False) -> Callable[[], Non
         job.failures.clear()
         try:
             sys.argv[1:] = for_hydra(name, sys.argv[1:], multirun=multirun)
-            hydra.main(**VERSION_BASE, config_path=str(CONF), config_name=name)(job)()
+            hydra.main(**(VERSION_BASE or _CLASSES), config_path=str(CONF), config_name=name)(job)()
         except KeyboardInterrupt:
             sys.exit(128 + signal.SIGINT)
         except Exception as error:  # Hydra's own, or its launcher's
