@@ -14,19 +14,42 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import mlflow
+import numpy as np
+import pandas as pd
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from omegaconf import open_dict
+
+from pipeline.cli.command import VERSION_BASE, for_hydra
+from pipeline.cli.messages import BAD_INPUT, check, exit_code, one_line
+from pipeline.commands import compare as compare_command
+from pipeline.commands import ensemble as ensemble_command
+from pipeline.commands import explore as explore_command
+from pipeline.commands import promote as promote_command
+from pipeline.commands import train as train_command
+from pipeline.commands.predict import ask_all, load
 from pipeline.common.errors import BadInput, Stopped
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from mlflow.entities import Run
-
-    from pipeline.predictions.predictions import Predictions
+from pipeline.config.keys import CONF
+from pipeline.data.unlabelled import find_pictures
+from pipeline.evaluation import confusion
+from pipeline.evaluation.metrics import class_report
+from pipeline.evaluation.mistakes import confident_errors
+from pipeline.experiment.build import picture_table
+from pipeline.predictions.predictions import Predictions
+from pipeline.tracking.finished import artifact_folder, count_test_looks, history, stored_predictions
+from pipeline.tracking.selection import CHOOSE_BY, by_metric, ensembles, find_experiment, find_run, trained_runs
+from pipeline.tracking.store import Store
 
 
 def pictures(*overrides: str) -> pd.DataFrame:
@@ -35,36 +58,22 @@ def pictures(*overrides: str) -> pd.DataFrame:
     Takes the overrides of `explore`: `pictures("data=folder", "data.root=~/photos")`.
     """
     with _called("explore", overrides) as config:
-        from pipeline.experiment.build import picture_table
-
         return picture_table(config.data).rows
 
 
 def explore(*overrides: str) -> Result:
     """Open every picture; the result's `folder` has the page `explore.html`, its `metrics` the counts."""
-    with _called("explore", overrides) as config:
-        from pipeline.commands import explore as command
-
-        command.run(config)
-        return _latest()
+    return _result("explore", explore_command.run, overrides)
 
 
 def train(*overrides: str) -> Result:
     """Train one network; for many, call it in a loop (or type a sweep: python -m pipeline.train -m ...)."""
-    with _called("train", overrides) as config:
-        from pipeline.commands import train as command
-
-        command.run(config)
-        return _latest()
+    return _result("train", train_command.run, overrides)
 
 
 def ensemble(*overrides: str) -> Result:
     """Let finished runs vote: `ensemble("runs=[ID,ID]")`; without overrides all runs of the latest experiment."""
-    with _called("ensemble", overrides) as config:
-        from pipeline.commands import ensemble as command
-
-        command.run(config)
-        return _latest()
+    return _result("ensemble", ensemble_command.run, overrides)
 
 
 def compare(*overrides: str) -> pd.DataFrame:
@@ -73,11 +82,7 @@ def compare(*overrides: str) -> pd.DataFrame:
     Where runs cannot all be ranked together, the column `group` tells which can.
     """
     with _called("compare", overrides) as config:
-        import pandas as pd
-
-        from pipeline.commands import compare as command
-
-        groups = command.run(config).groups
+        groups = compare_command.run(config).groups
         tables = [group.ranking.table for group in groups]
         if len(tables) == 1:
             return tables[0]
@@ -87,9 +92,7 @@ def compare(*overrides: str) -> pd.DataFrame:
 def promote(*overrides: str) -> str:
     """Register the best run, or that of `run=ID`, as the model that answers; gives its address."""
     with _called("promote", overrides) as config:
-        from pipeline.commands import promote as command
-
-        return command.run(config)
+        return promote_command.run(config)
 
 
 def ask(images: str | Path, *overrides: str) -> pd.DataFrame:
@@ -99,11 +102,6 @@ def ask(images: str | Path, *overrides: str) -> pd.DataFrame:
     which `output` has no meaning here, as no file is written.
     """
     with _called("predict", (f"images={images}", *overrides)) as config:
-        import pandas as pd
-
-        from pipeline.commands.predict import ask_all, load
-        from pipeline.data.unlabelled import find_pictures
-
         said = ask_all(load(config), find_pictures(config.images), config)
         return pd.DataFrame([{"picture": str(picture), **one.to_row()} for picture, one in said.items()])
 
@@ -114,12 +112,6 @@ def runs(experiment: str | None = None) -> pd.DataFrame:
     A row a run, with `id`, `name`, `kind`, `model`, `regime`, `overrides`, `val_accuracy`, `test_accuracy`, `verdict`.
     """
     with _one_line():
-        import pandas as pd
-        from mlflow import MlflowClient
-
-        from pipeline.tracking.selection import CHOOSE_BY, by_metric, ensembles, find_experiment, trained_runs
-        from pipeline.tracking.store import Store
-
         Store().open(to_write=False)
         client = MlflowClient()
         where = find_experiment(client, experiment)
@@ -138,11 +130,6 @@ def runs(experiment: str | None = None) -> pd.DataFrame:
 def result(run_id: str) -> Result:
     """The result of an earlier training or ensemble, by its id."""
     with _one_line():
-        from mlflow import MlflowClient
-
-        from pipeline.tracking.selection import find_run
-        from pipeline.tracking.store import Store
-
         Store().open(to_write=False)
         return Result(find_run(MlflowClient(), run_id))
 
@@ -177,25 +164,15 @@ class Result:
     def folder(self) -> Path:
         """Where its files lie: pages, plots, weights. Fetched first where the store is elsewhere."""
         with _one_line():
-            from pipeline.tracking.finished import artifact_folder
-
             return artifact_folder(self.run, "")
 
     def curve(self) -> pd.DataFrame:
         """A row an epoch: `epoch`, `train/loss`, `train/accuracy`, `val/loss`, `val/accuracy`."""
-        from mlflow import MlflowClient
-
-        from pipeline.tracking.finished import history
-
         return history(MlflowClient(), self.run)
 
     def predictions(self, split: str = "val") -> Predictions:
         """What it answered: logits, labels and all that is computed from them. A look at test is counted."""
         with _one_line():
-            from mlflow import MlflowClient
-
-            from pipeline.tracking.finished import count_test_looks, stored_predictions
-
             found = stored_predictions(self.run, split)
             if split == "test":
                 count_test_looks(MlflowClient(), [self.run])
@@ -207,29 +184,20 @@ class Result:
 
     def errors(self, split: str = "val") -> pd.DataFrame:
         """The wrong answers as rows of `answers`, the surest first: wrong labels stand here, too."""
-        from pipeline.evaluation.mistakes import confident_errors
-
         found = self.predictions(split)
         table = _as_table(found).drop(columns="correct")
         return table.iloc[confident_errors(found)].reset_index(drop=True)
 
     def confusion(self, split: str = "val") -> pd.DataFrame:
         """Counts of pictures, true classes down and predicted ones across (above 1,000 classes: a row a pair)."""
-        from pipeline.evaluation.confusion import table
-
-        return table(self.predictions(split))
+        return confusion.table(self.predictions(split))
 
     def classes(self, split: str = "val") -> pd.DataFrame:
         """A row a class: `pictures`, `predicted`, `precision`, `recall`, `f1`."""
-        from pipeline.evaluation.metrics import class_report
-
         return class_report(self.predictions(split))
 
 
 def _as_table(found: Predictions) -> pd.DataFrame:
-    import numpy as np
-    import pandas as pd
-
     names = np.asarray(found.classes, dtype=object)
     return pd.DataFrame({
         "path": found.ids, "label": names[found.labels], "predicted": names[found.predicted],
@@ -237,20 +205,18 @@ def _as_table(found: Predictions) -> pd.DataFrame:
     })  # fmt: skip
 
 
-def _latest() -> Result:
-    """The run that the command in hand just ended."""
-    import mlflow
-
-    ended: Any = mlflow.last_active_run()
-    return Result(ended)
+def _result(name: str, recipe: Callable[[Any], object], overrides: tuple[str, ...]) -> Result:
+    """What the run that a command makes left behind."""
+    with _called(name, overrides) as config:
+        recipe(config)
+        ended: Any = mlflow.last_active_run()
+        return Result(ended)
 
 
 @contextmanager
 def _called(name: str, overrides: tuple[str, ...]) -> Iterator[Any]:
     """The checked config of a command, for its recipe to run in; afterwards the process is as it was before."""
     with _one_line(name), _messages(), _composed(name, overrides) as config:
-        import mlflow
-
         if mlflow.active_run():
             raise BadInput("an MLflow run of your own is under way, and runs do not mix: call mlflow.end_run() first")
         with _torch_as_it_was():
@@ -260,15 +226,6 @@ def _called(name: str, overrides: tuple[str, ...]) -> Iterator[Any]:
 @contextmanager
 def _composed(name: str, overrides: tuple[str, ...]) -> Iterator[Any]:
     """Composed and checked as from the command line. Recipes ask Hydra what was typed, so it knows that meanwhile."""
-    from hydra import compose, initialize_config_dir
-    from hydra.core.global_hydra import GlobalHydra
-    from hydra.core.hydra_config import HydraConfig
-    from omegaconf import open_dict
-
-    from pipeline.cli.command import VERSION_BASE, for_hydra
-    from pipeline.cli.messages import check
-    from pipeline.config.keys import CONF
-
     for one in overrides:
         if one.startswith("-") or "=" not in one.lstrip("~"):
             raise BadInput(f"{one}: overrides are wanted, such as 'trainer.epochs=5'; options belong on a command line")
@@ -309,8 +266,6 @@ def _messages() -> Iterator[None]:
 @contextmanager
 def _torch_as_it_was() -> Iterator[None]:
     """Its random numbers, threads and denormal numbers belong to the whole process, and so to the user."""
-    import torch
-
     threads = torch.get_num_threads()
     flushed = not torch.full((64,), 1e-40).mul(1.0).any()
     try:
@@ -329,8 +284,6 @@ def _one_line(name: str = "") -> Iterator[None]:
     except Stopped as error:
         raise Stopped(str(error)) from None
     except Exception as error:
-        from pipeline.cli.messages import BAD_INPUT, exit_code, one_line
-
         if exit_code(error) == BAD_INPUT:
             raise BadInput(one_line(error, name)) from None
         raise

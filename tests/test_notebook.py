@@ -2,7 +2,6 @@
 
 import logging
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -38,12 +37,6 @@ def state():
         "typed": list(sys.argv),
         "log": (list(log.handlers), log.level, log.propagate),
     }
-
-
-def test_importing_takes_little():
-    code = "import sys, pipeline.notebook; print({'torch', 'mlflow', 'pandas', 'hydra'} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "set()"
 
 
 def test_a_table_is_read_as_training_would_use_it(store, tmp_path):

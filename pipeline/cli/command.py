@@ -22,11 +22,13 @@ from omegaconf import DictConfig
 from pipeline.cli.given import check_given, overrides_first
 from pipeline.cli.messages import FAILED, check, exit_code, tell
 from pipeline.cli.quoting import open_tags, quote_address, quote_path
+from pipeline.cli.sweep import launcher_broke, note_failure
 from pipeline.common.atomic import clear_abandoned, held_folder
 from pipeline.common.errors import BadInput, Stopped
 from pipeline.common.names import PARENT_VARIABLE
 from pipeline.config.defaults import register
 from pipeline.config.keys import CONF
+from pipeline.tracking.store import Store
 
 # Here `model` chooses a network; elsewhere it is the address of a model that is there.
 NETWORK_COMMANDS = ("train",)
@@ -72,8 +74,6 @@ def command(name: str, recipe: str, *, begins: bool = False) -> Callable[[], Non
             error = _of_hydra(error)
             tell(error, name)
             if multirun and name in NETWORK_COMMANDS:
-                from pipeline.cli.sweep import launcher_broke
-
                 launcher_broke(error)
             sys.exit(exit_code(error))
         if job.failures:
@@ -106,8 +106,6 @@ class Job:
         try:
             config = check(composed, self.name)
             if self.begins:
-                from pipeline.tracking.store import Store
-
                 Store()
             module, _, function = self.recipe.partition(":")
             return getattr(import_module(module), function)(config)
@@ -122,8 +120,6 @@ def _tell_the_sweep(error: Exception) -> None:
     """A job of a sweep that fails before it has a run must be seen all the same, in whatever process it was."""
     if PARENT_VARIABLE not in os.environ:
         return
-    from pipeline.cli.sweep import note_failure
-
     try:
         note_failure(error)
     except Exception as of_the_store:  # the parent's process will find that the job has no run

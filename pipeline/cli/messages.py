@@ -8,9 +8,11 @@ from typing import Any
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from pydantic import ValidationError
 from yaml import YAMLError
 
 from pipeline.common.errors import BadInput, Stopped, did_you_mean
+from pipeline.config import schema
 
 BAD_INPUT, FAILED = 2, 1
 
@@ -20,23 +22,17 @@ def check(composed: DictConfig, command_name: str) -> Any:
 
     Raises BadInput that names the first offending key.
     """
-    from pydantic import ValidationError
-
-    from pipeline.config import schema as schemas
-
-    schema = getattr(schemas, command_name.capitalize())
+    wanted = getattr(schema, command_name.capitalize())
     values = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
     try:
-        return schema.model_validate(values)
+        return wanted.model_validate(values)
     except ValidationError as error:
-        raise BadInput(_first_problem(error, schema)) from None
+        raise BadInput(_first_problem(error, wanted)) from None
 
 
-def _first_problem(error: Any, schema: Any) -> str:
-    from pipeline.config.schema import keys
-
+def _first_problem(error: Any, wanted: Any) -> str:
     problem = _nearest_problem(error.errors())
-    known = keys(schema)
+    known = schema.keys(wanted)
     key = _key(problem["loc"], known)
     if problem["type"] == "extra_forbidden" and key in known:
         return _not_of_the_choice(key)
@@ -111,8 +107,6 @@ def one_line(error: BaseException, command_name: str = "") -> str:
 
 def _unknown_key(key: str, command_name: str) -> str:
     """A key that is not in what Hydra composed: another choice of a group has it, another command, or none."""
-    from pipeline.config import schema
-
     known = {one.__name__.lower(): schema.keys(one) for one in schema.COMMANDS}
     if key in known.get(command_name, ()):
         return _not_of_the_choice(key)
@@ -126,8 +120,6 @@ def _unknown_key(key: str, command_name: str) -> str:
 
 def _whole_key(key: str, command_name: str) -> str:
     """Hydra names a missing key as the file has it, which may be below a section: `root` of `data.root`."""
-    from pipeline.config import schema
-
     known = {name for one in schema.COMMANDS if one.__name__.lower() == command_name for name in schema.keys(one)}
     below = [name for name in known if name.endswith(f".{key}")]
     return below[0] if key not in known and len(below) == 1 else key

@@ -7,7 +7,7 @@ import os
 import shlex
 import sys
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
@@ -22,12 +22,8 @@ from pipeline.cli.messages import BAD_INPUT, FAILED, check, exit_code, one_line,
 from pipeline.cli.quoting import as_typed, typed_overrides
 from pipeline.common.errors import BadInput
 from pipeline.common.names import PARENT_VARIABLE, SWEPT_VARIABLE
-from pipeline.common.wording import percent
 from pipeline.reporting.drawing import DrawingProcess
-
-if TYPE_CHECKING:
-    from pipeline.reporting.run_report import Draw
-    from pipeline.tracking.runs import TrackedRun
+from pipeline.tracking.store import Store
 
 _DIED = "ended before it had a run: what it said stands above; without a word its process died (out of memory?)"
 
@@ -49,8 +45,6 @@ class SweepCallback(Callback):
             _refuse_resume(overrides)
             experiment = _experiment(task, overrides)
             self._jobs = expected_jobs(config, overrides)
-            from pipeline.tracking.store import Store
-
             store = Store()
             if str(config.hydra.launcher._target_).endswith(".BasicLauncher"):  # jobs run in this process
                 import_module("pipeline.commands.train")  # beside the making of a new store
@@ -58,7 +52,7 @@ class SweepCallback(Callback):
         except Exception as error:
             tell(error)
             sys.exit(exit_code(error))
-        from pipeline.tracking import sweeps
+        from pipeline.tracking import sweeps  # MLflow: `--help` makes a callback as well, and does without
 
         typed, varied = ([as_typed(one) for one in some] for some in (overrides, swept(overrides) or overrides))
         self._parent = sweeps.open_sweep(experiment, typed, varied, len(self._jobs))
@@ -80,6 +74,7 @@ class SweepCallback(Callback):
 
     def close(self, why: str) -> None:
         """End the parent; jobs that left no run get one that FAILED, and says `why`. Exit code 1 where one failed."""
+        from pipeline.cli.outcome import show
         from pipeline.tracking import sweeps
 
         if self._parent is None:
@@ -120,17 +115,12 @@ def launcher_broke(error: Exception) -> None:
             sweep.close(f"left without an end when the launcher gave up: {one_line(error)}"[:1000])
 
 
-def draws_for(run: TrackedRun) -> Draw:
-    """How a run's figures are drawn: beside the next job, where this process has more jobs to come, else at once.
+def drawing_beside() -> DrawingProcess | None:
+    """What draws figures beside the next job, where this process has more jobs to come.
 
-    Where each job has a process of its own all cores are taken, and where files are sent they must be there first.
+    Where each job has a process of its own all cores are taken.
     """
-    from pipeline.reporting.run_report import draw_figures
-
-    for sweep in _under_way:
-        if sweep.draw is not None and run.in_place:
-            return sweep.draw
-    return draw_figures
+    return next((sweep.draw for sweep in _under_way), None)
 
 
 def expected_jobs(config: DictConfig, overrides: list[str]) -> list[str]:
@@ -154,10 +144,9 @@ def note_failure(error: Exception) -> None:
     """Give a sweep's job that ended before it had a run one that FAILED, so that it is seen among the others."""
     if PARENT_VARIABLE not in os.environ or not HydraConfig.initialized():
         return
-    overrides = typed_overrides()
     from pipeline.tracking import sweeps
-    from pipeline.tracking.store import Store
 
+    overrides = typed_overrides()
     Store().open()
     sweeps.record_job(shlex.join(overrides), job_name(overrides), one_line(error))
 
@@ -193,90 +182,3 @@ def _experiment(task: DictConfig, overrides: list[str]) -> str:
         if any(override.partition("=")[0] in str(error) for override in overrides):
             return "sweep"
         raise
-
-
-def show(outcome: Any) -> None:
-    """The table of a sweep, best first, why jobs failed, and what to type next."""
-    from pipeline.reporting.tables import Table
-    from pipeline.reporting.terminal import console
-    from pipeline.tracking.finished import minutes
-    from pipeline.tracking.selection import CHOOSE_BY
-
-    screen = console()
-    swept = swept_values(outcome.jobs)
-    columns = sorted({key for values in swept for key in values})
-    judged = [job.data.tags.get("verdict.kind", "") for job in outcome.jobs]
-    verdicts = ["verdict"] if any(kind not in ("", "sound") for kind in judged) else []
-    heads = [*columns, "val", "epoch", "test", "minutes", "status", *verdicts]
-    body = []
-    for job, values, kind in zip(outcome.jobs, swept, judged, strict=True):
-        metrics = job.data.metrics
-        body.append(
-            [
-                *(values.get(key, "") for key in columns),
-                percent(metrics.get(CHOOSE_BY), 2),
-                f"{metrics['best/epoch']:.0f}" if "best/epoch" in metrics else "",
-                percent(metrics.get("test/accuracy"), 2),
-                f"{minutes(job):.1f}",
-                job.info.status.lower(),
-                *([kind] if verdicts else []),
-            ]
-        )
-    table = Table(heads, body, heads[len(columns) :])
-    if left_out := table.show(screen, spare=("epoch", "minutes", "verdict")):
-        print(f"for want of room without {' and '.join(left_out)}; mlflow ui has all")
-    if (summed := over_repeats_table(outcome.jobs, swept)) is not None:
-        summed.show(screen)
-    for job in outcome.failed:
-        error = job.data.tags.get("error", "see its messages above")
-        print(f"failed: {error if error.startswith(job.info.run_name) else f'{job.info.run_name}: {error}'}")
-    if any(CHOOSE_BY in job.data.metrics for job in outcome.jobs):
-        print(f"next: python -m pipeline.compare sweep={outcome.parent}    to see what mattered, and how sure that is")
-        print(f"or:   python -m pipeline.promote sweep={outcome.parent}    to serve the best (or look: mlflow ui)")
-
-
-def over_repeats_table(jobs: list[Any], swept: list[dict[str, str]]) -> Any:
-    """Where seeds or folds were swept: each choice in one row, mean and spread. Else nothing."""
-    import pandas as pd
-
-    from pipeline.comparison.repeats import over_repeats
-    from pipeline.config.keys import REPEATS
-    from pipeline.reporting.tables import Table
-    from pipeline.tracking.selection import CHOOSE_BY
-
-    if not jobs:
-        return None
-    columns = sorted({key for values in swept for key in values})
-    repeated, keys = [key for key in columns if key in REPEATS], [key for key in columns if key not in REPEATS]
-    measures = {"val": CHOOSE_BY, "test": "test/accuracy"}
-    runs = pd.DataFrame(
-        {key: values.get(key, "") for key in keys}
-        | {name: job.data.metrics.get(metric) for name, metric in measures.items()}
-        for job, values in zip(jobs, swept, strict=True)
-    )
-    scored = [name for name in measures if runs[name].notna().any()]
-    if not repeated or "val" not in scored:
-        return None
-    summed = {name: over_repeats(runs, keys, name) for name in scored}
-    heads, body = [*keys, *(f"{name}: mean ± sd" for name in scored), "n"], []
-    for row in summed["val"].to_dict("records"):
-        cells = []
-        for name in scored:
-            same = summed[name]
-            for key in keys:
-                same = same[same[key] == row[key]]
-            cells += [_mean_and_spread(one) for one in same.to_dict("records")] or [""]
-        body.append([*(row[key] for key in keys), *cells, f"{row['n']}"])
-    return Table(heads, body, heads[len(keys) :], title=f"over {', '.join(repeated)}")
-
-
-def _mean_and_spread(row: dict[str, Any]) -> str:
-    spread = "" if row["n"] < 2 else f" ± {100 * row['sd']:.2f}"
-    return f"{100 * row['mean']:.2f}{spread} %"
-
-
-def swept_values(jobs: list[Any]) -> list[dict[str, str]]:
-    """What sets each job apart: its overrides without those that all have alike."""
-    given = [dict(one.partition("=")[::2] for one in shlex.split(job.data.tags.get("overrides", ""))) for job in jobs]
-    alike = set.intersection(*(set(one.items()) for one in given)) if len(given) > 1 else set()
-    return [{key: value for key, value in one.items() if (key, value) not in alike} for one in given]

@@ -11,7 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from mlflow import MlflowClient
 
 from pipeline.cli.quoting import typed_overrides
-from pipeline.cli.sweep import draws_for, job_name
+from pipeline.cli.sweep import drawing_beside, job_name
 from pipeline.common.names import PARENT_VARIABLE
 from pipeline.config import schema
 from pipeline.data.remaining import check_what_is_left
@@ -21,6 +21,7 @@ from pipeline.experiment.own_pictures import OwnPictures, own_pictures
 from pipeline.experiment.records import announce, conclude, describe, log_inputs, make_up_for_metrics, run_tags
 from pipeline.experiment.stored import unfinished_config
 from pipeline.experiment.training import prepare, train
+from pipeline.reporting.run_report import draw_figures
 from pipeline.tracking.runs import TrackedRun, flatten, home, tracked_run
 from pipeline.tracking.selection import find_run
 from pipeline.tracking.store import Store
@@ -51,7 +52,8 @@ def run(config: schema.Train) -> float:
             log.info("%s", describe(epoch))
         if config.resume:
             make_up_for_metrics(run, progress)
-        best = conclude(config, prepared, run, progress, draw=draws_for(run))
+        draw = drawing_beside() if run.in_place else None  # files that are sent must be there first
+        best = conclude(config, prepared, run, progress, draw=draw or draw_figures)
         drop_last(checkpoints)
     note_best(run.id, best)
     log.info("next: mlflow ui    to look;    python -m pipeline.promote run=%s    to serve it", run.id)

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 _PATIENCE = 2.0  # seconds of waiting without a word
 
 log = logging.getLogger(__name__)
@@ -18,8 +20,6 @@ def one_at_a_time(lock: Path, what: str, waited: Callable[[float], object] = lam
 
     `waited` gets the seconds, where there were any to speak of. The system frees the lock of a process that died.
     """
-    from filelock import FileLock, Timeout
-
     holder, lock_file, began = lock.with_name(f"{lock.name}.holder"), FileLock(lock), time.perf_counter()
     try:
         lock_file.acquire(timeout=_PATIENCE)

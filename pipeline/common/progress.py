@@ -4,6 +4,8 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from typing import Any, TypeVar
 
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn, track
+
 Item = TypeVar("Item")
 
 
@@ -14,14 +16,10 @@ def watch(batches: Iterable[Any], what: str) -> Iterable[Any]:
 
 def each(items: Sequence[Item], what: str) -> Iterable[Item]:
     """The same items, with a bar that goes away when they are through."""
-    from rich.progress import track
-
     return track(items, what, transient=True) if sys.stdout.isatty() else items
 
 
 def _bar(batches: Iterable[Any], what: str) -> Iterator[Any]:
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
     total = len(batches) if isinstance(batches, Sized) else None
     columns = (
         TextColumn("{task.description}"),

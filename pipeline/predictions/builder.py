@@ -1,14 +1,11 @@
 """Predictions as they come from a network, batch by batch, reduced at once where classes are many."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from pipeline.predictions.predictions import DENSE_CLASSES, LARGEST, Predictions, Rest
-
-if TYPE_CHECKING:
-    import torch
 
 
 class PredictionsBuilder:
@@ -30,8 +27,8 @@ class PredictionsBuilder:
     def add(
         self,
         ids: Sequence[str] | np.ndarray,
-        labels: "np.ndarray | torch.Tensor",
-        logits: "np.ndarray | torch.Tensor",
+        labels: np.ndarray | torch.Tensor,
+        logits: np.ndarray | torch.Tensor,
     ) -> None:
         """Add a batch: b ids, (b,) class codes, (b, k) logits of any floating type, on any device."""
         self._add(ids, labels, logits, _rest_of_logits)
@@ -46,12 +43,10 @@ class PredictionsBuilder:
     def _add(
         self,
         ids: Sequence[str] | np.ndarray,
-        labels: "np.ndarray | torch.Tensor",
-        values: "np.ndarray | torch.Tensor",
-        reduce: Callable[..., tuple["torch.Tensor", ...]],
+        labels: np.ndarray | torch.Tensor,
+        values: np.ndarray | torch.Tensor,
+        reduce: Callable[..., tuple[torch.Tensor, ...]],
     ) -> None:
-        import torch  # here, as reading predictions needs no torch
-
         scores = torch.as_tensor(values).detach().float()
         codes = torch.as_tensor(labels, device=scores.device).long()
         if scores.shape != (len(ids), len(self.classes)):
@@ -99,7 +94,7 @@ class _Rows:
         return self._held[: self._count].copy()
 
 
-def _largest(scores: "torch.Tensor", labels: "torch.Tensor", kept: int) -> "torch.Tensor":
+def _largest(scores: torch.Tensor, labels: torch.Tensor, kept: int) -> torch.Tensor:
     """(b, k) -> (b, kept) codes of the largest, in order, the last giving way to an absent true class."""
     columns = scores.topk(kept, dim=1).indices
     absent = ~(columns == labels[:, None]).any(dim=1)
@@ -107,7 +102,7 @@ def _largest(scores: "torch.Tensor", labels: "torch.Tensor", kept: int) -> "torc
     return columns
 
 
-def _rest_of_logits(scores: "torch.Tensor", columns: "torch.Tensor | None") -> tuple["torch.Tensor", ...]:
+def _rest_of_logits(scores: torch.Tensor, columns: torch.Tensor | None) -> tuple[torch.Tensor, ...]:
     """The logits to keep and, when sparse, their codes and the others' log-sum-exp and mean."""
     if columns is None:
         return (scores,)
@@ -117,7 +112,7 @@ def _rest_of_logits(scores: "torch.Tensor", columns: "torch.Tensor | None") -> t
     return logits, columns.int(), others, mean
 
 
-def _rest_of_probabilities(values: "torch.Tensor", columns: "torch.Tensor | None") -> tuple["torch.Tensor", ...]:
+def _rest_of_probabilities(values: torch.Tensor, columns: torch.Tensor | None) -> tuple[torch.Tensor, ...]:
     """The same of probabilities, as logarithms."""
     tiny = float(np.finfo(np.float32).tiny)
     if columns is None:

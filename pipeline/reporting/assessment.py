@@ -8,6 +8,7 @@ from pipeline.data.files import write_csv
 from pipeline.evaluation.assessment import Assessment
 from pipeline.evaluation.calibration import changes_nothing
 from pipeline.predictions.predictions import Predictions
+from pipeline.reporting.plots import answered_accuracy, reliability_diagram
 from pipeline.reporting.run_report import write_report
 from pipeline.reporting.tables import Table
 
@@ -45,8 +46,6 @@ def write_assessment(
     folder: Path, split: str, predictions: Predictions, found: Assessment, taxonomy: pd.DataFrame | None = None
 ) -> None:
     """The files of an assessment: what every run leaves, and `reliability.png`, `answered.png`, a CSV a table."""
-    from pipeline.reporting.plots import answered_accuracy, reliability_diagram
-
     write_report(folder, {split: predictions}, taxonomy=taxonomy)
     if found.temperature is None:
         versions = {"as it is": predictions}

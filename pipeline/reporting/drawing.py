@@ -1,4 +1,7 @@
-"""Figures drawn in another process, while this one goes on to the next job of a sweep."""
+"""Figures drawn in another process, while this one goes on to the next job of a sweep.
+
+What draws is imported by who draws: `--help` of a training gets as far as this file.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,7 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from pipeline.reporting.plots.learning import History
+from typing import Any, BinaryIO
 
 log = logging.getLogger(__name__)
 
@@ -28,10 +26,8 @@ class DrawingProcess:
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
 
-    def __call__(self, folder: Path, split: str, history: History | None, taxonomy: pd.DataFrame | None, /) -> None:
+    def __call__(self, folder: Path, split: str, history: Any, taxonomy: Any, /) -> None:
         """Have a run's figures drawn; at once and here where the other process is gone."""
-        from pipeline.reporting.run_report import draw_figures
-
         asked = (folder, split, None if history is None else list(history), taxonomy)
         try:
             if self._process is None:
@@ -40,7 +36,7 @@ class DrawingProcess:
             pickle.dump(asked, requests)
             requests.flush()
         except OSError:
-            draw_figures(folder, split, asked[2], taxonomy)
+            _draw(*asked)
 
     def close(self) -> None:
         """Wait until all is drawn."""
@@ -53,10 +49,14 @@ class DrawingProcess:
         self._process = None
 
 
-def draw_all(requests: BinaryIO) -> int:
-    """Draw what is asked for until nobody asks any more; how often it failed."""
+def _draw(*asked: Any) -> None:
     from pipeline.reporting.run_report import draw_figures
 
+    draw_figures(*asked)
+
+
+def draw_all(requests: BinaryIO) -> int:
+    """Draw what is asked for until nobody asks any more; how often it failed."""
     failed = 0
     while True:
         try:
@@ -64,7 +64,7 @@ def draw_all(requests: BinaryIO) -> int:
         except EOFError:
             return failed
         try:
-            draw_figures(*asked)
+            _draw(*asked)
         except Exception as error:
             failed += 1
             print(f"warning: the figures in {asked[0]} could not be drawn: {error}", file=sys.stderr, flush=True)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -12,20 +11,16 @@ from pipeline.evaluation import confusion
 from pipeline.evaluation.metrics import class_report, summary
 from pipeline.predictions.parquet import read_predictions, write_predictions
 from pipeline.predictions.predictions import Predictions
-
-if TYPE_CHECKING:
-    from pipeline.reporting.plots.learning import History
-
+from pipeline.reporting.plots import confusion as plot_confusion
+from pipeline.reporting.plots import curves
+from pipeline.reporting.plots.learning import History
 
 # Whatever sees to a run's figures, now or later: it takes what `draw_figures` does.
-Draw = Callable[[Path, str, "History | None", pd.DataFrame | None], object]
+Draw = Callable[[Path, str, History | None, pd.DataFrame | None], object]
 
 
-def draw_figures(folder: Path, split: str, history: "History | None", taxonomy: pd.DataFrame | None) -> None:
+def draw_figures(folder: Path, split: str, history: History | None, taxonomy: pd.DataFrame | None) -> None:
     """Draw `curves.png`, where there is a history, and a split's `confusion_matrix.png` from its stored predictions."""
-    from pipeline.reporting.plots import confusion as plot_confusion
-    from pipeline.reporting.plots import curves
-
     if history is not None:
         curves(history).savefig(folder / "curves.png")
     made = read_predictions(folder / "predictions" / f"{split}.parquet")
@@ -36,7 +31,7 @@ def draw_figures(folder: Path, split: str, history: "History | None", taxonomy: 
 def write_report(
     folder: Path,
     predictions: Mapping[str, Predictions],
-    history: "History | None" = None,
+    history: History | None = None,
     taxonomy: pd.DataFrame | None = None,
     *,
     draw: Draw = draw_figures,

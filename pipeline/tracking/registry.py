@@ -19,6 +19,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 from mlflow.types.schema import AnyType
+from PIL import Image
 
 from pipeline.common.errors import BadInput
 from pipeline.models.saved import BEST_WEIGHTS
@@ -139,8 +140,6 @@ def signature() -> ModelSignature:
 
 def example() -> pd.DataFrame:
     """A grey picture, so that the form of a request can be seen and tried."""
-    from PIL import Image
-
     buffer = io.BytesIO()
     Image.new("RGB", (64, 64), (128, 128, 128)).save(buffer, "JPEG")
     return pd.DataFrame({"image": [base64.b64encode(buffer.getvalue()).decode()]})

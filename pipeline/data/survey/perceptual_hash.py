@@ -5,6 +5,9 @@ from itertools import combinations, pairwise
 import numpy as np
 import torch
 from PIL import Image, ImageOps
+from scipy.fft import dctn
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 _BITS, _SIDE, _KEPT = 64, 32, 8  # the lowest 8 x 8 waves of 32 x 32 pixels
 _FAINT = 128.0  # a wave that noise of two grey levels makes
@@ -17,8 +20,6 @@ def perceptual_hashes(pixels: torch.Tensor) -> np.ndarray | None:
     The first is that of the picture as it is, the others are of its mirror image, of its middle at four sizes and
     of what is left without two of its sides. None where the picture is so even that noise decides most bits.
     """
-    from scipy.fft import dctn
-
     grey = ImageOps.grayscale(Image.fromarray(pixels.permute(1, 2, 0).numpy()))
     small = np.stack([
         np.asarray(grey.crop(box).resize((_SIDE, _SIDE), Image.Resampling.LANCZOS), np.float64)
@@ -87,9 +88,6 @@ def _linked(values: np.ndarray, owners: np.ndarray, key: np.ndarray, distance: i
 
 def _joined(groups: np.ndarray, links: np.ndarray) -> np.ndarray:
     """The groups (g,) with those made one that links (2, m) between owners connect."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
     graph = coo_array((np.ones(links.shape[1], bool), tuple(groups[links])), shape=(len(groups), len(groups)))
     return connected_components(graph, directed=False)[1][groups].astype(np.int64)
 
