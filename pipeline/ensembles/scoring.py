@@ -24,14 +24,15 @@ def scores(
     `inputs` are the same pictures as each way of the members' reading gives them; a single network needs no `rule`.
     Of several test-time `views` the probabilities are averaged. Members are in evaluation mode.
     """
-    seen: dict[tuple[torch.nn.Module, Preprocessing], list[torch.Tensor]] = {}
+    seen: dict[tuple[torch.nn.Module, Preprocessing], list[Inputs]] = {}
     found = []
     for member in members:
         how = member.spec.preprocessing
         key = (member.backbone, how)
         if key not in seen:
-            seen[key] = [member.features(view) for view in shown(views, inputs[how], how.image_size)]
-        found.append(_mean([member.head(features).float() for features in seen[key]]).cpu())
+            ways = shown(views, inputs[how], how.image_size)
+            seen[key] = [view._replace(features=member.features(view)) for view in ways]
+        found.append(_mean([member(view).float() for view in seen[key]]).cpu())
     if rule is None:
         return found[0]
     together = rule([one.softmax(1).numpy() for one in found])
