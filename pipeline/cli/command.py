@@ -7,7 +7,6 @@ import atexit
 import gc
 import logging
 import os
-import signal
 import sys
 import tempfile
 import threading
@@ -25,6 +24,7 @@ from pipeline.cli.quoting import open_tags, quote_address, quote_path
 from pipeline.cli.sweep import launcher_broke, note_failure
 from pipeline.common.atomic import clear_abandoned, held_folder
 from pipeline.common.errors import BadInput, Stopped
+from pipeline.common.interruption import listen
 from pipeline.common.names import PARENT_VARIABLE
 from pipeline.config.defaults import register
 from pipeline.config.keys import CONF
@@ -60,7 +60,7 @@ def command(name: str, recipe: str, *, begins: bool = False) -> Callable[[], Non
 
     def run() -> None:
         os.environ["HYDRA_FULL_ERROR"] = "1"  # hand us the errors; `tell` words them
-        _end_in_order()
+        listen()
         clear_abandoned(Path(tempfile.gettempdir()), f"{_FOLDERS}*")
         gc.set_threshold(*_COLLECT_SELDOM)
         multirun = bool({"-m", "--multirun"} & set(sys.argv))
@@ -68,8 +68,6 @@ def command(name: str, recipe: str, *, begins: bool = False) -> Callable[[], Non
         try:
             sys.argv[1:] = for_hydra(name, sys.argv[1:], multirun=multirun)
             hydra.main(**(VERSION_BASE or _CLASSES), config_path=str(CONF), config_name=name)(job)()
-        except KeyboardInterrupt:
-            sys.exit(128 + signal.SIGINT)
         except Exception as error:  # Hydra's own, or its launcher's
             error = _of_hydra(error)
             tell(error, name)
@@ -159,14 +157,6 @@ def _remove_own_folder(made: tempfile.TemporaryDirectory[str], maker: int) -> No
 
 # Here, so that the processes of a launcher, which import this module, know it too.
 register("own_folder", _own_folder)
-
-
-def _end_in_order() -> None:
-    """A request to end, or a terminal that closes, unwinds like any error, so that no run stays RUNNING."""
-    for name in ("SIGTERM", "SIGHUP"):
-        number = getattr(signal, name, None)
-        if number is not None and signal.getsignal(number) != signal.SIG_IGN:  # nohup has it ignored
-            signal.signal(number, lambda received, _frame: sys.exit(128 + received))
 
 
 def _leave() -> None:

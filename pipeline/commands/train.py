@@ -26,7 +26,7 @@ from pipeline.tracking.runs import TrackedRun, flatten, home, tracked_run
 from pipeline.tracking.selection import find_run
 from pipeline.tracking.store import Store
 from pipeline.tracking.sweeps import note_best
-from pipeline.training.checkpoints import drop_last
+from pipeline.training.checkpoints import drop_state
 from pipeline.training.loop import Progress
 
 log = logging.getLogger("pipeline.train")
@@ -54,7 +54,7 @@ def run(config: schema.Train) -> float:
             make_up_for_metrics(run, progress)
         draw = drawing_beside() if run.in_place else None  # files that are sent must be there first
         best = conclude(config, prepared, run, progress, draw=draw or draw_figures)
-        drop_last(checkpoints)
+        drop_state(checkpoints)
     note_best(run.id, best)
     log.info("next: mlflow ui    to look;    python -m pipeline.promote run=%s    to serve it", run.id)
     return best

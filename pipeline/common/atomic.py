@@ -22,11 +22,14 @@ _PREFIX = ".making-"
 Made = TypeVar("Made")
 
 
-def write_atomically(file: Path, write: Callable[[Path], object], *, shared: bool = False) -> None:
+def write_atomically(
+    file: Path, write: Callable[[Path], object], *, shared: bool = False, before: Path | None = None
+) -> None:
     """Let `write(path)` fill a fresh file beside `file`, then give it that name.
 
     Who has an older one open or mapped keeps it. Whatever `write` raises passes, and leaves nothing behind; what a
-    killed process left beside `file` is deleted. `shared` files may be read by others, as who serves a run may be.
+    killed process left beside `file` is deleted. `shared` files may be read by others, as who serves a run may be. The file
+    that was there is kept as `before`; killed between the two, a process leaves only that.
     """
     clear_abandoned(file.parent)
     handle, fresh = _claimed(lambda: _fresh(file))
@@ -34,6 +37,8 @@ def write_atomically(file: Path, write: Callable[[Path], object], *, shared: boo
         write(fresh)
         if shared:
             fresh.chmod(0o644)
+        if before and file.exists():
+            file.replace(before)
         fresh.replace(file)
     finally:
         fresh.unlink(missing_ok=True)

@@ -14,11 +14,17 @@ PATH_KEYS = (
 )  # fmt: skip
 
 # Beginnings of keys, from here on. Whatever stands under these, the figures are the same,
-SAME_FIGURES = ("tracking.", "resume", "trainer.num_workers", "trainer.keep_epochs", "data.split.save", "data.cache")
+SAME_FIGURES = (
+    "tracking.", "resume", "trainer.num_workers", "trainer.keep_epochs", "trainer.checkpoint_minutes",
+    "data.split.save", "data.cache",
+)  # fmt: skip
 # and under these it says where things lie, or how fast they go: no choice to compare runs by.
 NO_CHOICE = (*SAME_FIGURES, "data.root", "trainer.feature_cache_gb", "trainer.threads")
 # Those that may be given beside resume=ID.
-GIVEN_ANEW = ("trainer.num_workers", "trainer.keep_epochs", "trainer.feature_cache_gb", "data.cache", "data.root")
+GIVEN_ANEW = (
+    "trainer.num_workers", "trainer.keep_epochs", "trainer.checkpoint_minutes", "trainer.feature_cache_gb",
+    "data.cache", "data.root",
+)  # fmt: skip
 
 # Keys that repeat a choice: runs that differ in these alone are one row, with a spread.
 SEED, SPLIT, FOLD, BOOTSTRAP = REPEATS = ("seed", "data.split.seed", "data.split.fold", "data.bootstrap")

@@ -293,6 +293,7 @@ class Trainer(Section):
     accumulate: Count
     patience: Count | None
     limit_batches: Count | None
+    checkpoint_minutes: NotNegative
     keep_epochs: list[Count]
     threads: Annotated[Count, Field(le=1024)] | None
     feature_cache_gb: NotNegative

@@ -33,14 +33,19 @@ class Inputs(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """`inputs` of n pictures, their `labels` (n,) int64 and `rows` (n,) int64, places in the table."""
+    """`inputs` of n pictures, their `labels` (n,) int64 and `rows` (n,) int64, places in the table.
+
+    `end`: where the next batch of the pass starts, as whoever makes the batches counts.
+    """
 
     inputs: Inputs
     labels: torch.Tensor
     rows: torch.Tensor
+    end: int = 0
 
     def joined(self, other: Self) -> Self:
         """The pictures of both."""
         both = zip(self.inputs, other.inputs, strict=True)
         inputs = Inputs(*(None if one is None or two is None else torch.cat([one, two]) for one, two in both))
-        return type(self)(inputs, torch.cat([self.labels, other.labels]), torch.cat([self.rows, other.rows]))
+        labels, rows = torch.cat([self.labels, other.labels]), torch.cat([self.rows, other.rows])
+        return type(self)(inputs, labels, rows, other.end)

@@ -35,7 +35,7 @@ from pipeline.models.head import HeadSpec
 from pipeline.models.saved import BEST_FACTS, BEST_WEIGHTS, read_facts
 from pipeline.models.weights import Loaded, load_file, load_pretrained, normalisation
 from pipeline.tracking.registry import weights_of
-from pipeline.training.checkpoints import LAST
+from pipeline.training.checkpoints import has_state
 from pipeline.training.features import Features
 from pipeline.training.losses import build_loss
 
@@ -211,8 +211,8 @@ def full_disk_in_one_line(folder: Path, run: str) -> Iterator[None]:
     except Exception as error:
         if not any(sign in str(error) for sign in _DISK_FULL):
             raise
-        if (folder / "checkpoints" / LAST).exists():
-            remedy = f"free some, then go on with python -m pipeline.train resume={run}"
+        if has_state(folder / "checkpoints"):
+            remedy = "free some, then type the same command again, which goes on with this run"
         else:
             remedy = "free some, then train again"
         where = getattr(error, "filename", None) or folder

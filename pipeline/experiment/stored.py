@@ -17,7 +17,7 @@ from pipeline.config.defaults import completed, of_a_stored
 from pipeline.config.keys import GIVEN_ANEW
 from pipeline.tracking.finished import artifact_folder, label
 from pipeline.tracking.runs import flatten, home
-from pipeline.training.checkpoints import LAST
+from pipeline.training.checkpoints import has_state
 
 FILE = "config.yaml"
 
@@ -30,7 +30,7 @@ def unfinished_config(run: Run, given: schema.Train, typed: Sequence[str] = ()) 
     BadInput where it cannot go on, or where others were typed that are not the run's own.
     """
     run_id = run.info.run_id
-    if not (home(run) / "checkpoints" / LAST).is_file():
+    if not has_state(home(run) / "checkpoints"):
         raise BadInput(f"resume={run_id}: there is nothing to go on from ({run.info.status.lower()}); train it anew")
     own = _checked(home(run), run)
     new, old = flatten(given.model_dump(mode="json")), flatten(own.model_dump(mode="json"))

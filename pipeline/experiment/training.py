@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from pipeline.common.errors import BadInput
+from pipeline.common.interruption import between_steps
 from pipeline.config import schema
 from pipeline.data.batch import Inputs
 from pipeline.data.checks import check_files
@@ -18,11 +19,11 @@ from pipeline.data.taxonomy import join_taxonomy
 from pipeline.experiment import build
 from pipeline.experiment.build import Prepared
 from pipeline.experiment.own_pictures import OwnPictures
-from pipeline.experiment.stages import check_epochs, check_fitted, is_fitted, learning, stages
+from pipeline.experiment.stages import Stage, check_epochs, check_fitted, is_fitted, learning, stages
 from pipeline.models.classifier import Classifier
 from pipeline.models.regimes import enter, parameter_groups, set_training
 from pipeline.models.saved import NetworkFacts, save_best, save_epoch
-from pipeline.training.checkpoints import Saver
+from pipeline.training.checkpoints import Saver, has_state
 from pipeline.training.fitting import fit_once
 from pipeline.training.hardware import make_fabric, resolved
 from pipeline.training.loop import Epoch, Learner, Progress, fit
@@ -109,30 +110,38 @@ def train(config: schema.Train, prepared: Prepared, folder: Path, progress: Prog
             save_epoch(folder, network, 1)
         yield epoch
         return
-    saver = Saver(folder, network, progress, fabric)
-    if config.resume:
+    saver = Saver(folder, network, progress, fabric, every=60 * trainer.checkpoint_minutes)
+    if has_state(folder):
         saver.restore(best)
-    loss = fabric.to_device(build.loss(config, table))
     for number, stage in enumerate(stages(config)):
         if number < progress.stage:
             continue
         progress.enter(number)
-        enter(network, stage.phase)
-        learns, batches = learning(config, prepared, stage.phase)
-        options = config.optimizer.model_dump(exclude={"name", "lr", "weight_decay"})
-        groups = parameter_groups(network, stage.phase, config.optimizer.lr, config.optimizer.weight_decay)
-        module, optimizer = fabric.setup(learns, build_optimizer(config.optimizer.name, groups, **options))
-        train_batches, val_batches = batches("train", training=True), batches("val")
-        steps = -(-min(len(train_batches), trainer.limit_batches or len(train_batches)) // trainer.accumulate)
-        shape = config.scheduler.model_dump(exclude_none=True)
-        schedule = Schedule(optimizer, epochs=stage.epochs, steps_per_epoch=steps, **shape)
-        saver.follow(optimizer, schedule)
-        learner = Learner(
-            module, optimizer, schedule, loss, train_batches, val_batches, stage.epochs,
-            partial(set_training, network, stage.phase),
-        )  # fmt: skip
-        for epoch in fit(fabric, learner, trainer, progress):
-            if epoch.epoch in trainer.keep_epochs:
-                save_epoch(folder, network, epoch.epoch)
-            saver.keep(best() if epoch.improved else None)
-            yield epoch
+        learner = _learner(config, prepared, stage, saver)
+        with between_steps():
+            for epoch in fit(fabric, learner, trainer, progress):
+                if epoch.epoch in trainer.keep_epochs:
+                    save_epoch(folder, network, epoch.epoch)
+                saver.keep(best() if epoch.improved else None)
+                yield epoch
+                saver.after_step()
+    saver.finish()
+
+
+def _learner(config: schema.Train, prepared: Prepared, stage: Stage, saver: Saver) -> Learner:
+    """What learns in a stage, its optimizer as the `saver` left it."""
+    network, fabric, trainer = prepared.network, prepared.fabric, config.trainer
+    enter(network, stage.phase)
+    learns, batches = learning(config, prepared, stage.phase)
+    options = config.optimizer.model_dump(exclude={"name", "lr", "weight_decay"})
+    groups = parameter_groups(network, stage.phase, config.optimizer.lr, config.optimizer.weight_decay)
+    module, optimizer = fabric.setup(learns, build_optimizer(config.optimizer.name, groups, **options))
+    train_batches, val_batches = batches("train", training=True), batches("val")
+    steps = -(-min(len(train_batches), trainer.limit_batches or len(train_batches)) // trainer.accumulate)
+    shape = config.scheduler.model_dump(exclude_none=True)
+    schedule = Schedule(optimizer, epochs=stage.epochs, steps_per_epoch=steps, **shape)
+    saver.follow(optimizer, schedule)
+    return Learner(
+        module, optimizer, schedule, fabric.to_device(build.loss(config, prepared.table)), train_batches, val_batches,
+        stage.epochs, partial(set_training, network, stage.phase), saver.after_step,
+    )  # fmt: skip

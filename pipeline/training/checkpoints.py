@@ -1,5 +1,6 @@
 """What an unfinished run goes on from."""
 
+import logging
 import math
 from collections.abc import Callable
 from dataclasses import asdict
@@ -13,13 +14,17 @@ from torch.optim import Optimizer
 
 from pipeline.common.atomic import write_atomically
 from pipeline.common.errors import BadInput
+from pipeline.common.interruption import heed, requested
 from pipeline.models.classifier import Classifier
 from pipeline.models.saved import NetworkFacts, read_facts, save_best
-from pipeline.training.loop import Progress
+from pipeline.training.loop import Progress, UnfinishedEpoch
 from pipeline.training.optimization import Schedule
 
 FORMAT_VERSION = 1
-LAST = "last.pt"
+LAST, BEFORE = "last.pt", "before.pt"
+_WORTH_KEEPING = 5.0  # seconds of training
+
+log = logging.getLogger(__name__)
 
 
 class Saver:
@@ -27,12 +32,11 @@ class Saver:
 
     Whenever the process is killed, the best weights on disk are those that the state speaks of, or the state itself
     holds them: they are written after it, and replaced by no others without it. It can be large, so it is saved
-    every so many seconds and with better weights only; a shorter run has none, and nothing for these to disagree with.
+    `every` so many seconds, with better weights, and when the command is asked to end; a shorter run has none, and
+    nothing for these to disagree with. The state before is kept too, for the case that the last one is damaged.
     """
 
-    def __init__(
-        self, folder: Path, network: Classifier, progress: Progress, fabric: Fabric, every: float = 60.0
-    ) -> None:
+    def __init__(self, folder: Path, network: Classifier, progress: Progress, fabric: Fabric, every: float) -> None:
         self._folder, self._network, self._progress = folder, network, progress
         self._fabric, self._every = fabric, every
         self._saved_at = monotonic()
@@ -41,15 +45,17 @@ class Saver:
     def restore(self, facts: Callable[[], NetworkFacts]) -> None:
         """Bring network, progress and best weights back to where they were saved; the optimizer follows in `follow`.
 
-        `facts` are those of the network at the progress' best epoch. Raises BadInput where the file is missing, damaged
-        or of another version.
+        `facts` are those of the network at the progress' best epoch. Raises BadInput where no state is whole and of
+        this version.
         """
-        self._stored = read_last(self._folder / LAST)
+        self._stored = read_state(self._folder)
         self._network.load_state_dict(self._stored["network"])
-        progress = self._progress
-        for name, value in self._stored["progress"].items():
+        progress, stored = self._progress, self._stored["progress"]
+        unfinished = stored.get("unfinished")
+        stored["unfinished"] = unfinished and UnfinishedEpoch.from_dict(unfinished)
+        for name, value in stored.items():
             setattr(progress, name, value)
-        if progress.best_epoch == progress.epoch:  # perhaps it was killed before these were written
+        if progress.best_epoch == progress.epoch and not unfinished:  # perhaps killed before these were written
             save_best(self._folder, self._network, facts())
         elif (kept := read_facts(self._folder)).epoch != progress.best_epoch:
             # Earlier versions wrote weights without the state: what is there counts, until it is equalled.
@@ -66,15 +72,26 @@ class Saver:
             _set_generators(self._stored)
             self._stored = None
 
+    def after_step(self) -> None:
+        """Save the state where it is due or the command was asked to end, which then is raised as Interrupted."""
+        if requested() or monotonic() - self._saved_at >= self._every:
+            self._save()
+        heed()
+
     def keep(self, best: NetworkFacts | None) -> None:
         """After an epoch: the state, where it is due, and then the weights, where it was the `best`."""
-        file = self._folder / LAST
-        if monotonic() - self._saved_at >= self._every or (best and file.exists()):
-            self._save(file)
+        if monotonic() - self._saved_at >= self._every or (best and (self._folder / LAST).exists()):
+            self._save()
         if best:
             save_best(self._folder, self._network, best)
 
-    def _save(self, file: Path) -> None:
+    def finish(self) -> None:
+        """After the last epoch: the state, unless the run was so short that it can as well be done again."""
+        if (self._folder / LAST).exists() or monotonic() - self._saved_at >= _WORTH_KEEPING:
+            self._save()
+
+    def _save(self) -> None:
+        file = self._folder / LAST
         state = {
             "format_version": FORMAT_VERSION,
             "network": self._network.state_dict(),
@@ -85,7 +102,8 @@ class Saver:
             **_generators(),
         }
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(file, lambda path: torch.save(state, path), shared=True)
+        before = file.with_name(BEFORE)
+        write_atomically(file, lambda path: torch.save(state, path), shared=True, before=before)
         self._saved_at = monotonic()
 
 
@@ -103,18 +121,37 @@ def _set_generators(stored: dict[str, Any]) -> None:
             torch.cuda.set_rng_state(state, number)
 
 
-def read_last(file: Path) -> dict[str, Any]:
-    """What `Saver` wrote; only tensors and plain values are read, nothing in the file is run. BadInput otherwise."""
+def read_state(folder: Path) -> dict[str, Any]:
+    """The last state that `Saver` wrote, or the one before where that is damaged. BadInput where neither is whole."""
+    last, before = folder / LAST, folder / BEFORE
+    try:
+        return _read(last)
+    except BadInput as error:
+        if not before.is_file():
+            raise
+        if last.exists():
+            log.warning("warning: %s; going on from the one before", error)
+        return _read(before)
+
+
+def has_state(folder: Path) -> bool:
+    """Whether a run left a state to go on from."""
+    return (folder / LAST).is_file() or (folder / BEFORE).is_file()
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """Only tensors and plain values are read; nothing in the file is run."""
     try:
         stored = torch.load(file, map_location="cpu", weights_only=True)
     except Exception:  # a damaged pickle can make its reader stumble over anything
-        raise BadInput(f"{file} is missing, cut short or no saved state: the run cannot go on") from None
+        raise BadInput(f"{file} is missing, cut short or no saved state") from None
     version = stored.get("format_version") if isinstance(stored, dict) else None
     if version != FORMAT_VERSION:
         raise BadInput(f"{file} has format_version {version}; this version reads {FORMAT_VERSION}")
     return dict(stored)
 
 
-def drop_last(folder: Path) -> None:
-    """A finished run needs it no more."""
-    (folder / LAST).unlink(missing_ok=True)
+def drop_state(folder: Path) -> None:
+    """A finished run needs none."""
+    for name in (BEFORE, LAST):
+        (folder / name).unlink(missing_ok=True)

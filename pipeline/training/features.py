@@ -81,7 +81,7 @@ class FeatureBatches:
 
     def __init__(self, views: Sequence[Features], *, batch_size: int, shuffle: bool = False, seed: int = 0) -> None:
         self._views, self._size, self._shuffle, self._seed = views, batch_size, shuffle, seed
-        self._epoch = 1
+        self._epoch, self._start = 1, 0
 
     @property
     def n_pictures(self) -> int:
@@ -95,18 +95,19 @@ class FeatureBatches:
     def __len__(self) -> int:
         return math.ceil(self.n_pictures / self._size)
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the order of the pictures, and the view of them."""
-        self._epoch = epoch
+    def set_epoch(self, epoch: int, start: int = 0) -> None:
+        """Choose the order of the pictures, the view of them, and the picture that the next pass starts at."""
+        self._epoch, self._start = epoch, start
 
     def __iter__(self) -> Iterator[Batch]:
         view, order = self._view, np.arange(self.n_pictures)
         if self._shuffle:
             order = np.random.default_rng((self._seed, self._epoch)).permutation(order)
-        for start in range(0, self.n_pictures, self._size):
+        for start in range(self._start, self.n_pictures, self._size):
             chosen = order[start : start + self._size]
             yield Batch(
                 Inputs(features=torch.from_numpy(view.values.choose(chosen).read().astype(np.float32))),
                 torch.from_numpy(view.labels[chosen]),
                 torch.from_numpy(view.rows[chosen]),
+                end=start + len(chosen),
             )

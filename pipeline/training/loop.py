@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain, islice, pairwise
 from time import perf_counter
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from lightning_fabric import Fabric
@@ -24,13 +24,16 @@ _CHECK_EVERY = 50  # steps between looks at whether the loss is still a number; 
 
 
 class Batches(Protocol):
-    """What the loop reads: batches of pictures, or of features in their stead."""
+    """What the loop reads: batches of pictures, or of features in their stead.
+
+    A pass begins at `start`, which is the `end` of the last batch that an earlier one came to.
+    """
 
     @property
     def n_pictures(self) -> int: ...
     def __len__(self) -> int: ...
     def __iter__(self) -> Iterator[Batch]: ...
-    def set_epoch(self, epoch: int) -> None: ...
+    def set_epoch(self, epoch: int, start: int = 0) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -70,43 +73,17 @@ class Epoch:
         return {name: value for name, value in named.items() if value is not None}
 
 
-@dataclass
-class Progress:
-    """How far a run has come; with the states of network, optimizer and schedule, enough to go on from."""
-
-    epoch: int = 0
-    stage: int = 0
-    stage_began: int = 0  # after this epoch
-    best_epoch: int = 0
-    best_val_accuracy: float = -math.inf
-    best_val_loss: float = math.inf
-    history: list[dict[str, float]] = field(default_factory=list)
-
-    def enter(self, stage: int) -> None:
-        """Begin a stage of the regime, unless it is the one already under way."""
-        if stage != self.stage:
-            self.stage, self.stage_began = stage, self.epoch
-
-    def out_of(self, patience: int | None) -> bool:
-        """Whether so many epochs of this stage went by without a better one."""
-        return bool(patience) and self.epoch - max(self.best_epoch, self.stage_began) >= (patience or 0)
-
-    def note(self, epoch: int, val_accuracy: float, val_loss: float) -> bool:
-        """Take in an epoch's val figures; True where they are the best so far."""
-        self.epoch = epoch
-        better = (val_accuracy, -val_loss) > (self.best_val_accuracy, -self.best_val_loss)
-        if better:
-            self.best_epoch, self.best_val_accuracy, self.best_val_loss = epoch, val_accuracy, val_loss
-        return better
+def _zero() -> torch.Tensor:
+    return torch.zeros(())
 
 
 @dataclass
 class _Tally:
     """Sums over an epoch, kept on the device so that no step waits for it."""
 
-    loss: torch.Tensor = field(default_factory=lambda: torch.zeros(()))
-    right: torch.Tensor = field(default_factory=lambda: torch.zeros(()))
-    right5: torch.Tensor = field(default_factory=lambda: torch.zeros(()))
+    loss: torch.Tensor = field(default_factory=_zero)
+    right: torch.Tensor = field(default_factory=_zero)
+    right5: torch.Tensor = field(default_factory=_zero)
     pictures: int = 0
 
     def add(self, loss: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor, *, top5: bool) -> None:
@@ -128,9 +105,9 @@ class _GradientNorms:
     In half precision a step now and then is not finite, and left out by its scaler: it does not count.
     """
 
-    total: torch.Tensor = field(default_factory=lambda: torch.zeros(()))
-    steps: torch.Tensor = field(default_factory=lambda: torch.zeros(()))
-    largest: torch.Tensor = field(default_factory=lambda: torch.zeros(()))
+    total: torch.Tensor = field(default_factory=_zero)
+    steps: torch.Tensor = field(default_factory=_zero)
+    largest: torch.Tensor = field(default_factory=_zero)
 
     def add(self, norm: torch.Tensor) -> None:
         norm, finite = norm.detach().float(), norm.isfinite()
@@ -144,11 +121,60 @@ class _GradientNorms:
         return (self.total.item() / steps, self.largest.item()) if steps else (None, None)
 
 
+@dataclass
+class UnfinishedEpoch:
+    """What there is of an epoch while its pass over the training pictures lasts: enough to go on within it."""
+
+    lr: float
+    position: int = 0  # the `end` of the last batch that was learned from
+    batches: int = 0
+    seconds: float = 0.0
+    tally: _Tally = field(default_factory=_Tally)
+    norms: _GradientNorms = field(default_factory=_GradientNorms)
+
+    @classmethod
+    def from_dict(cls, plain: dict[str, Any]) -> "UnfinishedEpoch":
+        """The inverse of `dataclasses.asdict`."""
+        return cls(**plain | {"tally": _Tally(**plain["tally"]), "norms": _GradientNorms(**plain["norms"])})
+
+
+@dataclass
+class Progress:
+    """How far a run has come; with the states of network, optimizer and schedule, enough to go on from."""
+
+    epoch: int = 0
+    stage: int = 0
+    stage_began: int = 0  # after this epoch
+    best_epoch: int = 0
+    best_val_accuracy: float = -math.inf
+    best_val_loss: float = math.inf
+    history: list[dict[str, float]] = field(default_factory=list)
+    unfinished: UnfinishedEpoch | None = None
+
+    def enter(self, stage: int) -> None:
+        """Begin a stage of the regime, unless it is the one already under way."""
+        if stage != self.stage:
+            self.stage, self.stage_began = stage, self.epoch
+
+    def out_of(self, patience: int | None) -> bool:
+        """Whether so many epochs of this stage went by without a better one."""
+        return bool(patience) and self.epoch - max(self.best_epoch, self.stage_began) >= (patience or 0)
+
+    def note(self, epoch: int, val_accuracy: float, val_loss: float) -> bool:
+        """Take in an epoch's val figures; True where they are the best so far."""
+        self.epoch, self.unfinished = epoch, None
+        better = (val_accuracy, -val_loss) > (self.best_val_accuracy, -self.best_val_loss)
+        if better:
+            self.best_epoch, self.best_val_accuracy, self.best_val_loss = epoch, val_accuracy, val_loss
+        return better
+
+
 @dataclass(frozen=True)
 class Learner:
     """What learns in a stage, from what, and for how many epochs; `module` and `optimizer` come from `fabric.setup`.
 
-    `train_mode` puts the network in training mode: all of it, or what trains in this stage.
+    `train_mode` puts the network in training mode: all of it, or what trains in this stage. `after_step` is called
+    where what was learned could be saved: after each step, and each batch of val.
     """
 
     module: _FabricModule
@@ -159,6 +185,7 @@ class Learner:
     val: Batches
     epochs: int
     train_mode: Callable[[], object]
+    after_step: Callable[[], object] = lambda: None
 
 
 def fit(fabric: Fabric, learner: Learner, trainer: schema.Trainer, progress: Progress) -> Iterator[Epoch]:
@@ -167,36 +194,36 @@ def fit(fabric: Fabric, learner: Learner, trainer: schema.Trainer, progress: Pro
     `progress` says where to go on from and is kept up to date. Stops early after `trainer.patience` epochs without
     improvement. Raises Stopped when the loss is no number.
     """
-    train, val, some = learner.train, learner.val, trainer.limit_batches
-    last = progress.stage_began + learner.epochs
+    val, last = learner.val, progress.stage_began + learner.epochs
     while progress.epoch < last and not progress.out_of(trainer.patience):
         epoch, began = progress.epoch + 1, perf_counter()
-        lr = learner.optimizer.param_groups[0]["lr"]
-        train.set_epoch(epoch)
-        learner.train_mode()
-        shown = watch(islice(train, some), f"epoch {epoch}/{last}")
-        tally, norms = _train_epoch(fabric, learner, trainer, shown, epoch)
-        rate = tally.pictures / (perf_counter() - began)
-        val_loss, val_accuracy, val_top5 = measure(
-            learner.module, watch(islice(val, some), "val"), fabric=fabric, loss=learner.loss
-        )
+        done = progress.unfinished or UnfinishedEpoch(learner.optimizer.param_groups[0]["lr"])
+        before, progress.unfinished = done.seconds, done
+        _train_epoch(fabric, learner, trainer, done, epoch, last)
+        shown = watch(_with(learner.after_step, islice(val, trainer.limit_batches)), "val")
+        val_loss, val_accuracy, val_top5 = measure(learner.module, shown, fabric=fabric, loss=learner.loss)
         learner.schedule.end_epoch(val_loss)
-        improved = progress.note(epoch, val_accuracy, val_loss)
+        improved, tally = progress.note(epoch, val_accuracy, val_loss), done.tally
         record = Epoch(
-            epoch, tally.mean(tally.loss), tally.mean(tally.right), val_loss, val_accuracy, val_top5, lr, rate,
-            perf_counter() - began, improved, *norms.mean_and_largest(),
+            epoch, tally.mean(tally.loss), tally.mean(tally.right), val_loss, val_accuracy, val_top5, done.lr,
+            tally.pictures / max(done.seconds, 1e-9), before + perf_counter() - began, improved, *done.norms.mean_and_largest(),
         )  # fmt: skip
         progress.history.append({"epoch": epoch, **record.metrics()})
         yield record
 
 
 def _train_epoch(
-    fabric: Fabric, learner: Learner, trainer: schema.Trainer, batches: Iterable[Batch], epoch: int
-) -> tuple[_Tally, _GradientNorms]:
+    fabric: Fabric, learner: Learner, trainer: schema.Trainer, done: UnfinishedEpoch, epoch: int, last_epoch: int
+) -> None:
+    """One pass over the training pictures, from where it is `done` on."""
     module, optimizer, accumulate = learner.module, learner.optimizer, trainer.accumulate
-    tally, norms, layout = _Tally(), _GradientNorms(), layout_of(module)
+    tally, norms, layout, most = done.tally, done.norms, layout_of(module), trainer.limit_batches
+    learner.train.set_epoch(epoch, start=done.position)
+    learner.train_mode()
+    began, before = perf_counter(), done.seconds
+    batches = watch(islice(learner.train, most and most - done.batches), f"epoch {epoch}/{last_epoch}")
     # Which is the last is seen, not counted: where pictures cannot be read there are fewer batches than announced.
-    for number, (batch, following) in enumerate(pairwise(chain(batches, [None])), start=1):
+    for number, (batch, following) in enumerate(pairwise(chain(batches, [None])), start=done.batches + 1):
         assert batch is not None
         last = following is None
         inputs, labels = batch.inputs.to(fabric.device, layout), batch.labels.to(fabric.device, non_blocking=True)
@@ -205,18 +232,26 @@ def _train_epoch(
             logits = module(inputs)
             batch_loss = learner.loss(logits, labels)
             fabric.backward(batch_loss / accumulate)
-        if steps_now:
-            norms.add(_gradient_norm(module, optimizer, fabric, trainer.clip_norm))
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-            learner.schedule.step()
         tally.add(batch_loss, logits, labels, top5=False)
         if (number % _CHECK_EVERY == 0 or last) and not torch.isfinite(tally.loss):
             raise Stopped(
                 f"the training loss is no number in epoch {epoch} (by batch {number}): "
                 f"try a smaller optimizer.lr, trainer.clip_norm=1 or trainer.precision=fp32"
             )
-    return tally, norms
+        if steps_now:
+            norms.add(_gradient_norm(module, optimizer, fabric, trainer.clip_norm))
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            learner.schedule.step()
+            done.position, done.batches = batch.end, number
+            done.seconds = before + perf_counter() - began
+            learner.after_step()
+
+
+def _with(after: Callable[[], object], batches: Iterable[Batch]) -> Iterator[Batch]:
+    for batch in batches:
+        yield batch
+        after()
 
 
 def _gradient_norm(

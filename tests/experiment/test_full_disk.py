@@ -82,7 +82,7 @@ def test_a_state_that_was_saved_before_is_gone_on_with(store, monkeypatch, capsy
     _, [line] = train(monkeypatch, capsys)
     run, folder = only_run(store)
     assert line.endswith(f"free some, then go on with python -m pipeline.train resume={run.info.run_id}")
-    assert checkpoints.read_last(folder / "last.pt")["progress"]["epoch"] == 1
+    assert checkpoints.read_state(folder)["progress"]["epoch"] == 1
 
 
 def test_a_store_on_the_same_disk_hides_nothing(store, monkeypatch, capsys, full_from):

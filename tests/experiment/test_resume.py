@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from pipeline.experiment.training import prepare, train
 from pipeline.tracking.finished import artifact_folder
 from pipeline.train import main
 from pipeline.training import checkpoints
+from pipeline.training.checkpoints import Saver
 from pipeline.training.loop import Progress
 
 COMMON = (
@@ -38,6 +40,10 @@ def go(folder, *overrides, until=None, resume=None):
         if epoch.epoch == until:
             break  # here the next epoch is never begun, as after a crash
     return figures
+
+
+class BrokenOff(BaseException):
+    pass
 
 
 @pytest.fixture
@@ -68,6 +74,32 @@ def test_a_resumed_run_is_the_uninterrupted_one_to_the_last_bit(overrides, tmp_p
         torch.manual_seed(99)
         after = go(folder, *overrides, resume="this")
         assert before + after == whole
+        assert (folder / "best.safetensors").read_bytes() == best
+
+
+@pytest.mark.usefixtures("_saves_every_epoch")
+@pytest.mark.parametrize("overrides", [["scheduler=onecycle"], ["trainer.accumulate=2", "trainer.num_workers=1"]])
+def test_so_is_one_that_breaks_off_within_an_epoch(overrides, tmp_path, monkeypatch):
+    overrides = [*overrides, "trainer.epochs=2"]
+    whole = go(tmp_path / "whole", *overrides)
+    best = (tmp_path / "whole" / "best.safetensors").read_bytes()
+    saved = Saver._save
+    for most in (1, 2, 4, 5, 6):
+        count = iter(range(1, 100))
+
+        def save(saver, most=most, count=count):
+            saved(saver)
+            if next(count) == most:
+                raise BrokenOff
+
+        folder = tmp_path / str(most)
+        with monkeypatch.context() as patch:
+            patch.setattr(Saver, "_save", save)
+            with suppress(BrokenOff):
+                go(folder, *overrides)
+        torch.manual_seed(99)
+        after = go(folder, *overrides)
+        assert after == whole[len(whole) - len(after) :]
         assert (folder / "best.safetensors").read_bytes() == best
 
 
@@ -135,10 +167,6 @@ def killed(store, tmp_path):
         return run.info.run_id
 
     return _killed
-
-
-class BrokenOff(BaseException):
-    pass
 
 
 @pytest.fixture

@@ -21,18 +21,20 @@ class Points:
         self.inputs = torch.randn(pictures, 4, generator=chance)
         self.labels = self.inputs[:, :classes].argmax(1)
         self.n_pictures, self._size = pictures, batch_size
-        self.epochs = []
+        self.epochs, self.start = [], 0
 
     def __len__(self):
         return math.ceil(self.n_pictures / self._size)
 
-    def set_epoch(self, epoch):
+    def set_epoch(self, epoch, start=0):
         self.epochs.append(epoch)
+        self.start = start
 
     def __iter__(self):
-        for start in range(0, self.n_pictures, self._size):
+        for start in range(self.start, self.n_pictures, self._size):
             here = slice(start, start + self._size)
-            yield Batch(Inputs(features=self.inputs[here]), self.labels[here], torch.arange(self.n_pictures)[here])
+            rows = torch.arange(self.n_pictures)[here]
+            yield Batch(Inputs(features=self.inputs[here]), self.labels[here], rows, end=start + len(rows))
 
 
 class Line(nn.Linear):

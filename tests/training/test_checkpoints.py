@@ -17,7 +17,7 @@ from pipeline.models import saved as networks
 from pipeline.models.classifier import Classifier, NetworkSpec
 from pipeline.models.saved import BEST_FACTS, BEST_WEIGHTS, NetworkFacts, read_facts, save_best
 from pipeline.training import checkpoints
-from pipeline.training.checkpoints import LAST, Saver, drop_last, read_last
+from pipeline.training.checkpoints import BEFORE, LAST, Saver, drop_state, read_state
 from pipeline.training.loop import Progress
 
 
@@ -120,7 +120,7 @@ def best_on_disk(folder):
 
 def test_an_unfinished_runs_state_comes_back_and_goes_when_it_is_done(going, tmp_path):
     whole = going(tmp_path).go()
-    drop_last(tmp_path)
+    drop_state(tmp_path)
     assert not (tmp_path / LAST).exists()
     assert going(tmp_path).go(2) + going(tmp_path).go() == whole
 
@@ -135,10 +135,10 @@ def test_killed_between_any_two_files_state_and_best_weights_agree(written, goin
     whole = best_on_disk(tmp_path / "whole")
     really, count = checkpoints.write_atomically, iter(range(1, 100))
 
-    def write(file, fill, *, shared):
+    def write(file, fill, *, shared, before=None):
         if next(count) > written:
             raise Killed
-        really(file, fill, shared=shared)
+        really(file, fill, shared=shared, before=before)
 
     folder = tmp_path / "killed"
     for module in (checkpoints, networks):
@@ -150,7 +150,7 @@ def test_killed_between_any_two_files_state_and_best_weights_agree(written, goin
     again = going(folder)
     again.go(until=0)  # what a run goes on from
     if again.progress.epoch:
-        saved = read_last(folder / LAST)["progress"]
+        saved = read_state(folder)["progress"]
         epoch, weights = best_on_disk(folder)
         assert epoch == saved["best_epoch"] == again.progress.best_epoch
         (tmp_path / "fresh").mkdir()
@@ -165,7 +165,7 @@ def test_best_weights_that_an_earlier_version_wrote_after_its_state_count_until_
     going, facts, tmp_path
 ):
     going(tmp_path).go(2)
-    stored = read_last(tmp_path / LAST)
+    stored = read_state(tmp_path)
     stored["progress"]["best_epoch"] = 1
     del stored["random_cuda"], stored["precision"]
     torch.save(stored, tmp_path / LAST)
@@ -219,18 +219,18 @@ def test_a_hostile_truncated_or_foreign_state_is_refused_and_nothing_in_it_runs(
     for content in (whole[:1000], b"", pickle.dumps(Touches(tmp_path / "ran")), b"no state at all"):
         state.write_bytes(content)
         with pytest.raises(BadInput, match=rf"{LAST} is missing, cut short or no saved state"):
-            read_last(state)
+            read_state(state.parent)
     assert not (tmp_path / "ran").exists()
     state.unlink()
     with pytest.raises(BadInput, match="missing"):
-        read_last(state)
+        read_state(state.parent)
 
 
 @pytest.mark.parametrize("content", [{"format_version": 2}, {"network": {}}, [1]])
 def test_a_state_of_another_version_is_refused(content, tmp_path):
     torch.save(content, tmp_path / LAST)
     with pytest.raises(BadInput, match=r"format_version .*; this version reads 1"):
-        read_last(tmp_path / LAST)
+        read_state(tmp_path)
 
 
 @pytest.mark.parametrize("content", ["[]", "null", "3", '{"format_version": 1, "network": []}'])

@@ -11,6 +11,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from pipeline.common.errors import BadInput
+from pipeline.common.interruption import leave_to_parent
 from pipeline.data.batch import Batch, Inputs
 from pipeline.data.contents import mixed
 from pipeline.data.reading.augmentation import Augmentation
@@ -69,6 +70,7 @@ class PictureBatches:
             num_workers=num_workers,
             persistent_workers=num_workers > 0,
             pin_memory=torch.cuda.is_available(),
+            worker_init_fn=leave_to_parent,
             generator=torch.Generator(),  # its own, so that reading leaves the global one as it was
         )
 
@@ -76,9 +78,9 @@ class PictureBatches:
         """Batches an epoch."""
         return len(self._requests)
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the order and the chance of the next pass."""
-        self._requests.epoch = epoch
+    def set_epoch(self, epoch: int, start: int = 0) -> None:
+        """Choose the order and the chance of the next pass, and the request that it starts at."""
+        self._requests.epoch, self._requests.start = epoch, start
 
     def __iter__(self) -> Iterator[Batch]:
         if not self._joins_single:
@@ -98,12 +100,13 @@ class PictureBatches:
             yield held
 
     def _readable(self) -> Iterator[Batch]:
-        for batch, unreadable, cache_full in self._loader:
+        start = self._requests.start
+        for end, (batch, unreadable, cache_full) in enumerate(self._loader, start=start + 1):
             self._note(unreadable)
             if self._cache:
                 self._cache.tell_full(cache_full)
             if len(batch.labels):
-                yield batch
+                yield batch._replace(end=end)
 
     def _tell_of_single(self) -> None:
         if not self._told_of_single:
@@ -150,7 +153,7 @@ class Requests(Sampler[Request]):
         seed: int,
         identities: np.ndarray | None = None,
     ) -> None:
-        self.epoch = 0
+        self.epoch = self.start = 0
         self._identities = identities
         self._table = table
         self._labels = table.labels
@@ -175,7 +178,7 @@ class Requests(Sampler[Request]):
         if self._identities is not None:
             asked = np.broadcast_to(np.array([self._seed % 2**64, self.epoch], np.uint64), (len(self._rows), 2))
             seeds[self._rows] = mixed(np.column_stack([self._identities, asked])) >> np.uint64(1)
-        for some in np.split(rows, self._starts):
+        for some in np.split(rows, self._starts)[self.start :]:
             yield Request(self._table.sources(some), self._labels[some], some, seeds[some])
 
 

@@ -1,0 +1,67 @@
+"""A request to end (Ctrl-C, SIGTERM, a terminal that closes): heeded where work can be kept, elsewhere at once."""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
+_SAID = b"\nstopping as soon as what was learned is on disk; once more stops at once\n"
+
+
+class Interrupted(SystemExit):
+    """The command was asked to end. Its exit code is the shell's for the signal."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(128 + number)
+
+
+class _Requests:
+    """What was asked of this process, and whether it can wait."""
+
+    waits = False
+    asked: Interrupted | None = None
+
+
+def listen() -> None:
+    """Take requests to end from now on; those that `nohup` and its like have ignored stay so."""
+    _Requests.asked = None
+    for name in _SIGNALS:
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _receive)
+
+
+def leave_to_parent(*_: object) -> None:
+    """In a process that helps another: Ctrl-C reaches all of a terminal's, and the other knows when to end this one."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+@contextmanager
+def between_steps() -> Iterator[None]:
+    """While this lasts a first request waits for the next `heed`; a second one ends the command at once."""
+    _Requests.waits = True
+    try:
+        yield
+    finally:
+        _Requests.waits = False
+
+
+def requested() -> bool:
+    """Whether a request waits."""
+    return _Requests.asked is not None
+
+
+def heed() -> None:
+    """End the command if that was asked for. Raises Interrupted."""
+    if _Requests.asked is not None:
+        raise _Requests.asked
+
+
+def _receive(number: int, _frame: FrameType | None) -> None:
+    if not _Requests.waits or _Requests.asked is not None:
+        raise Interrupted(number)
+    _Requests.asked = Interrupted(number)
+    os.write(2, _SAID)  # print() may be at work when a signal comes
