@@ -24,7 +24,7 @@ from pipeline.cli.quoting import open_tags, quote_address, quote_path
 from pipeline.cli.sweep import launcher_broke, note_failure
 from pipeline.common.atomic import clear_abandoned, held_folder
 from pipeline.common.errors import BadInput, Stopped
-from pipeline.common.interruption import listen
+from pipeline.common.interruption import Interrupted, listen
 from pipeline.common.names import PARENT_VARIABLE
 from pipeline.config.defaults import register
 from pipeline.config.keys import CONF
@@ -68,6 +68,10 @@ def command(name: str, recipe: str, *, begins: bool = False) -> Callable[[], Non
         try:
             sys.argv[1:] = for_hydra(name, sys.argv[1:], multirun=multirun)
             hydra.main(**(VERSION_BASE or _CLASSES), config_path=str(CONF), config_name=name)(job)()
+        except Interrupted:
+            if name in NETWORK_COMMANDS:
+                print("stopped: the same command again goes on with what is not through", file=sys.stderr)
+            raise
         except Exception as error:  # Hydra's own, or its launcher's
             error = _of_hydra(error)
             tell(error, name)
@@ -102,6 +106,7 @@ class Job:
     def __call__(self, composed: DictConfig) -> Any:
         """Nothing is raised through Hydra: it would add lines of its own, and end a sweep's later batches."""
         try:
+            listen()  # here too, as a launcher's process has not done so
             config = check(composed, self.name)
             if self.begins:
                 Store()

@@ -44,6 +44,8 @@ def show(outcome: Outcome) -> None:
         print(f"for want of room without {' and '.join(left_out)}; mlflow ui has all")
     if (summed := over_repeats_table(outcome.jobs, swept)) is not None:
         summed.show(screen)
+    for job in outcome.under_way:
+        print(f"under way in another process: {job.info.run_name}")
     for job in outcome.failed:
         error = job.data.tags.get("error", "see its messages above")
         print(f"failed: {error if error.startswith(job.info.run_name) else f'{job.info.run_name}: {error}'}")

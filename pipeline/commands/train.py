@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 
 from hydra.core.hydra_config import HydraConfig
-from mlflow import MlflowClient
+from mlflow.entities import Run
 
 from pipeline.cli.quoting import typed_overrides
 from pipeline.cli.sweep import drawing_beside, job_name
@@ -17,13 +17,19 @@ from pipeline.config import schema
 from pipeline.data.remaining import check_what_is_left
 from pipeline.experiment import build
 from pipeline.experiment.build import Prepared
-from pipeline.experiment.own_pictures import OwnPictures, own_pictures
-from pipeline.experiment.records import announce, conclude, describe, log_inputs, make_up_for_metrics, run_tags
-from pipeline.experiment.stored import unfinished_config
-from pipeline.experiment.training import prepare, train
+from pipeline.experiment.earlier import config_of, earlier, is_done, take, tell_going_on
+from pipeline.experiment.records import (
+    announce,
+    conclude,
+    describe,
+    log_inputs,
+    logged_epochs,
+    make_up_for_metrics,
+    run_tags,
+)
+from pipeline.experiment.training import ground, prepare, train
 from pipeline.reporting.run_report import draw_figures
-from pipeline.tracking.runs import TrackedRun, flatten, home, tracked_run
-from pipeline.tracking.selection import find_run
+from pipeline.tracking.runs import TrackedRun, flatten, tracked_run
 from pipeline.tracking.store import Store
 from pipeline.tracking.sweeps import note_best
 from pipeline.training.checkpoints import drop_state
@@ -32,63 +38,82 @@ from pipeline.training.loop import Progress
 log = logging.getLogger("pipeline.train")
 
 
-def run(config: schema.Train) -> float:
-    """Prepare, train, score once with the best weights; all of it in MLflow. Gives what a sweep maximises."""
-    store, own = Store(), None
-    if config.resume or (config.model.weights_file or "").startswith(("runs:/", "models:/")):
+def run(config: schema.Train) -> float | None:
+    """Prepare, train, score once with the best weights; all of it in MLflow. Gives what a sweep maximises.
+
+    What the same command did before is not done again: a run that broke off goes on, a sweep's finished job is taken.
+    """
+    store, own, in_sweep, typed = Store(), None, PARENT_VARIABLE in os.environ, typed_overrides()
+    if in_sweep or names_a_run(config):
         store.open()
-    if config.resume:
-        config, own = unfinished(config.resume, config)
-    prepared = prepare(config, own)
+    if config.resume not in ("auto", "never"):
+        config, own = config_of(config.resume, config, typed)
+    base = ground(config, own)
+    identity = base.identity(config)
+    if in_sweep:  # before the network is built
+        with earlier(config, identity) as found:
+            if found and is_done(found):
+                return take(found, typed)
+    prepared = prepare(config, base)
     store.open()
-    with tracked(config, prepared) as run:
-        log_inputs(config, prepared, run)
-        announce(config, prepared, run)
-        checkpoints, progress = run.folder / "checkpoints", Progress()
-        for number, epoch in enumerate(train(config, prepared, checkpoints, progress)):
-            if not number:  # by now every picture of train and val was opened
-                check_what_is_left(prepared.table, "train", "val")
-            run.log_metrics(epoch.metrics(), step=epoch.epoch)
-            log.info("%s", describe(epoch))
-        if config.resume:
-            make_up_for_metrics(run, progress)
-        draw = drawing_beside() if run.in_place else None  # files that are sent must be there first
-        best = conclude(config, prepared, run, progress, draw=draw or draw_figures)
-        drop_state(checkpoints)
+    with ExitStack() as until_the_end:
+        with earlier(config, identity) as found:
+            if found and is_done(found):
+                return take(found, typed)
+            run = until_the_end.enter_context(tracked(config, prepared, identity, found))
+        best = trained(config, prepared, run, goes_on=found is not None)
     note_best(run.id, best)
     log.info("next: mlflow ui    to look;    python -m pipeline.promote run=%s    to serve it", run.id)
     return best
 
 
+def names_a_run(config: schema.Train) -> bool:
+    """Whether something in MLflow is needed before the run can be made."""
+    named = (config.model.weights_file or "").startswith(("runs:/", "models:/"))
+    return named or config.resume not in ("auto", "never")
+
+
+def trained(config: schema.Train, prepared: Prepared, run: TrackedRun, *, goes_on: bool) -> float:
+    """Train and score; gives the best val accuracy. What a run logged before it broke off is not logged again."""
+    log_inputs(config, prepared, run, goes_on=goes_on)
+    announce(config, prepared, run)
+    checkpoints, progress = run.folder / "checkpoints", Progress()
+    logged = logged_epochs(run) if goes_on else set()
+    for number, epoch in enumerate(train(config, prepared, checkpoints, progress)):
+        if not number:  # by now every picture of train and val was opened
+            check_what_is_left(prepared.table, "train", "val")
+        if epoch.epoch not in logged:
+            run.log_metrics(epoch.metrics(), step=epoch.epoch)
+        log.info("%s", describe(epoch))
+    if goes_on:
+        make_up_for_metrics(run, progress)
+    draw = drawing_beside() if run.in_place else None  # files that are sent must be there first
+    best = conclude(config, prepared, run, progress, draw=draw or draw_figures)
+    drop_state(checkpoints)
+    return best
+
+
 @contextmanager
-def tracked(config: schema.Train, prepared: Prepared) -> Iterator[TrackedRun]:
-    """The run in MLflow; one that goes on keeps the parameters and tags that it began with."""
-    params, tags = (
-        flatten(config.model_dump(mode="json", exclude={"resume"})),
-        run_tags(config, prepared, typed_overrides()),
-    )
-    if config.resume:
+def tracked(
+    config: schema.Train, prepared: Prepared, identity: Mapping[str, str], earlier: Run | None
+) -> Iterator[TrackedRun]:
+    """The run in MLflow; an `earlier` one goes on with the parameters and tags that it began with."""
+    if earlier is None:
+        params = flatten(config.model_dump(mode="json", exclude={"resume"}))
+        tags = run_tags(config, prepared, identity, typed_overrides())
+    else:
         params, tags = {}, {}
+        tell_going_on(earlier, typed_overrides())
     began = tracked_run(
-        config.tracking.experiment, name=run_name(config), tags=tags, params=params, resume=config.resume
-    )
+        config.tracking.experiment, name=run_name(config), tags=tags, params=params,
+        resume=None if earlier is None else earlier.info.run_id,
+    )  # fmt: skip
     with (
         began as run,
         build.memory_in_one_line(config.trainer.batch_size),
         build.full_disk_in_one_line(run.folder, run.id),
     ):
         yield run
-
-
-def unfinished(run_id: str, given: schema.Train) -> tuple[schema.Train, OwnPictures]:
-    """The config and the pictures of a run that broke off. BadInput where they are no longer what they were."""
-    run = find_run(MlflowClient(), run_id, f"resume={run_id}", ("train",))
-    config = unfinished_config(run, given, typed_overrides())
-    own = own_pictures(run, home(run), config.data)
-    own.check_unchanged(f"resume={run_id}")
-    if own.difference:
-        log.info("%s", own.difference)
-    return config, own
 
 
 def run_name(config: schema.Train) -> str | None:

@@ -28,8 +28,8 @@ def write_atomically(
     """Let `write(path)` fill a fresh file beside `file`, then give it that name.
 
     Who has an older one open or mapped keeps it. Whatever `write` raises passes, and leaves nothing behind; what a
-    killed process left beside `file` is deleted. `shared` files may be read by others, as who serves a run may be. The file
-    that was there is kept as `before`; killed between the two, a process leaves only that.
+    killed process left beside `file` is deleted. `shared` files may be read by others, as who serves a run may be.
+    The file that was there is kept as `before`; a process that is killed between the two leaves only that.
     """
     clear_abandoned(file.parent)
     handle, fresh = _claimed(lambda: _fresh(file))

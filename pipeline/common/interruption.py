@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -25,7 +26,11 @@ class _Requests:
 
 
 def listen() -> None:
-    """Take requests to end from now on; those that `nohup` and its like have ignored stay so."""
+    """Take requests to end from now on; those that `nohup` and its like have ignored stay so. In the main thread alone,
+    as Python lets no other.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return
     _Requests.asked = None
     for name in _SIGNALS:
         number = getattr(signal, name, None)

@@ -315,7 +315,9 @@ class Tracking(Section):
     @classmethod
     def _own(cls, tags: dict[str, str]) -> dict[str, str]:
         for name in tags:
-            if name in RUNS_OWN_TAGS or name.startswith(("mlflow.", "machine.", "version.", "data.", "verdict.")):
+            if name in RUNS_OWN_TAGS or name.startswith(
+                ("mlflow.", "machine.", "version.", "data.", "verdict.", "process.", "found_by.")
+            ):
                 raise ValueError(f"{name} is a tag that the program sets itself: choose another name")
             if not re.fullmatch(r"[\w\-. /:]{1,250}", name):
                 raise ValueError(f"{name!r} is no name that MLflow takes: letters, digits and _ - . / : are")
@@ -330,7 +332,7 @@ class Train(Command):
     """`python -m pipeline.train`."""
 
     seed: Seed
-    resume: str | None
+    resume: Annotated[str, BeforeValidator(lambda given: given or "never")]  # null, as earlier versions had it
     data: Data
     model: Model
     head: Head

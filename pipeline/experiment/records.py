@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shlex
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,6 @@ from mlflow import MlflowClient
 from pipeline.common.names import PARENT_VARIABLE
 from pipeline.common.wording import counted, rate
 from pipeline.config import schema
-from pipeline.config.defaults import defaults
-from pipeline.data.digest import data_digest
 from pipeline.data.files import write_csv
 from pipeline.data.remaining import check_what_is_left
 from pipeline.data.split_files import keep_split
@@ -29,7 +28,7 @@ from pipeline.experiment.photographs import write_mistakes
 from pipeline.experiment.stages import is_fitted
 from pipeline.models.saved import BEST_WEIGHTS, fill_network
 from pipeline.reporting.run_report import Draw, write_report
-from pipeline.tracking.runs import TrackedRun, config_digest, git_sha, log_dataset, machine
+from pipeline.tracking.runs import TrackedRun, git_sha, log_dataset, machine
 from pipeline.training.loop import Epoch, Progress
 from pipeline.training.losses import loss_of_knowing_nothing
 
@@ -39,9 +38,8 @@ log = logging.getLogger("pipeline.train")
 _LIKELY, _MOST_LOOKED_AT = 0.7, 300  # cosine of features, pairs: those are opened and compared as pictures
 
 
-def run_tags(config: schema.Train, prepared: Prepared, typed: list[str]) -> dict[str, Any]:
+def run_tags(config: schema.Train, prepared: Prepared, identity: Mapping[str, str], typed: list[str]) -> dict[str, Any]:
     """What a run is found by; `typed`: the overrides that its user gave."""
-    plain = config.model_dump(mode="json")
     return {
         "stage": "train",
         "model": config.model.name.rpartition("/")[2],
@@ -49,8 +47,7 @@ def run_tags(config: schema.Train, prepared: Prepared, typed: list[str]) -> dict
         "data": config.data.name,
         "overrides": shlex.join(typed),
         "git_sha": git_sha(),
-        "config_digest": config_digest(plain, prepared.resolved, defaults(plain)),
-        "data_digest": data_digest(prepared.table),
+        **identity,
         **{f"machine.{name}": value for name, value in prepared.resolved.items()},
         **machine(),
         **config.tracking.tags,
@@ -118,9 +115,14 @@ def tell_other_hardware(prepared: Prepared, run: TrackedRun) -> None:
             )  # fmt: skip
 
 
+def logged_epochs(run: TrackedRun) -> set[int]:
+    """The epochs whose figures the run has in MLflow."""
+    return {point.step for point in MlflowClient().get_metric_history(run.id, "val/accuracy")}
+
+
 def make_up_for_metrics(run: TrackedRun, progress: Progress) -> None:
     """Log the epochs that were over when the run was killed, but not yet logged."""
-    logged = {point.step for point in MlflowClient().get_metric_history(run.id, "val/accuracy")}
+    logged = logged_epochs(run)
     for figures in progress.history:
         epoch = int(figures["epoch"])
         if epoch not in logged:
@@ -165,9 +167,9 @@ def tell_waited(prepared: Prepared, run: TrackedRun) -> None:
         run.log_metrics({"waited_seconds": sum(prepared.waited)})
 
 
-def log_inputs(config: schema.Train, prepared: Prepared, run: TrackedRun) -> None:
+def log_inputs(config: schema.Train, prepared: Prepared, run: TrackedRun, *, goes_on: bool) -> None:
     """What goes in, and what is odd about it; of a run that goes on, what differs from how it began."""
-    if config.resume:
+    if goes_on:
         tell_other_hardware(prepared, run)
     else:
         keep_inputs(config, prepared, run)

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import torch
+from lightning_fabric import Fabric
 
 from pipeline.common.errors import BadInput
 from pipeline.common.interruption import between_steps
 from pipeline.config import schema
+from pipeline.config.defaults import defaults
 from pipeline.data.batch import Inputs
 from pipeline.data.checks import check_files
+from pipeline.data.digest import data_digest
 from pipeline.data.table import PictureTable
 from pipeline.data.taxonomy import join_taxonomy
 from pipeline.experiment import build
@@ -23,6 +27,7 @@ from pipeline.experiment.stages import Stage, check_epochs, check_fitted, is_fit
 from pipeline.models.classifier import Classifier
 from pipeline.models.regimes import enter, parameter_groups, set_training
 from pipeline.models.saved import NetworkFacts, save_best, save_epoch
+from pipeline.tracking.runs import config_digest
 from pipeline.training.checkpoints import Saver, has_state
 from pipeline.training.fitting import fit_once
 from pipeline.training.hardware import make_fabric, resolved
@@ -32,9 +37,26 @@ from pipeline.training.optimization import Schedule, build_optimizer
 log = logging.getLogger("pipeline.train")
 
 
-def prepare(config: schema.Train, own: OwnPictures | None = None) -> Prepared:
-    """Pictures (a run's `own` where it goes on), network and device; what cannot work raises BadInput here."""
-    if not config.resume:
+@dataclass(frozen=True)
+class Ground:
+    """What a run stands on: the pictures in their splits (`split` all, `table` those it uses), and the device."""
+
+    split: PictureTable
+    table: PictureTable
+    fabric: Fabric
+
+    def identity(self, config: schema.Train) -> dict[str, str]:
+        """Digests, as the run's tags hold them: runs that have both alike are the same training."""
+        plain = config.model_dump(mode="json")
+        return {
+            "config_digest": config_digest(plain, resolved(self.fabric), defaults(plain)),
+            "data_digest": data_digest(self.table),
+        }
+
+
+def ground(config: schema.Train, own: OwnPictures | None = None) -> Ground:
+    """Pictures (a run's `own` where it is named to go on) and device; what cannot work raises BadInput."""
+    if own is None:
         check_epochs(config)
         if is_fitted(config):
             check_fitted(config)
@@ -44,6 +66,13 @@ def prepare(config: schema.Train, own: OwnPictures | None = None) -> Prepared:
     split, table = own_or_new_pictures(config.data, own)
     if config.data.on_unreadable == "raise":
         check_files(table)
+    return Ground(split, table, fabric)
+
+
+def prepare(config: schema.Train, base: Ground | None = None) -> Prepared:
+    """The network beside pictures and device, all checked: what cannot work raises BadInput here."""
+    base = base or ground(config)
+    split, table, fabric = base.split, base.table, base.fabric
     network, loaded = build.network(config, len(table.classes))
     if loaded:
         log.info("%s", loaded)

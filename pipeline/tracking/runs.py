@@ -27,6 +27,7 @@ from pipeline.common.names import PARENT_VARIABLE
 from pipeline.config.keys import SAME_FIGURES
 from pipeline.data.digest import data_digest
 from pipeline.data.table import SPLITS, PictureTable
+from pipeline.tracking.liveness import KILLED, Heartbeat, own_process
 from pipeline.tracking.store import experiment_id
 
 _VERSIONS = ("torch", "torchvision", "timm", "lightning-fabric", "mlflow", "scikit-learn", "numpy", "pillow")
@@ -108,9 +109,11 @@ def tracked_run(
     Under `mlflow run`, which makes the run itself, that one is used; `resume` is the id of one that goes on.
     """
     given, texts = resume or run_given(experiment), {key: str(value) for key, value in tags.items()}
+    texts |= own_process()
     with (
         _ended_in_one_line(),
         mlflow.start_run(given, tags=texts) if given else _start(experiment, name, texts) as active,
+        Heartbeat(active.info.run_id),
     ):
         run = TrackedRun(active)
         if params:
@@ -120,6 +123,9 @@ def tracked_run(
         except BaseException as error:
             if isinstance(error, BadInput | Stopped):
                 run.set_tags({"error": error})
+            run.send_waiting()
+            if isinstance(error, SystemExit | KeyboardInterrupt):
+                mlflow.end_run(KILLED)
             raise
         run.send_waiting()
         run.upload()
@@ -162,9 +168,15 @@ def record_failure(experiment: str, *, name: str | None, tags: Mapping[str, Any]
     mlflow.end_run("FAILED")
 
 
+def run_experiment(experiment: str) -> str:
+    """The id of the experiment that a run goes into: the one named, or that of the sweep that it is a job of."""
+    parent = os.environ.get(PARENT_VARIABLE)
+    return experiment_id(experiment) if parent is None else _experiment_of(parent)
+
+
 def _start(experiment: str, name: str | None, tags: dict[str, str]) -> mlflow.ActiveRun:
     parent = os.environ.get(PARENT_VARIABLE)
-    where = experiment_id(experiment) if parent is None else _experiment_of(parent)
+    where = run_experiment(experiment)
     return mlflow.start_run(experiment_id=where, run_name=name, parent_run_id=parent, tags=tags)
 
 

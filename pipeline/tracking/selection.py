@@ -4,11 +4,12 @@ import logging
 from collections.abc import Collection
 
 from mlflow import MlflowClient
-from mlflow.entities import Experiment, Run
+from mlflow.entities import Experiment, Run, RunStatus
 from mlflow.exceptions import MlflowException
 
 from pipeline.common.errors import BadInput, did_you_mean
 
+FINISHED = RunStatus.to_string(RunStatus.FINISHED)
 CHOOSE_BY = "best/val_accuracy"  # the best epoch's; MLflow itself would sort by the last value logged
 _LOWER_IS_BETTER = ("loss", "ece", "brier")
 _PAGE = 1000
@@ -24,11 +25,11 @@ def find_experiment(client: MlflowClient, name: str | None, sweep: str | None = 
     """
     experiments = [one for one in client.search_experiments() if one.name != "Default"]
     if name is None and sweep is not None:
-        for run in _search(client, [one.experiment_id for one in experiments], _SWEEPS):
+        for run in search(client, [one.experiment_id for one in experiments], _SWEEPS):
             if sweep in ("latest", run.info.run_id):
                 return client.get_experiment(run.info.experiment_id)
     if name is None:
-        latest = _search(client, [one.experiment_id for one in experiments], "", limit=1)
+        latest = search(client, [one.experiment_id for one in experiments], "", limit=1)
         if not latest:
             raise BadInput("there are no runs yet: train first, with python -m pipeline.train")
         return client.get_experiment(latest[0].info.experiment_id)
@@ -44,32 +45,32 @@ def trained_runs(client: MlflowClient, experiment: Experiment, sweep: str | None
     """The finished training runs of an experiment, or of its sweep `latest` or of that run id; newest first."""
     if sweep is not None:
         parent = find_sweep(client, experiment, sweep)
-        runs = children(client, parent.info.run_id)
+        runs = members(client, parent.info.run_id)
         _tell_of_the_missing(parent, runs)
     else:
-        runs = _search(client, [experiment.experiment_id], "")
-    return [run for run in runs if run.info.status == "FINISHED" and run.data.tags.get("stage") == "train"]
+        runs = search(client, [experiment.experiment_id], "")
+    return [run for run in runs if run.info.status == FINISHED and run.data.tags.get("stage") == "train"]
 
 
 def _tell_of_the_missing(sweep: Run, jobs: list[Run]) -> None:
     """A sweep that was broken off, or whose jobs failed, is not taken for the whole."""
-    finished, planned = sum(job.info.status == "FINISHED" for job in jobs), int(sweep.data.tags.get("jobs", len(jobs)))
+    finished, planned = sum(job.info.status == FINISHED for job in jobs), int(sweep.data.tags.get("jobs", len(jobs)))
     if finished < max(planned, len(jobs)):
         log.warning("warning: of the sweep's %d jobs %d finished", max(planned, len(jobs)), finished)
 
 
 def ensembles(client: MlflowClient, experiment: Experiment, sweep: str | None = None) -> list[Run]:
     """The finished ensembles of an experiment, or of those runs of a sweep alone; newest first."""
-    runs = _search(client, [experiment.experiment_id], "tags.stage = 'ensemble'")
+    runs = search(client, [experiment.experiment_id], "tags.stage = 'ensemble'")
     if sweep is not None:
         parent = find_sweep(client, experiment, sweep).info.run_id
         runs = [run for run in runs if run.data.tags.get("sweep") == parent]
-    return [run for run in runs if run.info.status == "FINISHED"]
+    return [run for run in runs if run.info.status == FINISHED]
 
 
 def find_sweep(client: MlflowClient, experiment: Experiment, sweep: str) -> Run:
     """A sweep's parent run: the `latest` of the experiment, or that of an id."""
-    sweeps = _search(client, [experiment.experiment_id], _SWEEPS)
+    sweeps = search(client, [experiment.experiment_id], _SWEEPS)
     for run in sweeps:
         if sweep in ("latest", run.info.run_id):
             return run
@@ -103,7 +104,7 @@ def _described(client: MlflowClient, run: Run, kind: str) -> str:
     """What a run of the wrong kind is, and which id was meant perhaps."""
     match kind:
         case "sweep":
-            done = [job for job in children(client, run.info.run_id) if job.info.status == "FINISHED"]
+            done = [job for job in members(client, run.info.run_id) if job.info.status == FINISHED]
             best = by_metric(done)[:1]
             one = f", such as {best[0].info.run_id}, the best by val" if best else ""
             return f"a sweep, not one of its jobs; name a job{one}, or where a command takes it sweep={run.info.run_id}"
@@ -116,16 +117,33 @@ def _described(client: MlflowClient, run: Run, kind: str) -> str:
     return "no run of this pipeline; name one of a network's training"
 
 
-def children(client: MlflowClient, parent: str) -> list[Run]:
-    """A sweep's jobs, newest first."""
+def members(client: MlflowClient, parent: str) -> list[Run]:
+    """A sweep's jobs, newest first: those under it in MLflow, and runs found that were the same training.
+
+    Of several with the same overrides (a job that failed, and was run again) the newest, if one finished such a one.
+    """
     experiment_id = client.get_run(parent).info.experiment_id
-    return _search(client, [experiment_id], f"tags.mlflow.parentRunId = '{parent}'")
+    under = search(client, [experiment_id], f"tags.mlflow.parentRunId = '{parent}'")
+    found = search(client, [experiment_id], f"tags.`{found_tag(parent)}` LIKE '%'")
+    for run in found:
+        run.data.tags["overrides"] = run.data.tags[
+            found_tag(parent)
+        ]  # as this sweep has them, which need not be its own
+    newest: dict[str, Run] = {}
+    for run in sorted([*under, *found], key=lambda run: (run.info.status == FINISHED, run.info.start_time)):
+        newest[run.data.tags.get("overrides") or run.info.run_id] = run
+    return sorted(newest.values(), key=lambda run: run.info.start_time, reverse=True)
+
+
+def found_tag(parent: str) -> str:
+    """The tag of a run that a sweep did not run again; its value are the overrides of the job."""
+    return f"found_by.{parent}"
 
 
 def evaluated_run(client: MlflowClient, experiment_id: str, key: str) -> Run | None:
     """An earlier evaluation that asked the same of the same pictures."""
     where = f"tags.stage = 'evaluate' and tags.evaluation_key = '{key}' and attributes.status = 'FINISHED'"
-    found = _search(client, [experiment_id], where, limit=1)
+    found = search(client, [experiment_id], where, limit=1)
     return found[0] if found else None
 
 
@@ -135,7 +153,8 @@ def by_metric(runs: list[Run], metric: str = CHOOSE_BY) -> list[Run]:
     return sorted(runs, key=lambda run: sign * run.data.metrics[metric] if metric in run.data.metrics else float("inf"))
 
 
-def _search(client: MlflowClient, experiments: list[str], filter_string: str, limit: int | None = None) -> list[Run]:
+def search(client: MlflowClient, experiments: list[str], filter_string: str, limit: int | None = None) -> list[Run]:
+    """The runs of experiments that pass MLflow's filter, newest first; at most `limit`."""
     found: list[Run] = []
     if not experiments:
         return found

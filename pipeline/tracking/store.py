@@ -65,6 +65,10 @@ class Store:
             mlflow.MlflowClient().search_experiments(max_results=1)
         except Exception as error:  # of as many kinds as there are stores
             raise BadInput(f"MLflow's store {self.uri} does not answer as one: {_first_line(error)}") from None
+        if to_write:
+            from pipeline.tracking.liveness import end_the_dead
+
+            end_the_dead(mlflow.MlflowClient())
 
 
 def _begin(uri: str) -> subprocess.Popen[bytes] | None:

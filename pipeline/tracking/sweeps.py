@@ -1,18 +1,22 @@
 """A sweep in MLflow: one parent run, its jobs nested under it, the best so far on the parent."""
 
+import json
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from getpass import getuser
+from hashlib import sha256
 
 from mlflow import MlflowClient
-from mlflow.entities import Param, Run, RunStatus
+from mlflow.entities import Param, Run
 from mlflow.utils.mlflow_tags import MLFLOW_USER
 
 from pipeline.common.names import PARENT_VARIABLE, SWEPT_VARIABLE
+from pipeline.config.keys import SAME_FIGURES
+from pipeline.tracking.liveness import KILLED, RUNNING, is_own, is_under_way, own_process
 from pipeline.tracking.runs import PARAMETER_LIMIT, git_sha, record_failure, run_given
-from pipeline.tracking.selection import CHOOSE_BY, by_metric, children
+from pipeline.tracking.selection import CHOOSE_BY, FINISHED, by_metric, members, search
 from pipeline.tracking.store import experiment_id
 
 
@@ -24,36 +28,55 @@ class Outcome:
     jobs: list[Run]
 
     @property
+    def under_way(self) -> list[Run]:
+        """The jobs that another process is at."""
+        return [job for job in self.jobs if is_under_way(job)]
+
+    @property
     def failed(self) -> list[Run]:
-        """The jobs that did not finish."""
-        return [job for job in self.jobs if job.info.status != RunStatus.to_string(RunStatus.FINISHED)]
+        """The jobs that ended, but did not finish."""
+        return [job for job in self.jobs if job.info.status != FINISHED and not is_under_way(job)]
 
 
-def open_sweep(experiment: str, overrides: list[str], swept: list[str], jobs: int = 0) -> str:
+def open_sweep(
+    experiment: str, overrides: list[str], swept: list[str], jobs: Sequence[str] = (), *, anew: bool = False
+) -> str:
     """Start a sweep's parent run, leave its id in the environment for the jobs, and give it back.
 
-    Of all `overrides`, `swept` have several values: they name the sweep, and set its jobs apart. `jobs` is how many
-    there will be, 0 where that is not known.
+    Of all `overrides`, `swept` have several values: they name the sweep, and set its jobs apart. `jobs` are the
+    overrides of each, where they are known before. An earlier sweep of the same jobs is gone on with, unless `anew`.
     """
-    given = run_given(experiment)
-    belongs_to = experiment_id(experiment)
+    given, client = run_given(experiment), MlflowClient()
+    belongs_to, digest = experiment_id(experiment), sweep_digest(jobs or [shlex.join(overrides)])
     tags = {
         "stage": "sweep", "overrides": shlex.join(overrides), "git_sha": git_sha(), MLFLOW_USER: getuser(),
-        **({"jobs": str(jobs)} if jobs else {}),
+        "sweep_digest": digest, **({"jobs": str(len(set(jobs)))} if jobs else {}), **own_process(),
     }  # fmt: skip
-    if given:
-        parent = given
+    before = [] if given or anew else search(client, [belongs_to], f"tags.sweep_digest = '{digest}'", limit=1)
+    if given or before:
+        parent = given or before[0].info.run_id
+        if before and not is_under_way(before[0]):
+            client.update_run(parent, status=RUNNING)
         for key, value in tags.items():
-            MlflowClient().set_tag(parent, key, value)
+            client.set_tag(parent, key, value)
     else:
-        made = MlflowClient().create_run(belongs_to, run_name=f"sweep {' '.join(swept)}"[:250], tags=tags)
+        made = client.create_run(belongs_to, run_name=f"sweep {' '.join(swept)}"[:250], tags=tags)
         parent = made.info.run_id
     given_values = dict(one.lstrip("+").partition("=")[::2] for one in overrides if not one.startswith("~"))
-    params = [Param(key, value[:PARAMETER_LIMIT]) for key, value in given_values.items()]
-    MlflowClient().log_batch(parent, params=params)
+    if not before:
+        client.log_batch(parent, params=[Param(key, text[:PARAMETER_LIMIT]) for key, text in given_values.items()])
     os.environ[PARENT_VARIABLE] = parent
     os.environ[SWEPT_VARIABLE] = ",".join(override.partition("=")[0] for override in swept)
     return parent
+
+
+def sweep_digest(jobs: Sequence[str]) -> str:
+    """Twelve hex digits of a sweep's jobs, each a line of overrides; what changes no figure counts for nothing."""
+
+    def counting(line: str) -> list[str]:
+        return sorted(one for one in shlex.split(line) if not one.lstrip("+~").startswith(SAME_FIGURES))
+
+    return sha256(json.dumps(sorted(map(counting, jobs))).encode()).hexdigest()[:12]
 
 
 def note_best(run_id: str, figure: float) -> None:
@@ -86,8 +109,8 @@ def _keep_dataset(client: MlflowClient, outcome: Outcome) -> None:
 
 def record_job(overrides: str, name: str, error: str) -> None:
     """Under the parent, a FAILED run for a job that ended before it had one; where it has one, that says why."""
-    client, finished = MlflowClient(), RunStatus.to_string(RunStatus.FINISHED)
-    jobs = [job for job in children(client, os.environ[PARENT_VARIABLE]) if job.info.status != finished]
+    client = MlflowClient()
+    jobs = [job for job in members(client, os.environ[PARENT_VARIABLE]) if job.info.status != FINISHED]
     own = next((job for job in jobs if job.data.tags.get("overrides") == overrides), None)
     if own is None:
         record_failure("", name=name, tags={"stage": "train", "overrides": overrides}, error=error)
@@ -96,38 +119,39 @@ def record_job(overrides: str, name: str, error: str) -> None:
 
 
 def close_sweep(parent: str, expected: Mapping[str, str] | None = None, why: str = "") -> Outcome:
-    """End the parent: FINISHED where every job did, else FAILED.
+    """End the parent: FINISHED where every job did, else FAILED; it stays RUNNING while another process is at one.
 
-    A job still RUNNING was killed: it is FAILED too. `expected` has a name for the overrides of each job that was
+    A job still RUNNING that no process is at was killed. `expected` has a name for the overrides of each job that was
     to be: one without a run gets one that FAILED, with `why` as its error.
     """
     client = MlflowClient()
-    jobs = children(client, parent)
+    jobs = members(client, parent)
     for job in jobs:
-        if job.info.status == RunStatus.to_string(RunStatus.RUNNING):
+        if job.info.status == RUNNING and (is_own(job) or not is_under_way(job)):
             client.set_tag(job.info.run_id, "error", why or "its process was ended")
-            client.set_terminated(job.info.run_id, "FAILED")
+            client.set_terminated(job.info.run_id, KILLED)
     there = {job.data.tags.get("overrides") for job in jobs}
     for overrides, name in (expected or {}).items():
         if overrides not in there:
             record_failure("", name=name, tags={"stage": "train", "overrides": overrides}, error=why)
-    outcome = Outcome(parent, by_metric(children(client, parent)))
+    outcome = Outcome(parent, by_metric(members(client, parent)))
     _settle_best(client, outcome)
     _keep_dataset(client, outcome)
     client.set_tag(parent, "mlflow.note.content", _note(outcome))
-    client.set_terminated(parent, "FAILED" if outcome.failed or not outcome.jobs else "FINISHED")
+    if not outcome.under_way:
+        client.set_terminated(parent, "FAILED" if outcome.failed or not outcome.jobs else FINISHED)
     os.environ.pop(PARENT_VARIABLE, None)
     return outcome
 
 
 def abandon_sweep(parent: str) -> None:
-    """The sweep was broken off: without jobs it leaves no trace, else it ends FAILED."""
+    """The sweep was broken off: without jobs it leaves no trace, else it is KILLED (unless others are at it)."""
     client = MlflowClient()
-    if children(client, parent):
-        close_sweep(parent)
-        client.set_terminated(parent, "FAILED")
+    if members(client, parent):
+        if not close_sweep(parent).under_way:
+            client.set_terminated(parent, KILLED)
     else:
-        client.set_terminated(parent, "FAILED")  # who looks at what was deleted finds nothing under way
+        client.set_terminated(parent, KILLED)  # who looks at what was deleted finds nothing under way
         client.delete_run(parent)
     os.environ.pop(PARENT_VARIABLE, None)
 

@@ -206,7 +206,8 @@ def fit(fabric: Fabric, learner: Learner, trainer: schema.Trainer, progress: Pro
         improved, tally = progress.note(epoch, val_accuracy, val_loss), done.tally
         record = Epoch(
             epoch, tally.mean(tally.loss), tally.mean(tally.right), val_loss, val_accuracy, val_top5, done.lr,
-            tally.pictures / max(done.seconds, 1e-9), before + perf_counter() - began, improved, *done.norms.mean_and_largest(),
+            tally.pictures / max(done.seconds, 1e-9), before + perf_counter() - began, improved,
+            *done.norms.mean_and_largest(),
         )  # fmt: skip
         progress.history.append({"epoch": epoch, **record.metrics()})
         yield record

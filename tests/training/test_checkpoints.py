@@ -17,7 +17,7 @@ from pipeline.models import saved as networks
 from pipeline.models.classifier import Classifier, NetworkSpec
 from pipeline.models.saved import BEST_FACTS, BEST_WEIGHTS, NetworkFacts, read_facts, save_best
 from pipeline.training import checkpoints
-from pipeline.training.checkpoints import BEFORE, LAST, Saver, drop_state, read_state
+from pipeline.training.checkpoints import LAST, Saver, drop_state, read_state
 from pipeline.training.loop import Progress
 
 
