@@ -32,6 +32,7 @@ from pipeline.reporting.run_report import draw_figures
 from pipeline.tracking.runs import TrackedRun, flatten, tracked_run
 from pipeline.tracking.store import Store
 from pipeline.tracking.sweeps import note_best
+from pipeline.tracking.weights import drop_weights
 from pipeline.training.checkpoints import drop_state
 from pipeline.training.loop import Progress
 
@@ -62,7 +63,9 @@ def run(config: schema.Train) -> float | None:
                 return take(found, typed)
             run = until_the_end.enter_context(tracked(config, prepared, identity, found))
         best = trained(config, prepared, run, goes_on=found is not None)
-    note_best(run.id, best)
+    beaten, keep = note_best(run.id, best), config.tracking.keep_weights
+    if unneeded := run.id if keep == "none" else beaten if keep == "best" else None:
+        drop_weights(unneeded)
     log.info("next: mlflow ui    to look;    python -m pipeline.promote run=%s    to serve it", run.id)
     return best
 

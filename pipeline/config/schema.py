@@ -304,6 +304,7 @@ class Tracking(Section):
 
     experiment: str
     run_name: str | None
+    keep_weights: Literal["all", "best", "none"]
     tags: dict[str, Text]
 
     @field_validator("experiment")

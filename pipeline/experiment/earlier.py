@@ -22,7 +22,7 @@ from pipeline.tracking.finished import label
 from pipeline.tracking.liveness import is_under_way
 from pipeline.tracking.runs import git_sha, home, run_experiment
 from pipeline.tracking.selection import CHOOSE_BY, FINISHED, find_run
-from pipeline.tracking.twins import claimed, finished, note_found, twins, under_way, unfinished
+from pipeline.tracking.twins import IDENTITY, claimed, finished, note_found, twins, under_way, unfinished
 from pipeline.training.checkpoints import has_state
 
 log = logging.getLogger("pipeline.train")
@@ -53,7 +53,7 @@ def earlier(config: schema.Train, identity: Mapping[str, Any]) -> Iterator[Run |
         yield find_run(MlflowClient(), config.resume, f"resume={config.resume}", ("train",))
     else:
         experiment = run_experiment(config.tracking.experiment)
-        with claimed(experiment, identity):
+        with claimed(experiment, *(identity[name] for name in IDENTITY)):
             yield _twin(experiment, identity)
 
 

@@ -81,7 +81,10 @@ def _check_weights(name: str, spec: NetworkSpec, weights: Path) -> None:
 
 def _facts(name: str, checkpoint: Path) -> NetworkFacts:
     if not (checkpoint / BEST_WEIGHTS).is_file():
-        raise BadInput(f"the weights of {name} are gone: there is no {checkpoint / BEST_WEIGHTS}")
+        raise BadInput(
+            f"the weights of {name} are gone: there is no {checkpoint / BEST_WEIGHTS} (with tracking.keep_weights=best "
+            "a sweep keeps its best run's alone); train it again with resume=never"
+        )
     return read_facts(checkpoint)
 
 

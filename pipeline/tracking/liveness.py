@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from time import time
 
+import psutil
 from mlflow import MlflowClient
 from mlflow.entities import Run, RunStatus
 
@@ -25,12 +26,10 @@ def own_process() -> dict[str, str]:
 
 
 def is_under_way(run: Run) -> bool:
-    """Whether a RUNNING run's process lives. One that does not say whose it is (another program's) is taken to."""
+    """Whether a run is RUNNING and its process lives."""
     tags = run.data.tags
-    if run.info.status != RUNNING:
+    if run.info.status != RUNNING or PROCESS not in tags:
         return False
-    if PROCESS not in tags:
-        return True
     if tags.get(HOST) == _host():
         return tags[PROCESS] == _identity(int(tags[PROCESS].partition(" ")[0]))
     return time() - float(tags.get(HEARTBEAT, 0)) < _SILENT
@@ -42,9 +41,10 @@ def is_own(run: Run) -> bool:
 
 
 def end_the_dead(client: MlflowClient) -> None:
-    """Mark as KILLED what processes left RUNNING that were killed, or whose machine was."""
+    """Mark as KILLED what processes of this program left RUNNING that were killed, or whose machine was."""
     experiments = [one.experiment_id for one in client.search_experiments()]
-    for run in client.search_runs(experiments, f"attributes.status = '{RUNNING}'") if experiments else ():
+    left = f"attributes.status = '{RUNNING}' and tags.`{PROCESS}` LIKE '%'"
+    for run in client.search_runs(experiments, left) if experiments else ():
         if not is_under_way(run):
             client.set_tag(run.info.run_id, "error", "its process was ended")
             client.set_terminated(run.info.run_id, KILLED)
@@ -81,8 +81,6 @@ def _host() -> str:
 
 def _identity(pid: int) -> str:
     """A process by its number and when it began, as numbers are given again; without the latter if there is none."""
-    import psutil
-
     try:
         return f"{pid} {psutil.Process(pid).create_time():.2f}"
     except psutil.Error:

@@ -1,6 +1,7 @@
 """Which runs a command looks at: those of an experiment, or of one sweep in it; best first."""
 
 import logging
+import shlex
 from collections.abc import Collection
 
 from mlflow import MlflowClient
@@ -8,6 +9,7 @@ from mlflow.entities import Experiment, Run, RunStatus
 from mlflow.exceptions import MlflowException
 
 from pipeline.common.errors import BadInput, did_you_mean
+from pipeline.config.keys import SAME_FIGURES
 
 FINISHED = RunStatus.to_string(RunStatus.FINISHED)
 CHOOSE_BY = "best/val_accuracy"  # the best epoch's; MLflow itself would sort by the last value logged
@@ -126,13 +128,20 @@ def members(client: MlflowClient, parent: str) -> list[Run]:
     under = search(client, [experiment_id], f"tags.mlflow.parentRunId = '{parent}'")
     found = search(client, [experiment_id], f"tags.`{found_tag(parent)}` LIKE '%'")
     for run in found:
-        run.data.tags["overrides"] = run.data.tags[
-            found_tag(parent)
-        ]  # as this sweep has them, which need not be its own
+        run.data.tags["overrides"] = run.data.tags[found_tag(parent)]  # as they are in this sweep
     newest: dict[str, Run] = {}
     for run in sorted([*under, *found], key=lambda run: (run.info.status == FINISHED, run.info.start_time)):
-        newest[run.data.tags.get("overrides") or run.info.run_id] = run
+        newest[job_key(run.data.tags.get("overrides", "")) or run.info.run_id] = run
     return sorted(newest.values(), key=lambda run: run.info.start_time, reverse=True)
+
+
+def job_key(overrides: str) -> str:
+    """What tells a sweep's jobs apart in a line of overrides: those that can change figures, in any order."""
+    try:
+        given = shlex.split(overrides)
+    except ValueError:  # of another program
+        given = [overrides]
+    return shlex.join(sorted(one for one in given if not one.lstrip("+~").startswith(SAME_FIGURES)))
 
 
 def found_tag(parent: str) -> str:

@@ -13,11 +13,11 @@ from mlflow.entities import Param, Run
 from mlflow.utils.mlflow_tags import MLFLOW_USER
 
 from pipeline.common.names import PARENT_VARIABLE, SWEPT_VARIABLE
-from pipeline.config.keys import SAME_FIGURES
 from pipeline.tracking.liveness import KILLED, RUNNING, is_own, is_under_way, own_process
 from pipeline.tracking.runs import PARAMETER_LIMIT, git_sha, record_failure, run_given
-from pipeline.tracking.selection import CHOOSE_BY, FINISHED, by_metric, members, search
+from pipeline.tracking.selection import CHOOSE_BY, FINISHED, by_metric, job_key, members, search
 from pipeline.tracking.store import experiment_id
+from pipeline.tracking.twins import claimed
 
 
 @dataclass(frozen=True)
@@ -52,16 +52,17 @@ def open_sweep(
         "stage": "sweep", "overrides": shlex.join(overrides), "git_sha": git_sha(), MLFLOW_USER: getuser(),
         "sweep_digest": digest, **({"jobs": str(len(set(jobs)))} if jobs else {}), **own_process(),
     }  # fmt: skip
-    before = [] if given or anew else search(client, [belongs_to], f"tags.sweep_digest = '{digest}'", limit=1)
-    if given or before:
-        parent = given or before[0].info.run_id
-        if before and not is_under_way(before[0]):
-            client.update_run(parent, status=RUNNING)
-        for key, value in tags.items():
-            client.set_tag(parent, key, value)
-    else:
-        made = client.create_run(belongs_to, run_name=f"sweep {' '.join(swept)}"[:250], tags=tags)
-        parent = made.info.run_id
+    with claimed(belongs_to, digest):
+        before = [] if given or anew else search(client, [belongs_to], f"tags.sweep_digest = '{digest}'", limit=1)
+        if given or before:
+            parent = given or before[0].info.run_id
+            if before and not is_under_way(before[0]):
+                client.update_run(parent, status=RUNNING)
+            for key, value in tags.items():
+                client.set_tag(parent, key, value)
+        else:
+            made = client.create_run(belongs_to, run_name=f"sweep {' '.join(swept)}"[:250], tags=tags)
+            parent = made.info.run_id
     given_values = dict(one.lstrip("+").partition("=")[::2] for one in overrides if not one.startswith("~"))
     if not before:
         client.log_batch(parent, params=[Param(key, text[:PARAMETER_LIMIT]) for key, text in given_values.items()])
@@ -72,24 +73,26 @@ def open_sweep(
 
 def sweep_digest(jobs: Sequence[str]) -> str:
     """Twelve hex digits of a sweep's jobs, each a line of overrides; what changes no figure counts for nothing."""
-
-    def counting(line: str) -> list[str]:
-        return sorted(one for one in shlex.split(line) if not one.lstrip("+~").startswith(SAME_FIGURES))
-
-    return sha256(json.dumps(sorted(map(counting, jobs))).encode()).hexdigest()[:12]
+    return sha256(json.dumps(sorted(map(job_key, jobs))).encode()).hexdigest()[:12]
 
 
-def note_best(run_id: str, figure: float) -> None:
-    """On the parent, the best val accuracy among the jobs that have ended, of which this is one: one step a job."""
+def note_best(run_id: str, figure: float) -> str | None:
+    """On the parent, the best val accuracy among the jobs that have ended, of which this is one: one step a job.
+
+    Gives the run that by now is known not to be the best, if there is one.
+    """
     parent = os.environ.get(PARENT_VARIABLE)
     if not parent:
-        return
+        return None
     client = MlflowClient()
+    best = client.get_run(parent).data.tags.get("best_run")
     noted = client.get_metric_history(parent, CHOOSE_BY)
     before = max((point.value for point in noted), default=figure)
     client.log_metric(parent, CHOOSE_BY, max(figure, before), step=len(noted) + 1)
-    if figure >= before:
-        client.set_tag(parent, "best_run", run_id)
+    if figure < before:
+        return run_id
+    client.set_tag(parent, "best_run", run_id)
+    return best if best != run_id else None
 
 
 def _settle_best(client: MlflowClient, outcome: Outcome) -> None:
@@ -111,7 +114,7 @@ def record_job(overrides: str, name: str, error: str) -> None:
     """Under the parent, a FAILED run for a job that ended before it had one; where it has one, that says why."""
     client = MlflowClient()
     jobs = [job for job in members(client, os.environ[PARENT_VARIABLE]) if job.info.status != FINISHED]
-    own = next((job for job in jobs if job.data.tags.get("overrides") == overrides), None)
+    own = next((job for job in jobs if job_key(job.data.tags.get("overrides", "")) == job_key(overrides)), None)
     if own is None:
         record_failure("", name=name, tags={"stage": "train", "overrides": overrides}, error=error)
     elif "error" not in own.data.tags:
@@ -130,9 +133,9 @@ def close_sweep(parent: str, expected: Mapping[str, str] | None = None, why: str
         if job.info.status == RUNNING and (is_own(job) or not is_under_way(job)):
             client.set_tag(job.info.run_id, "error", why or "its process was ended")
             client.set_terminated(job.info.run_id, KILLED)
-    there = {job.data.tags.get("overrides") for job in jobs}
+    there = {job_key(job.data.tags.get("overrides", "")) for job in jobs}
     for overrides, name in (expected or {}).items():
-        if overrides not in there:
+        if job_key(overrides) not in there:
             record_failure("", name=name, tags={"stage": "train", "overrides": overrides}, error=why)
     outcome = Outcome(parent, by_metric(members(client, parent)))
     _settle_best(client, outcome)

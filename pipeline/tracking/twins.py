@@ -13,7 +13,7 @@ from mlflow.entities import Run
 from pipeline.common.cache_folder import cache_folder
 from pipeline.tracking.liveness import is_under_way
 from pipeline.tracking.runs import home, local_folder
-from pipeline.tracking.selection import FINISHED, found_tag, search
+from pipeline.tracking.selection import FINISHED, found_tag, job_key, search
 
 IDENTITY = ("config_digest", "data_digest")  # tags that twins have alike
 
@@ -43,14 +43,15 @@ def unfinished(runs: list[Run]) -> Run | None:
 
 def note_found(client: MlflowClient, run: Run, parent: str, overrides: str) -> None:
     """Count a run among a sweep's jobs, of which it is the one with these overrides."""
-    if run.data.tags.get("mlflow.parentRunId") != parent or run.data.tags.get("overrides") != overrides:
+    own = job_key(run.data.tags.get("overrides", ""))
+    if run.data.tags.get("mlflow.parentRunId") != parent or own != job_key(overrides):
         client.set_tag(run.info.run_id, found_tag(parent), overrides)
 
 
 @contextmanager
-def claimed(experiment_id: str, identity: Mapping[str, str]) -> Iterator[None]:
-    """While this lasts no other process of this machine looks for twins of the same training, or begins one."""
-    text = json.dumps([mlflow.get_tracking_uri(), experiment_id, *(identity[name] for name in IDENTITY)])
+def claimed(experiment_id: str, *digests: str) -> Iterator[None]:
+    """While this lasts no other process of this machine looks for, or begins, what has the same digests."""
+    text = json.dumps([mlflow.get_tracking_uri(), experiment_id, *digests])
     folder = cache_folder() / "claims"
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / f"{blake2b(text.encode(), digest_size=12).hexdigest()}.lock"):

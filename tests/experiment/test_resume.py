@@ -32,7 +32,7 @@ COMMON = (
 def go(folder, *overrides, until=None, resume=None):
     """Figures of the epochs up to `until`."""
     with initialize_config_dir(str(CONF), **VERSION_BASE):
-        config = check(compose("train", [*COMMON, *overrides, f"resume={resume or 'null'}"]), "train")
+        config = check(compose("train", [*COMMON, *overrides, f"resume={resume or 'auto'}"]), "train")
     prepared = prepare(config)
     figures = []
     for epoch in train(config, prepared, folder, Progress()):
@@ -207,7 +207,7 @@ def story(store, run_id):
 
 def test_a_killed_run_goes_on_to_the_same_figures_weights_and_split(killed, typed, store, tmp_path, capsys):
     run_id = killed(files=4)
-    assert typed(*PHOTOS) == 0
+    assert typed(*PHOTOS, "resume=never") == 0
     [whole, _] = store.search_runs([store.get_experiment_by_name("photos").experiment_id])
     before = store.get_run(run_id).data
     config = (artifact_folder(store.get_run(run_id), "") / "config.yaml").read_bytes()
@@ -220,7 +220,7 @@ def test_a_killed_run_goes_on_to_the_same_figures_weights_and_split(killed, type
     assert after.data.params == before.params
     assert all(after.data.tags[name] == before.tags[name] for name in ("overrides", "data_digest", "config_digest"))
     assert (artifact_folder(after, "") / "config.yaml").read_bytes() == config
-    assert yaml.safe_load(config)["resume"] is None
+    assert yaml.safe_load(config)["resume"] == "auto"
     assert typed(f"resume={run_id}") == 2
     assert "there is nothing to go on from (finished)" in capsys.readouterr().err
 
