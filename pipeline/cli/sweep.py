@@ -42,7 +42,7 @@ class SweepCallback(Callback):
             task = config.copy()
             overrides = [str(one) for one in task.pop("hydra").overrides.task]
         try:
-            _refuse_resume(task, overrides)
+            _refuse_resume(overrides)
             experiment = _experiment(task, overrides)
             self._jobs = expected_jobs(config, overrides)
             store = Store()
@@ -55,7 +55,7 @@ class SweepCallback(Callback):
         from pipeline.tracking import sweeps  # MLflow: `--help` makes a callback as well, and does without
 
         typed, varied = ([as_typed(one) for one in some] for some in (overrides, swept(overrides) or overrides))
-        anew = task.get("resume") == "never"
+        anew = task.get("resume") in ("never", None)
         self._parent = sweeps.open_sweep(experiment, typed, varied, self._jobs, anew=anew)
         hydra: Any = GlobalHydra.instance().hydra
         hydra.config_loader = ComposedOnce(hydra.config_loader)
@@ -165,9 +165,10 @@ def swept(overrides: list[str]) -> list[str]:
     return [override for override in overrides if parser.parse_override(override).is_sweep_override()]
 
 
-def _refuse_resume(task: DictConfig, overrides: list[str]) -> None:
+def _refuse_resume(overrides: list[str]) -> None:
     for override in overrides:
-        if override.lstrip("+").startswith("resume=") and task.get("resume") not in ("auto", "never", None):
+        key, _, value = override.lstrip("+").partition("=")
+        if key == "resume" and value not in ("auto", "never", "null"):
             raise BadInput(f"{override}: one run goes on at a time, and without -m; with it the same command goes on")
 
 

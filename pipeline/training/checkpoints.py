@@ -55,6 +55,8 @@ class Saver:
         stored["unfinished"] = unfinished and UnfinishedEpoch.from_dict(unfinished)
         for name, value in stored.items():
             setattr(progress, name, value)
+        if not progress.best_epoch:
+            return
         if progress.best_epoch == progress.epoch and not unfinished:  # perhaps killed before these were written
             save_best(self._folder, self._network, facts())
         elif (kept := read_facts(self._folder)).epoch != progress.best_epoch:

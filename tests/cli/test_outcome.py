@@ -2,6 +2,7 @@ import shlex
 from types import SimpleNamespace
 
 from pipeline.cli.outcome import show, swept_values
+from pipeline.tracking.sweeps import Outcome
 
 
 def job(*overrides, name="job", status="FINISHED", metrics=None, **tags):
@@ -24,7 +25,7 @@ def test_what_sets_jobs_apart_is_shown_without_what_they_share():
 def test_the_table_says_what_failed_and_what_to_type_next(capsys):
     good = job("seed=1", metrics={"best/val_accuracy": 0.875, "best/epoch": 3.0, "test/accuracy": 0.75})
     bad = job("seed=2", name="seed=2", status="FAILED", error="out of memory")
-    show(SimpleNamespace(parent="abc", jobs=[good, bad], failed=[bad]))
+    show(Outcome("abc", [good, bad]))
     said = capsys.readouterr().out
     assert "87.50 %" in said
     assert "75.00 %" in said
@@ -39,9 +40,9 @@ def test_a_job_that_is_not_sound_is_told_of_in_the_table(monkeypatch, capsys):
         job(f"seed={seed}", metrics={"best/val_accuracy": 0.875}, **{"verdict.kind": kind})
         for seed, kind in enumerate(("sound", "still improving"))
     )
-    show(SimpleNamespace(parent="abc", jobs=[sound, short], failed=[]))
+    show(Outcome("abc", [sound, short]))
     assert "still improving" in capsys.readouterr().out
-    show(SimpleNamespace(parent="abc", jobs=[sound, sound], failed=[]))
+    show(Outcome("abc", [sound, sound]))
     assert "verdict" not in capsys.readouterr().out
 
 
@@ -53,7 +54,7 @@ def test_a_narrow_terminal_cuts_no_name(monkeypatch, capsys):
         for loss in ("cross_entropy", "focal") for seed in (0, 1)
     ]  # fmt: skip
     jobs.append(job("model=resnet18", "optimizer.lr=0.1", "loss=focal", "seed=0", status="FAILED"))
-    show(SimpleNamespace(parent="abc", jobs=jobs, failed=[]))
+    show(Outcome("abc", jobs))
     said = capsys.readouterr().out
     assert "…" not in said
     assert "87.50 %" in said
@@ -62,7 +63,7 @@ def test_a_narrow_terminal_cuts_no_name(monkeypatch, capsys):
 
 def test_a_sweep_without_a_figure_suggests_nothing(capsys):
     bad = job("seed=2", status="FAILED")
-    show(SimpleNamespace(parent="abc", jobs=[bad], failed=[bad]))
+    show(Outcome("abc", [bad]))
     assert "next:" not in capsys.readouterr().out
 
 
@@ -73,14 +74,14 @@ def test_seeds_and_folds_are_summed_up_as_mean_and_spread(capsys):
         for (model, seed), value in figures.items()
     ]
     jobs.append(job("model=b", "seed=2", status="FAILED"))
-    show(SimpleNamespace(parent="abc", jobs=jobs, failed=[]))
+    show(Outcome("abc", jobs))
     said = capsys.readouterr().out
     assert "over seed" in said
     assert "92.00 ± 2.83 %" in said
     assert "82.00 ± 2.83 %" in said
     assert "75.00 ± 7.07 %" in said
     folds = [job(f"data.split.fold={n}", metrics={"best/val_accuracy": 0.5 + n / 10}) for n in range(3)]
-    show(SimpleNamespace(parent="abc", jobs=folds, failed=[]))
+    show(Outcome("abc", folds))
     assert "60.00 ± 10.00 %" in capsys.readouterr().out
-    show(SimpleNamespace(parent="abc", jobs=[job("model=a", metrics={"best/val_accuracy": 0.5})], failed=[]))
+    show(Outcome("abc", [job("model=a", metrics={"best/val_accuracy": 0.5})]))
     assert "over" not in capsys.readouterr().out

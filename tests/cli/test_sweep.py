@@ -49,7 +49,8 @@ def test_a_job_that_dies_before_its_run_is_counted_and_named(launcher, code, sai
 
 def test_runs_go_on_one_at_a_time(store, tmp_path):
     done = typed("-m", "resume=abc,def", cwd=tmp_path, PYTHONPATH=str(ROOT))
-    assert (done.returncode, done.stderr) == (2, "error: resume=abc,def: one run goes on at a time, and without -m\n")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: resume=abc,def: one run goes on at a time, and without -m; ")
     assert [one.name for one in store.search_experiments()] == ["Default"]
 
 

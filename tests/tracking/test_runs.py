@@ -79,11 +79,11 @@ def test_a_run_holds_what_it_was_given_and_ends_finished(store):
 
 
 @pytest.mark.parametrize("error", [Stopped("the loss is no number"), KeyboardInterrupt(), SystemExit(143)])
-def test_whatever_ends_a_run_leaves_it_failed(error, store):
+def test_whatever_ends_a_run_leaves_it_ended(error, store):
     with pytest.raises(type(error)), tracked() as run:
         raise error
     kept = store.get_run(run.id)
-    assert kept.info.status == "FAILED"
+    assert kept.info.status == ("FAILED" if isinstance(error, Stopped) else "KILLED")
     assert kept.data.tags.get("error") == (str(error) if isinstance(error, Stopped) else None)
 
 
