@@ -195,7 +195,7 @@ def slow_process(tmp_path):
     yield _start
     for process in started:
         process.kill()
-        process.communicate()
+        process.wait()
 
 
 def wait_for(what):
