@@ -55,6 +55,7 @@ def test_another_networks_weights_are_refused_whole(published, tmp_path):
     assert torch.equal(other.state_dict()["conv1.weight"], before)
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 def test_a_truncated_or_hostile_file_is_refused_and_nothing_in_it_runs(backbone, published, tmp_path):
     whole, cut, hostile = tmp_path / "w.pth", tmp_path / "cut.pth", tmp_path / "hostile.pth"
     torch.save(published, whole)
