@@ -116,7 +116,8 @@ def test_a_run_holds_its_whole_story(sweep, folder):
         [run.info.experiment_id], f"source_run_id = '{run.info.run_id}' AND model_type = 'checkpoint'"
     )
     assert {"val/accuracy", "best/val_accuracy", "test/accuracy"} <= {figure.key for figure in best.metrics}
-    assert {(figure.dataset_name, figure.dataset_digest) for figure in best.metrics} == {(pictures.name, pictures.digest)}
+    of = {(figure.dataset_name, figure.dataset_digest) for figure in best.metrics}
+    assert of == {(pictures.name, pictures.digest)}
 
 
 @pytest.fixture(scope="module")
