@@ -65,7 +65,12 @@ def save_best(folder: Path, network: Classifier, facts: NetworkFacts) -> None:
 
 def save_epoch(folder: Path, network: Classifier, epoch: int) -> None:
     """Keep an epoch's weights beside the best, whose facts hold for them too."""
-    _save_weights(folder / f"epoch_{epoch}.safetensors", network)
+    _save_weights(folder / epoch_file(epoch), network)
+
+
+def epoch_file(epoch: int) -> str:
+    """The name of the file of an epoch's weights."""
+    return f"epoch_{epoch}.safetensors"
 
 
 def _save_weights(file: Path, network: Classifier) -> None:
