@@ -25,9 +25,9 @@ from pipeline.tracking.finished import artifact_folder, has_predictions, label, 
 log = logging.getLogger("pipeline.compare")
 
 
-def write_mistakes(folder: Path, title: str, split: str, predictions: Predictions, table: PictureTable) -> None:
-    """Write the page; a picture that `table` has no more, or that cannot be read, is said to be gone."""
-    save(mistakes_page(title, f"{split} of {table.name}", predictions, _thumbnails(table)), folder / FILE)
+def write_mistakes(folder: Path, title: str, split: str, predictions: Predictions, table: PictureTable) -> Path:
+    """Write the page, and give its file; a picture that `table` has no more, or that cannot be read, is said to be gone."""
+    return save(mistakes_page(title, f"{split} of {table.name}", predictions, _thumbnails(table)), folder / FILE)
 
 
 def write_disagreements(folder: Path, title: str, runs: Mapping[str, Run]) -> str:

@@ -137,9 +137,12 @@ def _chart(
         for number, name in enumerate(legend)
     )
     return Markup(
-        '<div class="chart"><h3>{}</h3><div class="legend">{}</div>'
-        '<svg viewBox="0 0 {} {:g}" style="max-width:{}px" role="img">{}</svg></div>'
-    ).format(title, keys, width, height + 2, width, Markup("").join(parts))
+        '<div class="chart"><h3>{}</h3>{}'
+        '<svg viewBox="0 0 {} {:g}" style="max-width:{}px" role="img" aria-label="{}">{}</svg></div>'
+    ).format(
+        title, Markup('<div class="legend">{}</div>').format(keys) if keys else "", width, height + 2, width, title,
+        Markup("").join(parts),
+    )  # fmt: skip
 
 
 def _rect(x: float, y: float, width: float, height: float, *, kind: str, hint: str) -> Markup:
