@@ -26,7 +26,7 @@ log = logging.getLogger("pipeline.compare")
 
 
 def write_mistakes(folder: Path, title: str, split: str, predictions: Predictions, table: PictureTable) -> Path:
-    """Write the page, and give its file; a picture that `table` has no more, or that cannot be read, is said to be gone."""
+    """Write the page and give its file; a picture that is gone or cannot be read is said to be so."""
     return save(mistakes_page(title, f"{split} of {table.name}", predictions, _thumbnails(table)), folder / FILE)
 
 
