@@ -90,6 +90,7 @@ def pictures(
             source = base64.b64encode(jpeg).decode()
             alt = words.striptags() if isinstance(words, Markup) else words
             shown = Markup('<img alt="{}" src="data:image/jpeg;base64,{}">').format(alt, source)
+        words = words.replace(" %", "\N{NO-BREAK SPACE}%")
         small = Markup("<small>{}</small>").format(path) if path else Markup("")
         cards.append(Markup("<figure>{}<figcaption>{}{}</figcaption></figure>").format(shown, words, small))
     kind = "pictures large" if large else "pictures"
