@@ -1,6 +1,7 @@
 """The shell of a page: headings, figures, tables and charts in one file that needs nothing beside it."""
 
 import base64
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,7 +52,8 @@ def page(title: str, subtitle: str, figures: list[Figure], sections: list[Sectio
 
 def render(template: str, **values: object) -> str:
     """A page with a template of its own: it extends `page.html.j2` and fills its blocks `style` and `body`."""
-    return _environment.get_template(template).render(**values)
+    html = _environment.get_template(template).render(**values)
+    return re.sub(r"(?<=\d) %", "\N{NO-BREAK SPACE}%", html)  # a figure and its sign stay on one line
 
 
 def note(text: str, tone: str = "") -> Markup:
@@ -90,7 +92,6 @@ def pictures(
             source = base64.b64encode(jpeg).decode()
             alt = words.striptags() if isinstance(words, Markup) else words
             shown = Markup('<img alt="{}" src="data:image/jpeg;base64,{}">').format(alt, source)
-        words = words.replace(" %", "\N{NO-BREAK SPACE}%")
         small = Markup("<small>{}</small>").format(path) if path else Markup("")
         cards.append(Markup("<figure>{}<figcaption>{}{}</figcaption></figure>").format(shown, words, small))
     kind = "pictures large" if large else "pictures"

@@ -78,9 +78,9 @@ class Table:
         """As a part of a page."""
         head = self._line("th", self.heads)
         body = Markup("\n").join(self._line("td", row) for row in self.rows)
-        return Markup('<div class="scroll"><table>\n<thead>{}</thead>\n<tbody>\n{}\n</tbody></table></div>').format(
-            head, body
-        )
+        return Markup(
+            '<div class="scroll" tabindex="0"><table>\n<thead>{}</thead>\n<tbody>\n{}\n</tbody></table></div>'
+        ).format(head, body)
 
     def _line(self, tag: str, cells: Sequence[str]) -> Markup:
         kinds = [Markup(' class="n"') if head in self.figures else "" for head in self.heads]
