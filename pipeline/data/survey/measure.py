@@ -201,10 +201,14 @@ def augmented_views(
     views: int,
     seed: int = 0,
 ) -> list[list[bytes]]:
-    """Up to `most` of `rows`, of different classes where there are several, as small JPEGs: each as it is, then
-    `views` times as training would see it. One that cannot be read is left out.
+    """Up to `most` of `rows`, of as many classes as there are, as small JPEGs: each as it is, then `views` times as
+    training would see it. One that cannot be read is left out.
     """  # fmt: skip
-    first = rows[np.unique(table.labels[rows], return_index=True)[1]]
+    labels = table.labels[rows]
+    turn = rows[
+        np.lexsort((labels, pd.Series(labels).groupby(labels).cumcount()))
+    ]  # the first of each class, the second
+    first = turn[: max(most, len(np.unique(labels)))]
     chosen = first[np.linspace(0, len(first) - 1, min(most, len(first))).astype(int)]
     read = canvas(how, augmentation)
     small, found = Preprocessing(_THUMB), list[list[bytes]]()
