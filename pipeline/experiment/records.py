@@ -87,9 +87,6 @@ def conclude(config: schema.Train, prepared: Prepared, run: TrackedRun, progress
     fill_network(prepared.network, run.folder / "checkpoints" / BEST_WEIGHTS)
     predictions = {split: split_answers(config, prepared, split) for split in ("val", "test")}
     metrics = write_report(run.folder, predictions, progress.history, prepared.table.taxonomy, draw=draw)
-    if PARENT_VARIABLE not in os.environ:  # of a sweep's jobs `compare` draws the leaders'
-        shown = "test" if len(predictions["test"]) else "val"
-        write_mistakes(run.folder, str(run.name), shown, predictions[shown], prepared.table)
     scored = metrics.get("test", {})  # there may be no test, or none of it that can be read
     named = {f"best/val_{name}": value for name, value in metrics["val"].items()}
     named |= {f"test/{name}": value for name, value in scored.items()}
@@ -101,6 +98,10 @@ def conclude(config: schema.Train, prepared: Prepared, run: TrackedRun, progress
         "best epoch %d: val accuracy %.2f %%%s", progress.best_epoch, 100 * metrics["val"]["accuracy"],
         "" if test is None else f", test accuracy {100 * test:.2f} %",
     )  # fmt: skip
+    if PARENT_VARIABLE not in os.environ:  # of a sweep's jobs `compare` draws the leaders'
+        shown = "test" if len(predictions["test"]) else "val"
+        page = write_mistakes(run.folder, str(run.name), shown, predictions[shown], prepared.table)
+        log.info("what it got wrong: %s", page if run.in_place else f"{page.name}, among the run's artifacts")
     tell_verdict(config, prepared, run, progress, predictions["val"].labels)
     check_what_is_left(prepared.table, "test")
     tell_skipped(prepared, run)
