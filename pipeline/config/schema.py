@@ -27,6 +27,14 @@ Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
+def _auto_or_number(given: object) -> object:
+    if given != "auto" and (isinstance(given, bool) or not isinstance(given, int)):
+        raise ValueError("should be a number of pixels, or auto: the size that the network's weights are for")
+    return given
+
+
+ImageSize = Annotated[Literal["auto"] | Annotated[int, Field(ge=1, lt=2**31)], BeforeValidator(_auto_or_number)]
+
 # What NumPy's and PyTorch's generators take alike.
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
@@ -86,7 +94,7 @@ class Pictures(Section):
 
     name: str
     root: str | None
-    image_size: Count
+    image_size: ImageSize
     fit: Literal["squash", "crop", "pad"]
     classes: int | list[str] | None
     small_classes: Literal["raise", "drop", "train_only"]
