@@ -29,7 +29,7 @@ from pipeline.config.defaults import register
 from pipeline.config.keys import CONF
 
 # Here `model` chooses a network; elsewhere it is the address of a model that is there.
-NETWORK_COMMANDS = ("train",)
+NETWORK_COMMANDS = ("train", "models")
 
 # How the processes of a sweep find the folder of the command that started them.
 _FOLDER_VARIABLE, _FOLDERS = "PIPELINE_OWN_FOLDER", "pipeline-own-"
@@ -69,7 +69,7 @@ def command(name: str, recipe: str, *, begins: bool = False) -> Callable[[], Non
         except Exception as error:  # Hydra's own, or its launcher's
             error = _of_hydra(error)
             tell(error, name)
-            if multirun and name in NETWORK_COMMANDS:
+            if multirun and name == "train":
                 from pipeline.cli.sweep import launcher_broke
 
                 launcher_broke(error)

@@ -30,6 +30,7 @@ from pipeline.data.split_files import read_split, write_split
 from pipeline.data.splits import split_table
 from pipeline.data.table import PictureTable
 from pipeline.data.taxonomy import join_taxonomy
+from pipeline.models.blocks import parameters_below
 from pipeline.models.classifier import Classifier, NetworkSpec, build_classifier
 from pipeline.models.head import HeadSpec
 from pipeline.models.published import as_trained, load_pretrained, named
@@ -104,14 +105,16 @@ def network(config: schema.Train, n_classes: int) -> tuple[Classifier, Loaded | 
 
     Pictures are normalised as those weights were trained.
     """
-    if config.regime.trains == "head" and config.regime.weights == "none":
-        raise BadInput("regime=frozen needs weights: set regime.weights=pretrained, or train with regime=scratch")
+    if config.regime.trains != "all" and config.regime.weights == "none":
+        named_so = "regime=frozen" if config.regime.trains == "head" else f"regime.trains={config.regime.trains}"
+        raise BadInput(f"{named_so} needs weights: set regime.weights=pretrained, or train with regime=scratch")
     own = own_weights(config) if config.regime.weights == "pretrained" else None
     if config.model.weights_file and config.regime.weights == "none":
         log.warning("warning: regime=%s begins from chance: model.weights_file is not read", config.regime.name)
     torch.manual_seed(config.seed)
     head, found = HeadSpec.from_dict(config.head.model_dump()), named(config.model.name)
     made = build_classifier(NetworkSpec(found.name, n_classes, preprocessing(config, own), head, found.options))
+    parameters_below(made.backbone, config.regime.trains)  # before weights are fetched
     if own:
         return made, load_file(made.backbone, own, found.name)
     if config.regime.weights == "none":

@@ -3,8 +3,8 @@
 Layers keep the names that they have in the published weights, so those load as they are.
 """
 
-from collections.abc import Mapping
-from typing import Any, Literal, cast
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, TypeVar, cast
 
 import torch
 from torch import nn
@@ -12,6 +12,7 @@ from torch import nn
 from pipeline.common.errors import BadInput, did_you_mean
 
 Features = Literal["pooled", "map"]
+Module = TypeVar("Module", bound=nn.Module)
 # Their second classifier, and a change of the input, belong to old recipes of training.
 _INCEPTIONS: dict[str, dict[str, Any]] = {
     "inception_v3": {"aux_logits": False, "transform_input": False, "init_weights": False},
@@ -31,6 +32,15 @@ def build_backbone(name: str, features: Features = "pooled", options: Mapping[st
     if library == "timm":
         return _timm_backbone(network, features, options or {})
     return _torchvision_backbone(network, features, options or {})
+
+
+def without_memory(build: Callable[[], Module]) -> Module:
+    """What `build` builds, on PyTorch's device `meta`: shapes alone, no numbers."""
+    try:
+        with torch.device("meta"):
+            return build()
+    except NotImplementedError:  # some reckon their widths with tensors, which takes numbers
+        return build().to("meta")
 
 
 def without_wrapping(backbone: nn.Module) -> nn.Module:

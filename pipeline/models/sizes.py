@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from pipeline.common.errors import BadInput
-from pipeline.models.backbone import Features, build_backbone, without_wrapping
+from pipeline.models.backbone import Features, build_backbone, without_memory, without_wrapping
 from pipeline.models.published import as_trained
 
 _LARGEST = 1024  # pixels, of the sizes that are looked for
@@ -80,8 +80,7 @@ def _said(name: str, image_size: int) -> tuple[dict[str, Any], ...]:
 
 @lru_cache(maxsize=2)
 def _on_meta(name: str, features: Features, options: str) -> nn.Module:
-    with torch.device("meta"):
-        return build_backbone(name, features, json.loads(options)).eval()
+    return without_memory(lambda: build_backbone(name, features, json.loads(options))).eval()
 
 
 def _count(backbone: nn.Module, image_size: int) -> int:
