@@ -39,6 +39,7 @@ def run(config: schema.Train) -> float:
         store.open()
     if config.resume:
         config, own = unfinished(config.resume, config)
+    config = build.with_its_size(config)
     prepared = prepare(config, own)
     store.open()
     with tracked(config, prepared) as run:
