@@ -110,7 +110,14 @@ def test_a_run_holds_its_whole_story(sweep, folder):
         "predictions/val.parquet", "predictions/test.parquet", "checkpoints/best.safetensors",
     } <= kept  # fmt: skip
     assert "checkpoints/last.pt" not in kept
-    assert run.inputs.dataset_inputs[0].dataset.name == "photos (1), a=b"
+    pictures = run.inputs.dataset_inputs[0].dataset
+    assert pictures.name == "photos (1), a=b"
+    [best] = store.search_logged_models(
+        [run.info.experiment_id], f"source_run_id = '{run.info.run_id}' AND model_type = 'checkpoint'"
+    )
+    assert {"val/accuracy", "best/val_accuracy", "test/accuracy"} <= {figure.key for figure in best.metrics}
+    of = {(figure.dataset_name, figure.dataset_digest) for figure in best.metrics}
+    assert of == {(pictures.name, pictures.digest)}
 
 
 @pytest.fixture(scope="module")

@@ -31,7 +31,7 @@ from pipeline.config.keys import CONF
 from pipeline.tracking.store import Store
 
 # Here `model` chooses a network; elsewhere it is the address of a model that is there.
-NETWORK_COMMANDS = ("train",)
+NETWORK_COMMANDS = ("train", "models")
 
 # How the processes of a sweep find the folder of the command that started them.
 _FOLDER_VARIABLE, _FOLDERS = "PIPELINE_OWN_FOLDER", "pipeline-own-"
@@ -75,7 +75,7 @@ def command(name: str, recipe: str, *, begins: bool = False) -> Callable[[], Non
         except Exception as error:  # Hydra's own, or its launcher's
             error = _of_hydra(error)
             tell(error, name)
-            if multirun and name in NETWORK_COMMANDS:
+            if multirun and name == "train":
                 launcher_broke(error)
             sys.exit(exit_code(error))
         if job.failures:

@@ -130,15 +130,12 @@ def expected_jobs(config: DictConfig, overrides: list[str]) -> list[str]:
     if not str(sweeper.get("_target_", "")).endswith(".BasicSweeper"):
         return []
     params = [f"{key}={value}" for key, value in (sweeper.params or {}).items()]
-    parsed = OverridesParser.create(_config_loader()).parse_overrides([*params, *overrides])
+    loader = GlobalHydra.instance().config_loader()  # knows the files that glob(*) means
+    parsed = OverridesParser.create(loader).parse_overrides([*params, *overrides])
     jobs = [shlex.join(map(as_typed, job)) for batch in BasicSweeper.split_arguments(parsed, None) for job in batch]
     if not jobs:
         raise BadInput(f"{' '.join(overrides)}: that is no job at all; give each key at least one value")
     return jobs
-
-
-def _config_loader() -> Any:
-    return GlobalHydra.instance().config_loader()  # knows the files that glob(*) means
 
 
 def note_failure(error: Exception) -> None:

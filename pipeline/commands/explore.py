@@ -6,6 +6,7 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
+from pipeline.common.errors import BadInput
 from pipeline.common.progress import watch
 from pipeline.common.wording import counted
 from pipeline.config import schema
@@ -33,6 +34,7 @@ _AUGMENTED, _VIEWS = 3, 6  # pictures, and how often each is changed
 def run(config: schema.Explore) -> None:
     """Open every picture, say what was found; one run in MLflow and one page to read."""
     store, data = Store(), refusing_nothing(config.data)
+    image_size(data)  # before any work
     given = build.all_pictures(data)
     table = build.picture_table(data, build.split_pictures(data, given))
     store.open()
@@ -60,7 +62,7 @@ def refusing_nothing(data: schema.Data) -> schema.Data:
 def look(config: schema.Explore, table: PictureTable, given: PictureTable) -> Survey:
     """Open the pictures and compare them; `given` is the table before it was split."""
     data, options, augmentation = config.data, config.explore, config.augmentation
-    how = Preprocessing(data.image_size, data.fit)
+    how = Preprocessing(image_size(data), data.fit)
     workers = build.workers(options.num_workers, in_memory=table.in_memory)
     facts = collect(list(watch(Parts(table, sample(table, options.pictures), how, workers=workers), "open")))
     alike = copies(table, facts, options.near)
@@ -70,17 +72,24 @@ def look(config: schema.Explore, table: PictureTable, given: PictureTable) -> Su
     in_pairs = table.rows_of([*seen["path"], *seen["other_path"]]).values()
     views = []
     if augmentation.name != "none":
-        changes = build_augmentation(augmentation.name, data.image_size, **augmentation.options)
+        changes = build_augmentation(augmentation.name, how.image_size, **augmentation.options)
         views = augmented_views(table, readable, how, changes, most=_AUGMENTED, views=_VIEWS)
     split = data.split
     return Survey(
         table, facts, alike, leaks, thumbnails(table, readable, options.samples, data.fit), options.near,
-        data.image_size,
+        how.image_size,
         brought=tuple(name for name in SPLITS if len(given.where(name))),
         too_small=too_small_classes(given, val=split.val, test=split.test, group=split.group, folds=split.folds),
         odd=odd, jpegs=jpegs(table, [*in_pairs, *odd["row"]]), augmented=views,
         augmentation=(augmentation.name, augmentation.options),
     )  # fmt: skip
+
+
+def image_size(data: schema.Data) -> int:
+    """The side of the squares that are looked at. BadInput where it would be a network's to say."""
+    if data.image_size == "auto":
+        raise BadInput("data.image_size=auto is the size of a network, and here is none: give a number, such as 224")
+    return data.image_size
 
 
 def mended_split(found: Survey, run: TrackedRun) -> str:

@@ -49,6 +49,7 @@ def run(config: schema.Train) -> float | None:
         store.open()
     if config.resume not in ("auto", "never"):
         config, own = config_of(config.resume, config, typed)
+    config = build.with_its_size(config)
     base = ground(config, own)
     identity = base.identity(config)
     if in_sweep:  # before the network is built
@@ -91,7 +92,7 @@ def trained(config: schema.Train, prepared: Prepared, run: TrackedRun, *, goes_o
     if goes_on:
         make_up_for_metrics(run, progress)
     draw = drawing_beside() if run.in_place else None  # files that are sent must be there first
-    best = conclude(config, prepared, run, progress, draw=draw or draw_figures)
+    best = conclude(config, prepared, run, progress, goes_on=goes_on, draw=draw or draw_figures)
     drop_state(checkpoints)
     return best
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pipeline.common.wording import first_few
 from pipeline.comparison.choices import counts
 from pipeline.comparison.entrants import Entrant, by_choice
 from pipeline.config.keys import BOOTSTRAP, FOLD, SPLIT
@@ -50,7 +51,7 @@ def difference_of_data(ranked: Sequence[Entrant], others: Sequence[Entrant]) -> 
         return f"other splits of the same pictures: {SPLIT}={','.join(own)} instead of {','.join(seeds)}"
     if one.classes != other.classes:
         new, gone = (sorted(set(a) - set(b)) for a, b in ((other.classes, one.classes), (one.classes, other.classes)))
-        parts = [f"{verb} {_some(names)}" for verb, names in (("adds", new), ("lacks", gone)) if names]
+        parts = [f"{verb} {first_few(names, 3)}" for verb, names in (("adds", new), ("lacks", gone)) if names]
         why = f"other classes ({'; '.join(parts) or 'in another order'})"
     elif one.val.pictures != other.val.pictures or (
         one.test and other.test and one.test.pictures != other.test.pictures
@@ -112,7 +113,3 @@ def _set_but_split(one: Entrant) -> list[tuple[str, str]]:
     limit = ("trainer.limit_batches", one.choices.get("trainer.limit_batches", ""))
     no_part = (SPLIT, "data.fraction")
     return [limit, *(pair for pair in _set_but_fold(one) if counts(pair[0]) and pair[0] not in no_part)]
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3:,} more" if len(names) > 3 else "")

@@ -10,7 +10,8 @@ GROUPS = ("model", "head", "regime", "augmentation", "optimizer", "scheduler", "
 # Keys whose value is a path, a filter or a column's name: quoted before Hydra's grammar sees them.
 PATH_KEYS = (
     "data.root", "data.file", "data.categories", "data.taxonomy", "data.lists", "data.train", "data.val",
-    "data.split.file", "data.split.save", "data.split.group", "model.weights_file", "images", "output", "filter",
+    "data.split.file", "data.split.save", "data.split.group", "model.name", "model.weights_file",
+    "images", "output", "filter",
 )  # fmt: skip
 
 # Beginnings of keys, from here on. Whatever stands under these, the figures are the same,

@@ -27,6 +27,14 @@ Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
+def _auto_or_number(given: object) -> object:
+    if given != "auto" and (isinstance(given, bool) or not isinstance(given, int)):
+        raise ValueError("should be a number of pixels, or auto: the size that the network's weights are for")
+    return given
+
+
+ImageSize = Annotated[Literal["auto"] | Annotated[int, Field(ge=1, lt=2**31)], BeforeValidator(_auto_or_number)]
+
 # What NumPy's and PyTorch's generators take alike.
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
@@ -86,7 +94,7 @@ class Pictures(Section):
 
     name: str
     root: str | None
-    image_size: Count
+    image_size: ImageSize
     fit: Literal["squash", "crop", "pad"]
     classes: int | list[str] | None
     small_classes: Literal["raise", "drop", "train_only"]
@@ -161,10 +169,16 @@ class Model(Section):
 
     @field_validator("name")
     @classmethod
-    def _says_the_library(cls, name: str) -> str:
-        if not re.fullmatch(r"(torchvision|timm)/.+", name):
+    def _says_the_library(cls, name: str | None) -> str | None:
+        if name and not re.fullmatch(r"(torchvision|timm)/.+", name):
             raise ValueError(f"say which library's network it is: torchvision/{name} or timm/{name}")
         return name
+
+
+class AnyModel(Model):
+    """A network, or none."""
+
+    name: str | None  # type: ignore[assignment]
 
 
 class Layers(Section):
@@ -186,12 +200,18 @@ class LogisticRegression(Section):
 Head = Annotated[Layers | LogisticRegression, Field(discriminator="name")]
 
 
+def _what_trains(given: str) -> str:
+    if not re.fullmatch(r"all|head|last:[1-9]\d{0,8}", given):
+        raise ValueError("should be all, head, or last:2: the head and the last two blocks below it")
+    return given
+
+
 class Regime(Section):
     """How the network starts, and what of it trains."""
 
     name: str
     weights: Literal["none", "pretrained"]
-    trains: Literal["all", "head"]
+    trains: Annotated[str, AfterValidator(_what_trains)]
     head_epochs: Annotated[int, Field(ge=0)]
     head_lr: Rate
     backbone_lr: Annotated[float, Field(ge=0)]
@@ -456,7 +476,14 @@ class Evaluate(Command):
     augmentation: Augmentation
 
 
-COMMANDS: tuple[type[Command], ...] = (Train, Ensemble, Promote, Predict, Explore, Compare, Evaluate)
+class Models(Command):
+    """`python -m pipeline.models`."""
+
+    model: AnyModel
+    image_size: ImageSize
+
+
+COMMANDS: tuple[type[Command], ...] = (Train, Ensemble, Promote, Predict, Explore, Compare, Evaluate, Models)
 
 
 def keys(schema: type[BaseModel], prefix: str = "") -> list[str]:

@@ -90,10 +90,6 @@ class PictureTable:
         """The same set with other columns; the rows must be the same pictures in the same order."""
         return replace(self, rows=rows)
 
-    def with_taxonomy(self, taxonomy: pd.DataFrame) -> "PictureTable":
-        """The same set with this known of its classes: a row each, in their order."""
-        return replace(self, taxonomy=taxonomy)
-
     def take(self, places: np.ndarray) -> "PictureTable":
         """The pictures at those places, in that order; a place may come more than once. The classes stay."""
         rows = self.rows.iloc[places].reset_index(drop=True)

@@ -1,12 +1,14 @@
 """From species to kingdom: what is known of each class, beside its name."""
 
 import logging
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import pandas as pd
 
 from pipeline.common.errors import BadInput
+from pipeline.common.wording import first_few
 from pipeline.data.files import check_cells, check_titles, existing, read_table
 from pipeline.data.table import PictureTable
 
@@ -57,12 +59,11 @@ def join_taxonomy(table: PictureTable, file: str | None) -> PictureTable:
     check_parents(joined, f"data.taxonomy: {found}")
     lacking = [name for name, key in zip(table.classes, wanted, strict=True) if key not in chosen.index]
     if lacking:
-        more = ", ..." if len(lacking) > _SHOWN else ""
         log.warning(
-            "warning: data.taxonomy: %s has no row for %d of %d classes (%s%s), which figures by rank leave out", found,
-            len(lacking), len(table.classes), ", ".join(lacking[:_SHOWN]), more,
+            "warning: data.taxonomy: %s has no row for %d of %d classes (%s), which figures by rank leave out", found,
+            len(lacking), len(table.classes), first_few(lacking, _SHOWN),
         )  # fmt: skip
-    return table.with_taxonomy(joined)
+    return replace(table, taxonomy=joined)
 
 
 def check_parents(taxonomy: pd.DataFrame, source: str) -> None:

@@ -2,11 +2,8 @@
 
 Split conformal prediction: the scores of the true classes on val give one threshold, and a set holds every
 class that scores no worse. Coverage is promised on average over pictures like those of val, not a class.
-- `aps`: adaptive sets. Romano, Sesia and Candès 2020, "Classification with Valid and Adaptive Coverage".
-- `raps`: the same with a price on long sets. Angelopoulos et al. 2021, "Uncertainty Sets for Image
-  Classifiers using Conformal Prediction".
-- `lac`: the smallest sets on average, too small on hard pictures. Sadinle, Lei and Wasserman 2019, "Least
-  Ambiguous Set-Valued Classifiers with Bounded Error Levels".
+Adaptive sets (Romano, Sesia and Candès 2020, "Classification with Valid and Adaptive Coverage") with a price on long
+ones (Angelopoulos et al. 2021, "Uncertainty Sets for Image Classifiers using Conformal Prediction").
 A set always holds the likeliest class, as an answer has a label: where none scores well enough, a set of the
 papers is empty. That adds to the coverage and takes nothing from the promise.
 Written here because MAPIE, with which the tests agree, wants all k probabilities of every picture at once.
@@ -15,16 +12,15 @@ Written here because MAPIE, with which the tests agree, wants all k probabilitie
 import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_array
 from scipy.special import softmax
 
-from pipeline.common.errors import BadInput, did_you_mean
+from pipeline.common.errors import BadInput
 from pipeline.predictions.predictions import Predictions
 
-Method = Literal["aps", "raps", "lac"]
 FORMAT_VERSION = 1
 
 
@@ -32,16 +28,16 @@ FORMAT_VERSION = 1
 class SetRule:
     """Which classes go into a picture's set: the likeliest, and those whose score is at most `threshold`.
 
-    `coverage` is what was promised; `temperature` is applied before; `penalty` and `free_ranks` (how many
-    classes a set may have for free) are those of `raps`. It is what a served model keeps, as JSON.
+    `coverage` is what was promised; `temperature` is applied before; `penalty` is the price of each class beyond
+    `free_ranks`. It is what a served model keeps, as JSON.
     """
 
-    method: Method
     coverage: float
     threshold: float
     temperature: float = 1.0
     penalty: float = 0.0
     free_ranks: int = 0
+    method: str = "raps"  # the papers' name, for who reads the JSON
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able, with its `format_version`."""
@@ -80,7 +76,7 @@ class SetRule:
     def _members(
         self, columns: np.ndarray, probabilities: np.ndarray, chance: np.ndarray, first_row: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        scores = _scores(probabilities, chance, self.method, self.penalty, self.free_ranks)
+        scores = _scores(probabilities, chance, self.penalty, self.free_ranks)
         inside = scores <= self.threshold
         inside[:, 0] = True  # what is evaluated is what is served: never an empty set
         rows, places = np.nonzero(inside)
@@ -91,7 +87,6 @@ def calibrate(
     val: Predictions,
     *,
     coverage: float = 0.9,
-    method: Method = "raps",
     temperature: float = 1.0,
     penalty: float = 0.01,
     free_ranks: int = 5,
@@ -102,29 +97,23 @@ def calibrate(
     has too few pictures for the promise, or where the classes that sparse predictions keep cannot hold it.
     """
     val.check_usable("val predictions")
-    if method not in get_args(Method):
-        raise BadInput(f"no method {method} for prediction sets{did_you_mean(method, get_args(Method))}")
     if not 0 < coverage < 1:
         raise BadInput(f"a coverage of {coverage} cannot be promised: choose one between 0 and 1, such as 0.9")
     place = int(np.ceil(round((len(val) + 1) * coverage, 9)))
     if place > len(val):
         least = int(np.ceil(round(coverage / (1 - coverage), 9)))
         raise BadInput(f"{len(val)} val pictures cannot promise {coverage:.0%} coverage: it takes at least {least}")
-    if method != "raps":
-        penalty, free_ranks = 0.0, 0
-    scores = true_scores(val.at_temperature(temperature), method, penalty, free_ranks)
+    scores = true_scores(val.at_temperature(temperature), penalty, free_ranks)
     threshold = float(np.partition(scores, place - 1)[place - 1])
     if np.isinf(threshold):
         raise BadInput(
             f"the {val.logits.shape[1] - 1} likeliest classes, which were kept, hold the true one for only "
             f"{np.isfinite(scores).mean():.0%} of val: promise less than {coverage:.0%}"
         )
-    return SetRule(method, coverage, threshold, temperature, penalty, free_ranks)
+    return SetRule(coverage, threshold, temperature, penalty, free_ranks)
 
 
-def true_scores(
-    predictions: Predictions, method: Method = "aps", penalty: float = 0.0, free_ranks: int = 0
-) -> np.ndarray:
+def true_scores(predictions: Predictions, penalty: float, free_ranks: int) -> np.ndarray:
     """(n,) scores of the true classes, small where the network found them likely.
 
     Sparse: infinite where the true class is not among the `LARGEST`, as no set would hold it.
@@ -133,7 +122,7 @@ def true_scores(
     found = np.full(len(predictions), np.inf)
     for rows in predictions.blocks():
         columns, probabilities = _ranked(predictions, rows)
-        scores = _scores(probabilities, chance[rows], method, penalty, free_ranks)
+        scores = _scores(probabilities, chance[rows], penalty, free_ranks)
         held = columns == predictions.labels[rows, None]
         found[rows][held.any(axis=1)] = scores[held]
     return found
@@ -170,10 +159,8 @@ def _ranked(predictions: Predictions, rows: slice) -> tuple[np.ndarray, np.ndarr
     return order, np.take_along_axis(probabilities, order, axis=1)
 
 
-def _scores(probabilities: np.ndarray, chance: np.ndarray, method: str, penalty: float, free_ranks: int) -> np.ndarray:
+def _scores(probabilities: np.ndarray, chance: np.ndarray, penalty: float, free_ranks: int) -> np.ndarray:
     """(b, w) scores of classes that stand likeliest first, given a chance number a picture."""
-    if method == "lac":
-        return 1.0 - probabilities
     before = np.cumsum(probabilities, axis=1) - probabilities
     ranks = np.arange(1, probabilities.shape[1] + 1)
     return before + chance[:, None] * probabilities + penalty * np.maximum(ranks - free_ranks, 0)

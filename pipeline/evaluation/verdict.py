@@ -112,7 +112,7 @@ def judge(
         return Verdict(TOO_SHORT, "no epoch was trained")
     if chance.loss <= 0:
         return Verdict(AT_CHANCE, "all pictures are of one class, so there is nothing to tell apart", "more classes")
-    if not_finite := [row["epoch"] for row in history if not _all_finite(row)]:
+    if not_finite := [row["epoch"] for row in history if not all(math.isfinite(row[name]) for name in _NEEDED)]:
         return Verdict(UNSTABLE, f"a loss of epoch {not_finite[0]:g} is no number", _CALMER)
     curves = _Curves(
         _columns(history), _columns([row for row in history if row["epoch"] > stage_began] or history[-1:]), chance,
@@ -266,10 +266,6 @@ def _standard_error(accuracy: float, chance: Chance) -> float:
 
 
 _NEEDED = ("train/loss", "val/loss", "val/accuracy")
-
-
-def _all_finite(row: Mapping[str, float]) -> bool:
-    return all(math.isfinite(row[name]) for name in _NEEDED)
 
 
 def _columns(rows: Sequence[Mapping[str, float]]) -> dict[str, np.ndarray]:

@@ -30,10 +30,12 @@ from pipeline.data.split_files import read_split, write_split
 from pipeline.data.splits import split_table
 from pipeline.data.table import PictureTable
 from pipeline.data.taxonomy import join_taxonomy
+from pipeline.models.blocks import parameters_below
 from pipeline.models.classifier import Classifier, NetworkSpec, build_classifier
 from pipeline.models.head import HeadSpec
+from pipeline.models.published import as_trained, load_pretrained, named
 from pipeline.models.saved import BEST_FACTS, BEST_WEIGHTS, read_facts
-from pipeline.models.weights import Loaded, load_file, load_pretrained, normalisation
+from pipeline.models.weights import Loaded, load_file
 from pipeline.tracking.registry import weights_of
 from pipeline.training.checkpoints import has_state
 from pipeline.training.features import Features
@@ -103,16 +105,18 @@ def network(config: schema.Train, n_classes: int) -> tuple[Classifier, Loaded | 
 
     Pictures are normalised as those weights were trained.
     """
-    if config.regime.trains == "head" and config.regime.weights == "none":
-        raise BadInput("regime=frozen needs weights: set regime.weights=pretrained, or train with regime=scratch")
+    if config.regime.trains != "all" and config.regime.weights == "none":
+        named_so = "regime=frozen" if config.regime.trains == "head" else f"regime.trains={config.regime.trains}"
+        raise BadInput(f"{named_so} needs weights: set regime.weights=pretrained, or train with regime=scratch")
     own = own_weights(config) if config.regime.weights == "pretrained" else None
     if config.model.weights_file and config.regime.weights == "none":
         log.warning("warning: regime=%s begins from chance: model.weights_file is not read", config.regime.name)
     torch.manual_seed(config.seed)
-    head = HeadSpec.from_dict(config.head.model_dump())
-    made = build_classifier(NetworkSpec(config.model.name, n_classes, preprocessing(config, own), head))
+    head, found = HeadSpec.from_dict(config.head.model_dump()), named(config.model.name)
+    made = build_classifier(NetworkSpec(found.name, n_classes, preprocessing(config, own), head, found.options))
+    parameters_below(made.backbone, config.regime.trains)  # before weights are fetched
     if own:
-        return made, load_file(made.backbone, own)
+        return made, load_file(made.backbone, own, found.name)
     if config.regime.weights == "none":
         return made, None
     return made, load_pretrained(made.backbone, config.model.name, config.model.weights)
@@ -126,14 +130,25 @@ def own_weights(config: schema.Train) -> Path | None:
     return weights_of(named)
 
 
+def with_its_size(config: schema.Train) -> schema.Train:
+    """The config with the network's own picture size, where it asks for that: what is recorded is a number."""
+    if config.data.image_size != "auto":
+        return config
+    own = own_weights(config) if config.regime.weights == "pretrained" else None
+    side = preprocessing(config, own).image_size
+    log.info("data.image_size=%d, which the weights of %s are for", side, config.model.name)
+    return config.model_copy(update={"data": config.data.model_copy(update={"image_size": side})})
+
+
 def preprocessing(config: schema.Train, own: Path | None = None) -> Preprocessing:
     """How pictures become the network's input: of the config's size, normalised as the weights were trained."""
     if own and own.name == BEST_WEIGHTS and own.with_name(BEST_FACTS).exists():
         norm: Any = read_facts(own.parent).spec.preprocessing
     else:
-        norm = normalisation(config.model.name, config.model.weights)
+        norm = as_trained(config.model.name, config.model.weights, own)
+    asked = config.data.image_size
     return Preprocessing(
-        image_size=config.data.image_size,
+        image_size=norm.image_size if asked == "auto" else asked,
         fit=config.data.fit,
         interpolation=norm.interpolation,
         mean=norm.mean,

@@ -11,6 +11,7 @@ from lightning_fabric import Fabric
 
 from pipeline.common.errors import BadInput
 from pipeline.common.progress import watch
+from pipeline.common.wording import first_few
 from pipeline.config import schema
 from pipeline.data.batch import Inputs
 from pipeline.data.reading.loading import PictureBatches
@@ -41,9 +42,8 @@ def matched(table: PictureTable, classes: Sequence[str]) -> PictureTable:
     """The pictures with labels in the network's order. BadInput, naming them, for classes it does not know."""
     unknown = [name for name in table.classes if name not in set(classes)]
     if unknown:
-        more = f" and {len(unknown) - 3:,} more" if len(unknown) > 3 else ""
         raise BadInput(
-            f"{table.name} has classes that the network does not know: {', '.join(unknown[:3])}{more}; "
+            f"{table.name} has classes that the network does not know: {first_few(unknown, 3)}; "
             f"of its {len(classes):,} ({', '.join(list(classes)[:3])}, ...) choose with data.classes=[...]"
         )
     return replace(table, taxonomy=None).with_classes(list(classes))

@@ -82,8 +82,9 @@ def own_pictures(run: Run, folder: Path, data: schema.Data) -> OwnPictures:
     classes = _classes(folder, kept, today)
     every = today
     today = today.with_classes([name for name in classes if name in set(today.classes)])
-    places = _places(today, kept["path"])
+    places = pd.Index(today.rows["path"]).get_indexer(pd.Index(kept["path"]))
     found = places >= 0
+    could_be_new = every if data.classes is None and data.small_classes != "drop" else today
     split = today.take(places[found])
     split = split.with_rows(split.rows.assign(split=_as_splits(kept["split"][found])))
     changed = np.zeros(len(kept), dtype=bool)
@@ -93,7 +94,7 @@ def own_pictures(run: Run, folder: Path, data: schema.Data) -> OwnPictures:
         table=split.take(_used(kept, found, classes, data)),
         vanished=kept.loc[~found, ["path", "split"]],
         changed=kept.loc[changed, ["path", "split"]],
-        new=_count_new(every if data.classes is None and data.small_classes != "drop" else today, kept["path"]),
+        new=int((~could_be_new.rows["path"].isin(kept["path"])).sum()),
     )
 
 
@@ -136,11 +137,6 @@ def _classes(folder: Path, kept: pd.DataFrame, today: PictureTable) -> list[str]
     return [name for name in today.classes if name in named]
 
 
-def _places(table: PictureTable, paths: pd.Series) -> np.ndarray:
-    """(n,) the row of each path, -1 for one that is not there."""
-    return pd.Index(table.rows["path"]).get_indexer(pd.Index(paths))
-
-
 def _as_splits(names: pd.Series) -> pd.Categorical:
     return pd.Categorical(names, categories=list(SPLITS))
 
@@ -167,7 +163,3 @@ def _used(kept: pd.DataFrame, found: np.ndarray, classes: list[str], data: schem
     used = bootstrapped(fraction_of_training(whole, data.fraction, data.split.seed), data.bootstrap)
     places = used.rows["place"].to_numpy()
     return (np.cumsum(found) - 1)[places[found[places]]]
-
-
-def _count_new(table: PictureTable, known: pd.Series) -> int:
-    return int((~table.rows["path"].isin(known)).sum())

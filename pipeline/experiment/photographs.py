@@ -25,9 +25,12 @@ from pipeline.tracking.finished import artifact_folder, has_predictions, label, 
 log = logging.getLogger("pipeline.compare")
 
 
-def write_mistakes(folder: Path, title: str, split: str, predictions: Predictions, table: PictureTable) -> None:
-    """Write the page; a picture that `table` has no more, or that cannot be read, is said to be gone."""
-    save(mistakes_page(title, f"{split} of {table.name}", predictions, _thumbnails(table)), folder / FILE)
+def write_mistakes(folder: Path, title: str, split: str, predictions: Predictions, table: PictureTable) -> Path:
+    """Write the page and give its file; a picture that is gone or cannot be read is said to be so."""
+    return save(
+        mistakes_page(title, f"What it got wrong on {split} of {table.name}", predictions, _thumbnails(table)),
+        folder / FILE,
+    )
 
 
 def write_disagreements(folder: Path, title: str, runs: Mapping[str, Run]) -> str:
@@ -43,7 +46,9 @@ def write_disagreements(folder: Path, title: str, runs: Mapping[str, Run]) -> st
     except BadInput as error:
         log.info("no page of disagreements: %s", error)
         return ""
-    html = disagreements_page(title, f"{split} of {table.name}", members, _thumbnails(table))
+    html = disagreements_page(
+        title, f"What the leaders answer differently on {split} of {table.name}", members, _thumbnails(table)
+    )
     if html is None:
         return ""
     save(html, folder / DISAGREEMENTS)

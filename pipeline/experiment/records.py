@@ -26,8 +26,9 @@ from pipeline.experiment.build import Prepared
 from pipeline.experiment.inference import split_answers
 from pipeline.experiment.photographs import write_mistakes
 from pipeline.experiment.stages import is_fitted
-from pipeline.models.saved import BEST_WEIGHTS, fill_network
+from pipeline.models.saved import BEST_WEIGHTS, epoch_file, fill_network
 from pipeline.reporting.run_report import Draw, write_report
+from pipeline.tracking.logged_models import log_checkpoints
 from pipeline.tracking.runs import TrackedRun, git_sha, log_dataset, machine
 from pipeline.training.loop import Epoch, Progress
 from pipeline.training.losses import loss_of_knowing_nothing
@@ -78,29 +79,43 @@ def describe(epoch: Epoch) -> str:
     )
 
 
-def conclude(config: schema.Train, prepared: Prepared, run: TrackedRun, progress: Progress, *, draw: Draw) -> float:
+def conclude(
+    config: schema.Train, prepared: Prepared, run: TrackedRun, progress: Progress, *, goes_on: bool, draw: Draw
+) -> float:
     """Score val and test once with the best epoch's weights; write what there is to look at. Gives val's accuracy."""
     fill_network(prepared.network, run.folder / "checkpoints" / BEST_WEIGHTS)
     predictions = {split: split_answers(config, prepared, split) for split in ("val", "test")}
     metrics = write_report(run.folder, predictions, progress.history, prepared.table.taxonomy, draw=draw)
-    if PARENT_VARIABLE not in os.environ:  # of a sweep's jobs `compare` draws the leaders'
-        shown = "test" if len(predictions["test"]) else "val"
-        write_mistakes(run.folder, str(run.name), shown, predictions[shown], prepared.table)
     scored = metrics.get("test", {})  # there may be no test, or none of it that can be read
     named = {f"best/val_{name}": value for name, value in metrics["val"].items()}
     named |= {f"test/{name}": value for name, value in scored.items()}
-    run.log_metrics({**named, "best/epoch": progress.best_epoch})
+    abouts = log_checkpoints(run, kept_weights(config, run, progress), again=goes_on)
+    run.log_metrics(named, about=abouts.get(progress.best_epoch))
+    run.log_metrics({"best/epoch": progress.best_epoch})
     test = scored.get("accuracy")
     log.info(
         "best epoch %d: val accuracy %.2f %%%s", progress.best_epoch, 100 * metrics["val"]["accuracy"],
         "" if test is None else f", test accuracy {100 * test:.2f} %",
     )  # fmt: skip
+    if PARENT_VARIABLE not in os.environ:  # of a sweep's jobs `compare` draws the leaders'
+        shown = "test" if len(predictions["test"]) else "val"
+        page = write_mistakes(run.folder, str(run.name), shown, predictions[shown], prepared.table)
+        log.info("what it got wrong: %s", page if run.in_place else f"{page.name}, among the run's artifacts")
     tell_verdict(config, prepared, run, progress, predictions["val"].labels)
     check_what_is_left(prepared.table, "test")
     tell_skipped(prepared, run)
     tell_waited(prepared, run)
     tell_near_leaks(prepared, run)
     return metrics["val"]["accuracy"]
+
+
+def kept_weights(config: schema.Train, run: TrackedRun, progress: Progress) -> dict[int, str]:
+    """By epoch, the files of weights that the run kept; of those asked for that it did not come to there are none."""
+    files = {epoch: epoch_file(epoch) for epoch in config.trainer.keep_epochs}
+    folder = run.folder / "checkpoints"
+    return {epoch: file for epoch, file in files.items() if (folder / file).is_file()} | {
+        progress.best_epoch: BEST_WEIGHTS
+    }
 
 
 def tell_other_hardware(prepared: Prepared, run: TrackedRun) -> None:

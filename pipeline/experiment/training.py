@@ -24,6 +24,7 @@ from pipeline.experiment import build
 from pipeline.experiment.build import Prepared
 from pipeline.experiment.own_pictures import OwnPictures
 from pipeline.experiment.stages import Stage, check_epochs, check_fitted, is_fitted, learning, stages
+from pipeline.models.backbone import without_memory
 from pipeline.models.classifier import Classifier
 from pipeline.models.regimes import enter, parameter_groups, set_training
 from pipeline.models.saved import NetworkFacts, save_best, save_epoch
@@ -91,9 +92,9 @@ def check_smallest_batch(config: schema.Train, network: Classifier) -> None:
     phase = stages(config)[-1].phase
     if phase.trains == "head" or config.trainer.batch_size > 1:
         return
+    tried, side = without_memory(lambda: Classifier(network.spec)), network.spec.preprocessing.image_size
+    set_training(tried, phase)
     with torch.device("meta"):
-        tried, side = Classifier(network.spec), network.spec.preprocessing.image_size
-        set_training(tried, phase)
         try:
             tried(Inputs(pixels=torch.zeros(1, 3, side, side, dtype=torch.uint8)))
         except ValueError:

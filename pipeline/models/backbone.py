@@ -3,8 +3,8 @@
 Layers keep the names that they have in the published weights, so those load as they are.
 """
 
-from functools import cache
-from typing import Any, Literal, cast
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, TypeVar, cast
 
 import torch
 from torch import nn
@@ -12,6 +12,7 @@ from torch import nn
 from pipeline.common.errors import BadInput, did_you_mean
 
 Features = Literal["pooled", "map"]
+Module = TypeVar("Module", bound=nn.Module)
 # Their second classifier, and a change of the input, belong to old recipes of training.
 _INCEPTIONS: dict[str, dict[str, Any]] = {
     "inception_v3": {"aux_logits": False, "transform_input": False, "init_weights": False},
@@ -19,36 +20,57 @@ _INCEPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-def build_backbone(name: str, features: Features = "pooled") -> nn.Module:
+def build_backbone(name: str, features: Features = "pooled", options: Mapping[str, Any] | None = None) -> nn.Module:
     """A network without its classifier, randomly initialised: (n, 3, s, s) float -> (n, features).
 
-    `name` is `torchvision/NAME` or `timm/NAME`. `features="pooled"` keeps the network's own pooling and
-    flattening (9,216 features for alexnet at 224 pixels); `"map"` flattens the map before the pooling.
-    Raises BadInput for a name that the library does not have.
+    `name` is `torchvision/NAME` or `timm/NAME`, `options` are arguments of that library's own for it (its `img_size`,
+    say). `features="pooled"` keeps the network's own pooling and flattening (9,216 features for alexnet at 224 pixels);
+    `"map"` flattens the map before the pooling. Raises BadInput for a name that the library does not have, TypeError
+    for options that the network does not know.
     """
     library, _, network = name.partition("/")
     if library == "timm":
-        return _timm_backbone(network, features)
-    return _torchvision_backbone(network, features)
+        return _timm_backbone(network, features, options or {})
+    return _torchvision_backbone(network, features, options or {})
 
 
-def _timm_backbone(name: str, features: Features) -> nn.Module:
+def without_memory(build: Callable[[], Module]) -> Module:
+    """What `build` builds, on PyTorch's device `meta`: shapes alone, no numbers."""
+    try:
+        with torch.device("meta"):
+            return build()
+    except NotImplementedError:  # some reckon their widths with tensors, which takes numbers
+        return build().to("meta")
+
+
+def without_wrapping(backbone: nn.Module) -> nn.Module:
+    """The library's own network in a backbone, whose layers have their published names."""
+    return backbone[0] if isinstance(backbone, nn.Sequential) and isinstance(backbone[-1], nn.Flatten) else backbone
+
+
+def _timm_backbone(name: str, features: Features, options: Mapping[str, Any]) -> nn.Module:
     import timm
 
     if not timm.is_model(name.partition(".")[0]):
         raise BadInput(f"model.name=timm/{name}: timm has no such network{did_you_mean(name, timm.list_models())}")
     if features == "pooled":
-        return timm.create_model(name, num_classes=0)
-    return nn.Sequential(timm.create_model(name, num_classes=0, global_pool=""), nn.Flatten())
+        return timm.create_model(name, num_classes=0, **options)
+    return nn.Sequential(timm.create_model(name, num_classes=0, global_pool="", **options), nn.Flatten())
 
 
-def _torchvision_backbone(name: str, features: Features) -> nn.Module:
+def _torchvision_backbone(name: str, features: Features, options: Mapping[str, Any]) -> nn.Module:
     from torchvision import models
 
     known = models.list_models(module=models)
     if name not in known:
+        if name in models.list_models():
+            raise BadInput(
+                f"model.name=torchvision/{name}: that network does not classify pictures (it is one of "
+                f"{models.get_model_builder(name).__module__.rpartition('.models.')[2].partition('.')[0]}); take one "
+                f"that does, such as torchvision/resnet50"
+            )
         raise BadInput(f"model.name=torchvision/{name}: torchvision has no such network{did_you_mean(name, known)}")
-    network = models.get_model(name, weights=None, **_INCEPTIONS.get(name, {}))
+    network = models.get_model(name, weights=None, **_INCEPTIONS.get(name, {}), **options)
     if features == "map":
         return _without_pooling(name, network)
     for attribute in ("fc", "classifier", "head", "heads"):
@@ -91,28 +113,3 @@ class _Map(nn.Module):
 
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:
         return self.last(self.features(pictures))
-
-
-@cache
-def feature_count(name: str, image_size: int, features: Features = "pooled") -> int:
-    """How many features a picture of this side gives. Costs no memory: shapes alone are computed.
-
-    Raises BadInput, with the least side that works, where the picture is too small for the network.
-    """
-    with torch.device("meta"):
-        backbone = build_backbone(name, features).eval()
-    count = _count(backbone, image_size)
-    if count is None:
-        least = next((size for size in range(image_size + 1, 1025) if _count(backbone, size)), None)
-        remedy = f"data.image_size={least} is the least that works" if least else "no size up to 1024 works"
-        raise BadInput(f"data.image_size={image_size} does not fit {name}: {remedy}")
-    return count
-
-
-def _count(backbone: nn.Module, image_size: int) -> int | None:
-    try:
-        with torch.no_grad():
-            out = backbone(torch.empty(1, 3, image_size, image_size, device="meta"))
-    except (RuntimeError, ValueError, AssertionError):
-        return None
-    return int(out.shape[1]) if out.ndim == 2 and out.shape[1] else None

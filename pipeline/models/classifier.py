@@ -1,5 +1,6 @@
 """A classifier: pictures in, one logit a class out; and the plain facts it can be built again from."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,9 +9,10 @@ from torch import nn
 
 from pipeline.data.batch import Inputs
 from pipeline.data.reading.preprocessing import Preprocessing
-from pipeline.models.backbone import build_backbone, feature_count
+from pipeline.models.backbone import build_backbone
 from pipeline.models.convolutions import speed_up
 from pipeline.models.head import HeadSpec
+from pipeline.models.sizes import sized
 
 
 @dataclass(frozen=True)
@@ -21,15 +23,17 @@ class NetworkSpec:
     n_classes: int
     preprocessing: Preprocessing
     head: HeadSpec = field(default_factory=HeadSpec)
+    options: Mapping[str, Any] = field(default_factory=dict)  # of the library's own network, where it has any
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON holds it."""
-        return {
+        plain = {
             "name": self.name,
             "n_classes": self.n_classes,
             "preprocessing": self.preprocessing.to_dict(),
             "head": self.head.to_dict(),
         }
+        return plain | ({"options": dict(self.options)} if self.options else {})
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> "NetworkSpec":
@@ -39,6 +43,7 @@ class NetworkSpec:
             n_classes=plain["n_classes"],
             preprocessing=Preprocessing.from_dict(plain["preprocessing"]),
             head=HeadSpec.from_dict(plain["head"]),
+            options=plain.get("options", {}),
         )
 
 
@@ -53,9 +58,9 @@ class Classifier(nn.Module):
         self.spec = spec
         self.register_buffer("mean", _per_channel(spec.preprocessing.mean), persistent=False)
         self.register_buffer("std", _per_channel(spec.preprocessing.std), persistent=False)
-        n_features = feature_count(spec.name, spec.preprocessing.image_size, spec.head.kind.reads)
-        self.backbone = build_backbone(spec.name, spec.head.kind.reads)
-        self.head = spec.head.build(n_features, spec.n_classes)
+        fits = sized(spec.name, spec.preprocessing.image_size, spec.head.kind.reads, spec.options)
+        self.backbone = build_backbone(spec.name, spec.head.kind.reads, fits.options)
+        self.head = spec.head.build(fits.features, spec.n_classes)
 
     def features(self, inputs: Inputs) -> torch.Tensor:
         """(n, features): those that are kept, else what the backbone makes of the pixels."""

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from torch import nn
 
+from pipeline.models.blocks import parameters_below
 from pipeline.models.classifier import Classifier
 
 _BATCHNORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
@@ -13,14 +14,14 @@ _BATCHNORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 @dataclass(frozen=True)
 class Phase:
-    """A stretch of training.
+    """A stretch of training: of `all`, of the `head`, or of the head and the `last:2` blocks below it.
 
     `head_lr` is the head's learning rate as a multiple of the optimizer's, `backbone_lr` the backbone's as a
     share of the head's. Batch-norm that is `frozen` keeps its statistics as well as its weights: left to drift
     over small batches, they undo what pretraining gave.
     """
 
-    trains: Literal["all", "head"] = "all"
+    trains: str = "all"
     head_lr: float = 1.0
     backbone_lr: float = 1.0
     batchnorm: Literal["free", "frozen"] = "free"
@@ -29,9 +30,10 @@ class Phase:
 def enter(network: Classifier, phase: Phase) -> None:
     """Say which parameters have gradients in this phase."""
     network.requires_grad_(True)
-    if phase.trains == "head":
-        network.backbone.requires_grad_(False)
-    elif phase.batchnorm == "frozen":
+    below = parameters_below(network.backbone, phase.trains)
+    for name, parameter in network.backbone.named_parameters():
+        parameter.requires_grad_(name not in below)
+    if phase.batchnorm == "frozen":
         for layer in batchnorms(network.backbone):
             layer.requires_grad_(False)
 
@@ -39,8 +41,13 @@ def enter(network: Classifier, phase: Phase) -> None:
 def set_training(network: Classifier, phase: Phase) -> None:
     """`train()` for what trains in this phase, `eval()` (no dropout, fixed statistics) for the rest."""
     network.train()
+    below = parameters_below(network.backbone, phase.trains)
+    for path, layer in [*network.backbone.named_modules(prefix="")] if below else []:
+        names = {f"{path}.{name}".lstrip(".") for name, _ in layer.named_parameters()}
+        if names and names <= below:
+            layer.eval()
     if phase.trains == "head":
-        network.backbone.eval()
+        network.backbone.eval()  # layers without parameters too
     elif phase.batchnorm == "frozen":
         for layer in batchnorms(network.backbone):
             layer.eval()

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from pipeline.common.atomic import write_atomically
 from pipeline.common.errors import BadInput
+from pipeline.models.backbone import without_memory
 from pipeline.models.classifier import Classifier, NetworkSpec, build_classifier
 
 FORMAT_VERSION = 1
@@ -65,7 +66,12 @@ def save_best(folder: Path, network: Classifier, facts: NetworkFacts) -> None:
 
 def save_epoch(folder: Path, network: Classifier, epoch: int) -> None:
     """Keep an epoch's weights beside the best, whose facts hold for them too."""
-    _save_weights(folder / f"epoch_{epoch}.safetensors", network)
+    _save_weights(folder / epoch_file(epoch), network)
+
+
+def epoch_file(epoch: int) -> str:
+    """The name of the file of an epoch's weights."""
+    return f"epoch_{epoch}.safetensors"
 
 
 def _save_weights(file: Path, network: Classifier) -> None:
@@ -94,8 +100,7 @@ def load_network(spec: NetworkSpec, weights: Path) -> Classifier:
 
 def checked_weights(spec: NetworkSpec, weights: Path) -> dict[str, torch.Tensor]:
     """The tensors of a safetensors file, which are those of a network by name and shape; it takes no memory itself."""
-    with torch.device("meta"):
-        network = Classifier(spec)
+    network = without_memory(lambda: Classifier(spec))
     fill_network(network, weights, assign=True)
     return network.state_dict()
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from pipeline.common.errors import BadInput
+from pipeline.common.wording import first_few
 from pipeline.predictions.predictions import Predictions
 
 SHOWN_DIFFERENCES = 3
@@ -74,8 +75,6 @@ def _differences(expected: "list[str] | np.ndarray", found: "list[str] | np.ndar
     """`"lacks a, b and 3 more; adds c"`."""
     parts = []
     for verb, names in (("lacks", set(expected) - set(found)), ("adds", set(found) - set(expected))):
-        shown = sorted(names)[:SHOWN_DIFFERENCES]
-        more = f" and {len(names) - len(shown):,} more" if len(names) > len(shown) else ""
         if names:
-            parts.append(f"{verb} {', '.join(shown)}{more}")
+            parts.append(f"{verb} {first_few(sorted(names), SHOWN_DIFFERENCES)}")
     return "; ".join(parts)

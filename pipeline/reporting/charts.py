@@ -11,43 +11,39 @@ from matplotlib.ticker import LogLocator, MaxNLocator
 from pipeline.reporting.tables import written
 
 _WIDTH = 900
-_ROW = 22
-_NAMES = 210.0  # the same in every chart, so that bars stand in line
-_LETTER = 6.8  # pixels, about
 _EDGE = 24  # nearer to a histogram's side its numbers would stand out
 _MOST_TICKS = 5
 
 
 def bars(counts: pd.DataFrame, *, title: str = "") -> Markup:
-    """A row of the frame a bar, its columns stacked in their order, the sum at its end."""
+    """A row of the frame a bar, its columns stacked in their order, the sum at its end; as text, to fit any width."""
     totals = counts.sum(axis=1)
-    names = [str(name) for name in counts.index]
-    left = _NAMES
-    scale = (_WIDTH - left - 70) / max(1.0, float(totals.max()))
-    parts = []
-    for place, name in enumerate(names):
-        y, x = place * _ROW, left
-        parts.append(_text(left - 10, y + 15, _cut(name, left), "end", hint=name))
-        for number, value in enumerate(counts.iloc[place]):
-            hint = f"{name}: {written(value)} {counts.columns[number]}"
-            parts.append(_rect(x, y + 4, value * scale, _ROW - 8, kind=f"s{number}", hint=hint))
-            x += value * scale
-        parts.append(_text(x + 8, y + 15, written(totals.iloc[place]), "start", kind="n"))
-    return _chart(title, parts, len(names) * _ROW, list(counts.columns) if counts.shape[1] > 1 else [])
+    most = max(1.0, float(totals.max()))
+    part = Markup('<i class="s{}" style="width:{:.2f}%" title="{}: {} {}"></i>')
+    rows = []
+    for name, values in zip(map(str, counts.index), counts.to_numpy(), strict=True):
+        stack = Markup("").join(
+            part.format(number, 100 * value / most, name, written(value), counts.columns[number])
+            for number, value in enumerate(values)
+        )
+        rows.append(Markup("<dt>{}</dt><dd>{}<span>{}</span></dd>").format(name, stack, written(values.sum())))
+    legend = _legend(list(counts.columns) if counts.shape[1] > 1 else [])
+    return Markup('<div class="chart"><h3>{}</h3>{}<dl class="bars">{}</dl></div>').format(
+        title, legend, Markup("").join(rows)
+    )
 
 
 def profile(values: np.ndarray, *, title: str, foot: str) -> Markup:
     """Many values, largest first, as one falling shape: what bars are for few."""
     falling = np.sort(values)[::-1].astype(float)
-    x = np.linspace(0, _WIDTH - 60, min(len(falling), 600))
+    x = np.linspace(0, _WIDTH, min(len(falling), 600))
     y = falling[np.linspace(0, len(falling) - 1, len(x)).astype(int)]
     height, top = 160, max(1.0, float(falling[0]))
-    points = [f"{a + 50:.1f},{height - 150 * b / top:.1f}" for a, b in zip(x, y, strict=True)]
-    area = f"50,{height} {' '.join(points)} {points[-1].split(',')[0]},{height}"
-    parts = [Markup('<polygon class="s0" points="{}"/>').format(area)]
-    parts += [_text(42, 16, written(falling[0]), "end", kind="n"), _text(42, height, "0", "end", kind="n")]
-    parts.append(_text(50, height + 20, foot, "start", kind="n"))
-    return _chart(title, parts, height + 28)
+    points = [f"{a:.1f},{height - 150 * b / top:.1f}" for a, b in zip(x, y, strict=True)]
+    area = f"0,{height} {' '.join(points)} {_WIDTH},{height}"
+    ends = f"{foot}: {written(falling[0])} to {written(falling[-1])}"
+    parts = [Markup('<polygon class="s0" points="{}"/>').format(area), _text(0, height + 26, ends, "start")]
+    return _chart(title, parts, height + 34)
 
 
 def histogram(values: np.ndarray, *, title: str, unit: str = "", bins: int = 30, log: bool = False) -> Markup:
@@ -80,9 +76,9 @@ def histogram(values: np.ndarray, *, title: str, unit: str = "", bins: int = 30,
         x = across(tick)
         parts.append(_line(f"M{x:.1f} {height}v4"))
         anchor = "start" if x < _EDGE else "end" if x > width - _EDGE else "middle"
-        parts.append(_text(x, height + 18, f"{written(tick)}{unit}", anchor, kind="n"))
+        parts.append(_text(x, height + 18, f"{written(tick)}{unit}", anchor))
     foot = f"{written(low)} to {written(high)}{unit}, median {written(middle)}{unit}"
-    parts.append(_text(0, height + 36, foot, "start", kind="n"))
+    parts.append(_text(0, height + 36, foot, "start"))
     return _chart(title, parts, height + 42, width=width)
 
 
@@ -110,11 +106,11 @@ def world(latitude: np.ndarray, longitude: np.ndarray, *, title: str) -> Markup:
         x = across(degrees)
         parts.append(_line(f"M{x:.1f} 0V{height:.1f}", strong=degrees == 0))
         if degrees % 60 == 0 and abs(degrees) < 180:
-            parts.append(_text(x, height + 16, _degrees(degrees, "EW"), "middle", kind="n"))
+            parts.append(_text(x, height + 16, _degrees(degrees, "EW"), "middle"))
     for degrees in range(-90, 91, 30):
         y = down(degrees)
         parts.append(_line(f"M{margin} {y:.1f}H{_WIDTH}", strong=degrees == 0))
-        parts.append(_text(margin - 8, y + 4, _degrees(degrees, "NS"), "end", kind="n"))
+        parts.append(_text(margin - 8, y + 4, _degrees(degrees, "NS"), "end"))
     cells = np.unique(np.stack([across(longitude), down(latitude)], axis=1).round(), axis=0)
     parts += [Markup('<circle class="dot" cx="{:g}" cy="{:g}" r="2.5"/>').format(x, y) for x, y in cells]
     return _chart(title, parts, height + 20)
@@ -129,17 +125,18 @@ def _degrees(value: int, sides: str) -> str:
     return f"{abs(value)}° {sides[value < 0]}" if value else "0°"
 
 
-def _chart(
-    title: str, parts: Sequence[Markup], height: float, legend: Sequence[str] = (), width: int = _WIDTH
-) -> Markup:
-    keys = Markup("").join(
-        Markup('<span class="key"><i class="s{}"></i>{}</span>').format(number, name)
-        for number, name in enumerate(legend)
-    )
+def _legend(names: Sequence[str]) -> Markup:
+    keys = [Markup('<span class="key"><i class="s{}"></i>{}</span>').format(*one) for one in enumerate(names)]
+    return Markup('<div class="legend">{}</div>').format(Markup("").join(keys)) if keys else Markup("")
+
+
+def _chart(title: str, parts: Sequence[Markup], height: float, width: int = _WIDTH) -> Markup:
     return Markup(
-        '<div class="chart"><h3>{}</h3><div class="legend">{}</div>'
-        '<svg viewBox="0 0 {} {:g}" style="max-width:{}px" role="img">{}</svg></div>'
-    ).format(title, keys, width, height + 2, width, Markup("").join(parts))
+        '<div class="chart"><h3>{0}</h3><svg{1} viewBox="0 0 {2} {3:g}" style="max-width:{2}px" role="img" '
+        'aria-label="{0}">{4}</svg></div>'
+    ).format(
+        title, Markup(' class="wide"') if width == _WIDTH else "", width, height + 2, Markup("").join(parts)
+    )  # fmt: skip
 
 
 def _rect(x: float, y: float, width: float, height: float, *, kind: str, hint: str) -> Markup:
@@ -148,12 +145,5 @@ def _rect(x: float, y: float, width: float, height: float, *, kind: str, hint: s
     ).format(kind, x, y, width, height, hint)
 
 
-def _text(x: float, y: float, words: str, anchor: str, *, hint: str = "", kind: str = "") -> Markup:
-    return Markup('<text class="{}" x="{:.1f}" y="{:.1f}" text-anchor="{}">{}<title>{}</title></text>').format(
-        kind, x, y, anchor, words, hint or words
-    )
-
-
-def _cut(name: str, width: float) -> str:
-    most = int((width - 14) / _LETTER)
-    return name if len(name) <= most else name[: most - 1] + "…"
+def _text(x: float, y: float, words: str, anchor: str) -> Markup:
+    return Markup('<text x="{:.1f}" y="{:.1f}" text-anchor="{}">{}</text>').format(x, y, anchor, words)

@@ -14,16 +14,17 @@ from pipeline.reporting.plots.style import BLUE, EMPTY, FAINT, GRID, INK, MUTED,
 _THEMED = {INK: "ink", MUTED: "muted", FAINT: "muted", GRID: "line", EMPTY: "line", BLUE: "s0", ORANGE: "s1"}
 
 
-def svg(figure: Figure) -> Markup:
-    """A figure as vector graphics inside the page, in the page's colours."""
+def svg(figure: Figure, title: str) -> Markup:
+    """A figure as vector graphics inside the page, in the page's colours; `title` is what a screen reader says."""
     buffer = io.StringIO()
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "page", "font.family": "sans-serif"}):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
-    text = text[text.index("<svg") :]
+    text = text[text.index("<svg") + len("<svg") :]
     for colour, variable in _THEMED.items():
         text = re.sub(f"(fill|stroke): {colour}", rf"\1: var(--{variable})", text, flags=re.IGNORECASE)
-    return Markup(_unique_ids(text))  # drawn here; matplotlib escapes the text in it
+    drawn = Markup(_unique_ids(text))  # drawn here; matplotlib escapes the text in it
+    return Markup('<svg role="img" aria-label="{}"').format(title) + drawn
 
 
 def _unique_ids(text: str) -> str:

@@ -68,7 +68,7 @@ def mistakes_page(title: str, subtitle: str, predictions: Predictions, thumbnail
 def _headline(predictions: Predictions) -> list[Figure]:
     found = interval_of_share(predictions.correct)
     wrong = int((~predictions.correct).sum())
-    interval = f"accuracy [{100 * found.low:.1f}, {100 * found.high:.1f}]"
+    interval = f"accuracy, 95 % interval {100 * found.low:.1f} to {100 * found.high:.1f}"
     figures = [
         Figure(percent(found.value), interval),
         Figure(f"{len(predictions):,}", "pictures"),

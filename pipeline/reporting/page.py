@@ -1,6 +1,7 @@
 """The shell of a page: headings, figures, tables and charts in one file that needs nothing beside it."""
 
 import base64
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,7 +52,8 @@ def page(title: str, subtitle: str, figures: list[Figure], sections: list[Sectio
 
 def render(template: str, **values: object) -> str:
     """A page with a template of its own: it extends `page.html.j2` and fills its blocks `style` and `body`."""
-    return _environment.get_template(template).render(**values)
+    html = _environment.get_template(template).render(**values)
+    return re.sub(r"(?<=\d) %", "\N{NO-BREAK SPACE}%", html)  # a figure and its sign stay on one line
 
 
 def note(text: str, tone: str = "") -> Markup:

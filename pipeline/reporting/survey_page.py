@@ -167,10 +167,14 @@ def classes(table: PictureTable, brought: tuple[str, ...] = (), too_small: Seque
 def _where_from(brought: tuple[str, ...], there: list[str]) -> str:
     """Which splits the set brought, and which were dealt."""
     came, dealt = ([name for name in there if (name in brought) == own] for own in (True, False))
-    said = [f"the set brings its own {' and '.join(came)}"] if came else []
-    said += [f"{' and '.join(dealt)} {'was' if len(dealt) == 1 else 'were'} dealt (data.split)"] if dealt else []
+    said = [f"the set brings its own {_listed(came)}"] if came else []
+    said += [f"{_listed(dealt)} {'was' if len(dealt) == 1 else 'were'} dealt (data.split)"] if dealt else []
     text = "; ".join(said)
     return f"{text[:1].upper()}{text[1:]}."
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join([*([", ".join(names[:-1])] if names[:-1] else []), *names[-1:]])
 
 
 def _imbalance(totals: pd.Series) -> str:
@@ -230,8 +234,8 @@ def trouble(found: Survey) -> Section:
 def same(found: Survey) -> Section:
     """Copies, and those that are leaks."""
     how = (
-        "Exact copies have the same bytes. Of near copies the perceptual hash (pHash, 64 bits) of one differs in at "
-        f"most {found.distance} bits from that of the other, of its mirror image or of a part of it."
+        "Exact copies are one file twice. Near copies look alike, also where one is mirrored or cropped: their "
+        f"perceptual hashes (pHash, 64 bits) differ in at most {found.distance} bits."
     )
     section = Section("Copies and leaks", how)
     leaks, alike = found.leaks, found.alike

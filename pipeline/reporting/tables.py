@@ -78,15 +78,16 @@ class Table:
         """As a part of a page."""
         head = self._line("th", self.heads)
         body = Markup("\n").join(self._line("td", row) for row in self.rows)
-        return Markup('<div class="scroll"><table>\n<thead>{}</thead>\n<tbody>\n{}\n</tbody></table></div>').format(
-            head, body
-        )
+        return Markup(
+            '<div class="scroll" tabindex="0"><table>\n<thead>{}</thead>\n<tbody>\n{}\n</tbody></table></div>'
+        ).format(head, body)
 
     def _line(self, tag: str, cells: Sequence[str]) -> Markup:
         kinds = [Markup(' class="n"') if head in self.figures else "" for head in self.heads]
-        made = Markup("<{0}{1}>{2}</{0}>")
+        start = Markup('th scope="col"') if tag == "th" else tag
+        made = Markup("<{0}{1}>{2}</{3}>")
         return Markup("<tr>{}</tr>").format(
-            Markup("").join(made.format(Markup(tag), kind, cell) for kind, cell in zip(kinds, cells, strict=True))
+            Markup("").join(made.format(start, kind, cell, tag) for kind, cell in zip(kinds, cells, strict=True))
         )
 
 

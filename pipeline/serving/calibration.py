@@ -58,7 +58,7 @@ def calibrated_on(val: Predictions) -> Calibration:
         rule = calibrate(val, coverage=PERCENTS[0] / 100, temperature=temperature)
     except BadInput:
         return Calibration(temperature)
-    scores = np.sort(true_scores(val.at_temperature(temperature), rule.method, rule.penalty, rule.free_ranks))
+    scores = np.sort(true_scores(val.at_temperature(temperature), rule.penalty, rule.free_ranks))
     places = {percent: int(np.ceil(round((len(val) + 1) * percent / 100, 9))) for percent in PERCENTS}
     thresholds = tuple(
         (percent, float(scores[place - 1]))

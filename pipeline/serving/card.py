@@ -5,7 +5,7 @@ from shlex import quote
 import numpy as np
 from mlflow.entities import Run
 
-from pipeline.common.wording import counted, percent
+from pipeline.common.wording import counted, first_few, percent
 from pipeline.evaluation.statistics import interval_of_share
 from pipeline.serving.from_run import PROMISED, Assembled
 
@@ -73,5 +73,4 @@ def _facts(run: Run, made: Assembled) -> list[str]:
 
 def _classes(classes: tuple[str, ...]) -> str:
     # A class may be called anything: in code marks Markdown and HTML in it are text.
-    named = ", ".join(f"`{name[:_LONGEST_NAME].replace('`', chr(39))}`" for name in classes[:_NAMED])
-    return named + (f" and {len(classes) - _NAMED:,} more" if len(classes) > _NAMED else "")
+    return first_few([f"`{name[:_LONGEST_NAME].replace('`', chr(39))}`" for name in classes], _NAMED)

@@ -7,8 +7,9 @@ import platform
 import shutil
 import subprocess
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from importlib.metadata import version
@@ -37,6 +38,15 @@ _METRICS_AT_ONCE = 1000  # MLflow takes no more
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class About:
+    """What a metric is of: weights, by their logged model, and pictures, by the name and digest of the run's input."""
+
+    model_id: str | None = None
+    dataset_name: str | None = None
+    dataset_digest: str | None = None
+
+
 class TrackedRun:
     """A run that is under way. `folder` is where its artifacts are written: at once in place for a local store."""
 
@@ -56,10 +66,14 @@ class TrackedRun:
         """Whether what is written into the folder is in the store at once."""
         return not self._upload
 
-    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Log metrics; what could not be logged is kept and tried again with the next ones."""
-        now = int(1000 * time())  # milliseconds
-        self._waiting += [Metric(name, float(value), now, step or 0) for name, value in metrics.items()]
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None, about: About | None = None) -> None:
+        """Log metrics, which are of some weights perhaps; see `log_points`."""
+        now, of = int(1000 * time()), vars(about or About())  # milliseconds
+        self.log_points(Metric(name, float(value), now, step or 0, **of) for name, value in metrics.items())
+
+    def log_points(self, points: Iterable[Metric]) -> None:
+        """Log points of metrics; what could not be logged is kept and tried again with the next ones."""
+        self._waiting += points
         self.send_waiting()
 
     def send_waiting(self) -> None:
@@ -71,7 +85,7 @@ class TrackedRun:
                 del self._waiting[: len(some)]
         except Exception as error:
             if not self._told:
-                log.warning("warning: MLflow takes no metrics now (%s); they are kept and tried again", _brief(error))
+                log.warning("warning: MLflow takes no metrics now (%s); they are kept and tried again", brief(error))
             self._told = True
 
     def set_tags(self, tags: Mapping[str, Any]) -> None:
@@ -79,7 +93,7 @@ class TrackedRun:
         try:
             mlflow.set_tags({key: str(value) for key, value in tags.items()})
         except Exception as error:
-            log.warning("warning: MLflow did not take the tags %s (%s)", ", ".join(tags), _brief(error))
+            log.warning("warning: MLflow did not take the tags %s (%s)", ", ".join(tags), brief(error))
 
     def upload(self) -> None:
         """Send the folder to a remote store; a local one has it already. On failure the folder stays and is named."""
@@ -88,7 +102,7 @@ class TrackedRun:
         try:
             mlflow.log_artifacts(str(self.folder), run_id=self.id)
         except Exception as error:
-            log.warning("warning: artifacts were not taken (%s); they are in %s", _brief(error), self.folder)
+            log.warning("warning: artifacts were not taken (%s); they are in %s", brief(error), self.folder)
             return
         shutil.rmtree(self.folder, ignore_errors=True)
         with suppress(OSError):
@@ -276,6 +290,7 @@ def machine() -> dict[str, str]:
     }
 
 
-def _brief(error: BaseException) -> str:
+def brief(error: BaseException) -> str:
+    """The first line of an error, as far as it fits into a message."""
     lines = str(error).splitlines()
     return (lines[0] if lines else type(error).__name__)[:160]

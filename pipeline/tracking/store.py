@@ -108,7 +108,8 @@ def _unmade(uri: str, reason: str) -> str:
 def why_unwritable(file: Path) -> str | None:
     """What the system says against a file of that name being made or grown by a megabyte; None where nothing is."""
     if file.exists() and not os.access(file, os.W_OK):
-        return os.strerror(errno.EROFS if _read_only(file) else errno.EACCES)
+        read_only = hasattr(os, "statvfs") and os.statvfs(file).f_flag & os.ST_RDONLY
+        return os.strerror(errno.EROFS if read_only else errno.EACCES)
     if file.exists() and not file.is_file():  # /dev/stdout
         return None
     try:
@@ -119,10 +120,6 @@ def why_unwritable(file: Path) -> str | None:
         if not (file.exists() and error.errno in (errno.EACCES, errno.EPERM)):  # it is there, and can be written
             return error.strerror or type(error).__name__
     return None
-
-
-def _read_only(file: Path) -> bool:
-    return hasattr(os, "statvfs") and bool(os.statvfs(file).f_flag & os.ST_RDONLY)
 
 
 def _knock(uri: str) -> None:

@@ -1,6 +1,7 @@
 """The weights that a sweep's jobs left, of which a long sweep may keep the best ones' alone."""
 
 from contextlib import suppress
+from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
@@ -23,8 +24,8 @@ def drop_weights(run_id: str) -> None:
             file.unlink(missing_ok=True)
     else:
         with suppress(MlflowException, NotImplementedError):
-            store = get_artifact_repository(run.info.artifact_uri)
-            for file in client.list_artifacts(run_id, "checkpoints"):
-                if file.path.endswith(".safetensors"):
-                    store.delete_artifacts(file.path)
+            store: Any = get_artifact_repository(run.info.artifact_uri)
+            for kept in client.list_artifacts(run_id, "checkpoints"):
+                if kept.path.endswith(".safetensors"):
+                    store.delete_artifacts(kept.path)
     client.set_tag(run_id, KEPT, "not kept")

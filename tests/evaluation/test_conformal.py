@@ -11,7 +11,7 @@ from pipeline.common.errors import BadInput
 from pipeline.evaluation import conformal
 from pipeline.predictions.builder import PredictionsBuilder
 
-METHODS = ["aps", "raps", "lac"]
+PENALTIES = [0.0, 0.01]
 
 
 def over_random_splits(predictions, *, repeats=100, share=0.5, seed=0, **options):
@@ -29,11 +29,11 @@ def over_random_splits(predictions, *, repeats=100, share=0.5, seed=0, **options
     return pd.DataFrame(figures)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("penalty", PENALTIES)
 @pytest.mark.parametrize("builder", [{}, {"dense_classes": 10, "largest": 20}])
-def test_the_promise_is_kept_over_random_splits(make_predictions, method, builder):
+def test_the_promise_is_kept_over_random_splits(make_predictions, penalty, builder):
     predictions = make_predictions(800, 30, signal=2.0, **builder)
-    figures = over_random_splits(predictions, method=method, coverage=0.9)
+    figures = over_random_splits(predictions, penalty=penalty, coverage=0.9)
     assert len(figures) == 100
     assert figures["coverage"].mean() == pytest.approx(0.9, abs=0.01)
     assert 1 < figures["mean_size"].mean() < 20
@@ -51,20 +51,21 @@ def digits():
     return collector.finish()
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_the_promise_is_kept_on_real_pictures(digits, method):
+@pytest.mark.filterwarnings("ignore:lbfgs failed to converge")  # answers need be honest, not the best
+@pytest.mark.parametrize("penalty", PENALTIES)
+def test_the_promise_is_kept_on_real_pictures(digits, penalty):
     accuracy = digits.correct.mean()
-    low, high = (over_random_splits(digits, method=method, coverage=promised)["coverage"] for promised in (0.8, 0.98))
+    low, high = (over_random_splits(digits, penalty=penalty, coverage=promised)["coverage"] for promised in (0.8, 0.98))
     assert high.mean() == pytest.approx(0.98, abs=0.01)
     assert high.std() < 0.03
     assert low.mean() >= accuracy - 0.01 > 0.8  # a set holds its label, which alone keeps the lower promise
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_sparse_sets_are_the_dense_ones(make_predictions, method):
+@pytest.mark.parametrize("penalty", PENALTIES)
+def test_sparse_sets_are_the_dense_ones(make_predictions, penalty):
     dense = make_predictions(400, 40, signal=4)
     sparse = make_predictions(400, 40, signal=4, dense_classes=10, largest=30)
-    rules = [conformal.calibrate(one, method=method, temperature=0.9) for one in (dense, sparse)]
+    rules = [conformal.calibrate(one, penalty=penalty, temperature=0.9) for one in (dense, sparse)]
     assert rules[0].threshold == pytest.approx(rules[1].threshold, abs=1e-4)
     one, other = (rule.sets(predictions) for rule, predictions in zip(rules, (dense, sparse), strict=True))
     assert (one != other).sum() <= 4
@@ -81,8 +82,7 @@ def test_a_served_picture_gets_the_same_set(make_predictions):
         assert (np.diff(predictions.logits[row, codes]) <= 0).all()
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_agrees_with_mapie(make_predictions, method):
+def test_agrees_with_mapie(make_predictions):
     mapie = pytest.importorskip("mapie.classification")
     from sklearn.base import BaseEstimator, ClassifierMixin
 
@@ -102,29 +102,26 @@ def test_agrees_with_mapie(make_predictions, method):
             return x.argmax(axis=1)
 
     val, test = make_predictions(2_000, 10, seed=1), make_predictions(2_000, 10, seed=2)
-    theirs = mapie.SplitConformalClassifier(AsGiven(), 0.9, method, prefit=True, random_state=0)
+    theirs = mapie.SplitConformalClassifier(AsGiven(), 0.9, "aps", prefit=True, random_state=0)
     theirs.conformalize(val.probabilities(), val.labels)
-    options = {} if method == "lac" else {"conformity_score_params": {"include_last_label": "randomized"}}
+    options = {"conformity_score_params": {"include_last_label": "randomized"}}
     their_sets = theirs.predict_set(test.probabilities(), **options)[1][:, :, 0]
-    our_sets = conformal.calibrate(val, method=method).sets(test)
-    if method == "lac":
-        np.testing.assert_array_equal(our_sets.toarray(), their_sets)
-    if method == "aps":
-        assert our_sets.sum() / 2_000 == pytest.approx(their_sets.sum() / 2_000, rel=0.05)
+    our_sets = conformal.calibrate(val, penalty=0.0).sets(test)
+    assert our_sets.sum() / 2_000 == pytest.approx(their_sets.sum() / 2_000, rel=0.05)
 
 
 def test_the_summary_counts(make_predictions):
     predictions = make_predictions(100, 5)
-    everything = replace(conformal.calibrate(predictions, method="lac"), threshold=2.0)
+    everything = replace(conformal.calibrate(predictions), threshold=2.0)
     figures = conformal.set_summary(everything.sets(predictions), predictions)
     assert figures == {"coverage": 1, "mean_size": 5, "median_size": 5, "single": 0}
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("penalty", PENALTIES)
 @pytest.mark.parametrize("builder", [{}, {"dense_classes": 10, "largest": 20}])
-def test_a_set_that_would_be_empty_is_the_label(make_predictions, method, builder):
+def test_a_set_that_would_be_empty_is_the_label(make_predictions, penalty, builder):
     predictions = make_predictions(100, 30, signal=2.0, **builder)
-    nothing = replace(conformal.calibrate(predictions, method=method), threshold=-1.0)
+    nothing = replace(conformal.calibrate(predictions, penalty=penalty), threshold=-1.0)
     sets = nothing.sets(predictions)
     assert sets.indices.tolist() == predictions.predicted.tolist()
     figures = conformal.set_summary(sets, predictions)
@@ -139,8 +136,6 @@ def test_promises_that_cannot_be_kept(make_predictions):
         conformal.calibrate(few)
     with pytest.raises(BadInput, match="between 0 and 1"):
         conformal.calibrate(few, coverage=1.0)
-    with pytest.raises(BadInput, match="did you mean raps"):
-        conformal.calibrate(few, method="rasp")
     blind = make_predictions(100, 60, signal=0, dense_classes=10, largest=10)
     with pytest.raises(BadInput, match="the 10 likeliest classes"):
         conformal.calibrate(blind)

@@ -8,6 +8,7 @@ from pipeline.common.errors import BadInput
 from pipeline.evaluation import metrics
 
 
+@pytest.mark.filterwarnings("ignore:A single label was found", "ignore:y_pred contains classes")  # so there are
 @settings(max_examples=40, deadline=None)
 @given(pictures=st.integers(1, 80), classes=st.integers(2, 12), seed=st.integers(0, 9999))
 def test_agrees_with_scikit_learn(make_predictions, pictures, classes, seed):

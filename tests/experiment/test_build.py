@@ -1,4 +1,5 @@
 import pytest
+import torch
 
 from pipeline.common.errors import BadInput
 from pipeline.experiment.build import memory_in_one_line, workers
@@ -21,6 +22,12 @@ def test_running_out_of_memory_names_the_batch_size_to_try(error):
         raise error
     with pytest.raises(BadInput, match=r"try a smaller data\.image_size"), memory_in_one_line(1):
         raise error
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_that_has_not_so_much_memory_is_told_of_in_the_same_way():
+    with pytest.raises(BadInput, match=r"try trainer\.batch_size=16"), memory_in_one_line(32):
+        torch.empty(2**50, dtype=torch.uint8, device="cuda")
 
 
 def test_other_errors_pass_as_they_are():

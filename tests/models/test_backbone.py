@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from pipeline.common.errors import BadInput
-from pipeline.models.backbone import build_backbone, feature_count
+from pipeline.models.backbone import build_backbone
+from pipeline.models.sizes import sized
 
 # The networks of conf/model and what each gives at 224 pixels before its classifier.
 POOLED = {
@@ -29,7 +30,7 @@ POOLED = {
 @pytest.mark.parametrize(("name", "features"), POOLED.items())
 def test_features_before_the_classifier(name, features):
     size = 299 if "inception" in name else 224
-    assert feature_count(name, size) == features
+    assert sized(name, size).features == features
 
 
 @pytest.mark.parametrize(
@@ -42,7 +43,7 @@ def test_features_before_the_classifier(name, features):
     ],
 )
 def test_flatten_reads_the_whole_map(name, features):
-    assert feature_count(name, 224, "map") == features
+    assert sized(name, 224, "map").features == features
 
 
 def test_the_map_pooled_is_what_the_network_pools():
@@ -57,8 +58,8 @@ def test_the_map_pooled_is_what_the_network_pools():
 
 def test_too_small_a_picture_says_the_least_that_works():
     with pytest.raises(BadInput, match=r"data\.image_size=32 does not fit torchvision/alexnet: data\.image_size=63 is"):
-        feature_count("torchvision/alexnet", 32)
-    assert feature_count("torchvision/alexnet", 63) == 9216
+        sized("torchvision/alexnet", 32)
+    assert sized("torchvision/alexnet", 63).features == 9216
 
 
 @pytest.mark.parametrize("name", ["torchvision/resnet81", "timm/resnet81"])

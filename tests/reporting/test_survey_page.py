@@ -16,7 +16,8 @@ from pipeline.data.splits import split_table
 from pipeline.data.survey.measure import Parts, collect, thumbnails
 from pipeline.data.survey.statistics import copies, leaking, sample
 from pipeline.data.table import PictureTable
-from pipeline.reporting.survey_page import Survey, metadata, survey_page
+from pipeline.reporting.charts import bars
+from pipeline.reporting.survey_page import Survey, classes, metadata, survey_page
 
 
 def made(n_classes: int, n: int) -> PictureTable:
@@ -49,6 +50,22 @@ def test_a_page_for_any_number_of_classes(n_classes: int) -> None:
     assert not re.search(r'(src|href)="(?!data:|#)', html)  # nothing is fetched
     assert ("a sample of 200 pictures was opened" in html) == (n_classes > 2)
     assert html.count("<figure>") == 8
+
+
+def test_bars_are_text_of_any_width() -> None:
+    counts = pd.DataFrame({"train": [6, 1], "val": [2, 0]}, index=["<b>one", "two"])
+    html = bars(counts, title="Pictures")
+    assert re.findall(r"width:([\d.]+)%", html) == ["75.00", "25.00", "12.50", "0.00"]
+    assert re.findall(r"<dt>(.*?)</dt><dd>.*?<span>(.*?)</span>", html) == [("&lt;b&gt;one", "8"), ("two", "1")]
+    assert "<svg" not in html
+
+
+def test_charts_say_what_they_are() -> None:
+    table = made(100, 400)
+    html = "".join(classes(table).parts + metadata(table)[0].parts)
+    drawn = re.findall(r"<svg[^>]*>", html)
+    assert drawn
+    assert all('role="img" aria-label="' in one for one in drawn)
 
 
 def test_places_off_the_globe_are_not_drawn() -> None:

@@ -45,7 +45,7 @@ def test_markdown_keeps_its_columns():
 def test_a_frame_on_a_page_has_its_numbers_to_the_right_and_says_what_it_leaves_out():
     frame = pd.DataFrame({"name": ["<b>", "x", "y"], "n": [12_345, 1, 2], "share": [0.12345, float("nan"), 3.0]})
     html = page.table(frame, most=2)
-    assert '<tr><th>name</th><th class="n">n</th><th class="n">share</th></tr>' in html
+    assert '<th scope="col">name</th><th scope="col" class="n">n</th>' in html
     assert '<tr><td>&lt;b&gt;</td><td class="n">12,345</td><td class="n">0.123</td></tr>' in html
     assert '<tr><td>x</td><td class="n">1</td><td class="n"></td></tr>' in html
     assert html.endswith('<p class="note">and 1 more</p>')

@@ -202,7 +202,7 @@ def test_heads_on_one_backbone_ask_it_once(checkpoints, picture, tmp_path):
 @pytest.fixture(scope="module")
 def calibrated(checkpoints, tmp_path_factory):
     folder = tmp_path_factory.mktemp("calibrated")
-    sets = SetRule("lac", 0.5, 0.0)
+    sets = SetRule(0.5, 0.0)
     thresholds = ((50, 0.0), (80, 0.7), (90, 1.0))
     write_bundle(folder, {"one": checkpoints[0]}, None, Calibration(1.0, sets, thresholds))
 

@@ -10,14 +10,17 @@ import pytest
 import torch
 from lightning_fabric.plugins.precision import MixedPrecision
 from stored import load_best
+from torch import nn
 
 from pipeline.common.errors import BadInput
+from pipeline.data.batch import Inputs
 from pipeline.data.reading.preprocessing import Preprocessing
 from pipeline.models import saved as networks
 from pipeline.models.classifier import Classifier, NetworkSpec
 from pipeline.models.saved import BEST_FACTS, BEST_WEIGHTS, NetworkFacts, read_facts, save_best
 from pipeline.training import checkpoints
 from pipeline.training.checkpoints import LAST, Saver, drop_state, read_state
+from pipeline.training.hardware import make_fabric
 from pipeline.training.loop import Progress
 
 
@@ -194,6 +197,22 @@ def test_the_state_of_the_gradient_scaler_and_of_every_gpus_generator_comes_back
     assert fresh.state_dict() == scaler.state_dict()
     assert fresh.get_scale() == scaler.get_scale()
     assert [brought[number].tolist() for number in (0, 1)] == [state.tolist() for state in gpus]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_on_a_gpu_dropout_and_the_scaler_go_on_where_they_were(precision, going, line, tmp_path):
+    class Dropping(line):
+        def forward(self, inputs):
+            return super().forward(Inputs(features=nn.functional.dropout(inputs.features, 0.5, self.training)))
+
+    def trained(folder, until=4):
+        torch.manual_seed(0)
+        return going(folder, fabric=make_fabric("cuda", precision), network=Dropping(4, 3)).go(until)
+
+    whole = trained(tmp_path / "whole")
+    broken_off = trained(tmp_path / "broken", until=2)
+    assert broken_off + trained(tmp_path / "broken") == whole
 
 
 def test_saving_waits_its_time_and_a_short_run_has_no_state(trial, facts, tmp_path):

@@ -1,3 +1,5 @@
+from copy import deepcopy
+
 import numpy as np
 import pytest
 import torch
@@ -6,7 +8,7 @@ from pipeline.data.batch import Inputs
 from pipeline.data.reading.preprocessing import Preprocessing
 from pipeline.models.classifier import Classifier, NetworkSpec
 from pipeline.training.feature_files import FeatureFiles, FeatureRows
-from pipeline.training.features import FeatureBatches, Features, features_of
+from pipeline.training.features import FeatureBatches, Features, compute_features, features_of
 from pipeline.training.hardware import make_fabric
 from pipeline.training.loop import Batch
 
@@ -124,3 +126,13 @@ def test_each_epoch_reads_the_next_view():
     views = FeatureBatches([numbered(0), numbered(100)], batch_size=3)
     assert [order[0] for order in orders(views, (1, 2, 3))] == [0, 100, 0]
     assert len(views) == 3
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_features_made_on_a_gpu_are_nearly_those_of_a_processor(precision, network):
+    fabric = make_fabric("cuda", precision)
+    found = compute_features(deepcopy(network), Pictures()(ROWS), rows=ROWS, fabric=fabric).astype(float)
+    with torch.no_grad():
+        expected = network.features(Inputs(PICTURES)).numpy()
+    assert np.linalg.norm(found - expected) < 0.02 * np.linalg.norm(expected)

@@ -85,3 +85,10 @@ def test_half_precision_on_a_processor_is_refused():
 def test_numbers_too_small_to_matter_cost_no_time_as_they_are_zero():
     make_fabric("cpu")
     assert not (torch.full((4,), 1e-30) * 1e-10).any()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_is_taken_where_there_is_one_and_named():
+    found = resolved(make_fabric())
+    assert (found["device"], found["device_name"]) == ("cuda", torch.cuda.get_device_name())
+    assert found["precision"] == choose_precision("cuda")

@@ -156,10 +156,9 @@ def _readings(pictures: list[Picture]) -> str:
     for depth in range(1, deepest + 1):
         names = sorted({picture.folders[depth - 1] for picture in pictures if len(picture.folders) >= depth})
         shallow = sum(len(picture.folders) < depth for picture in pictures)
-        more = ", ..." if len(names) > _SHOWN else ""
         without = f", {shallow:,} pictures lie above" if shallow else ""
         classes = f"{len(names):,} {'classes' if names[1:] else 'class'}"
-        said.append(f"data.label_depth={depth} ({classes}: {', '.join(names[:_SHOWN])}{more}{without})")
+        said.append(f"data.label_depth={depth} ({classes}: {first_few(names, _SHOWN)}{without})")
     return " or ".join(said)
 
 
@@ -167,10 +166,9 @@ def _tell_beside(root: Path) -> int:
     """How many pictures lie in the root itself, which are of no class: said."""
     beside = [entry.name for entry in _listed(root) if _is_picture(entry) and not _is_folder(entry)]
     if beside:
-        more = ", ..." if len(beside) > _SHOWN else ""
         log.warning(
-            "warning: pictures right in %s are of no class and left out: %d (%s%s)", root, len(beside),
-            ", ".join(beside[:_SHOWN]), more,
+            "warning: pictures right in %s are of no class and left out: %d (%s)",
+            root, len(beside), first_few(beside, _SHOWN),
         )  # fmt: skip
     return len(beside)
 

@@ -23,7 +23,8 @@ def leaks(table: PictureTable, *, most_files: int = 20_000) -> pd.DataFrame:
     sizes = table.sizes()
     splits = table.rows["split"].cat.codes.to_numpy()
     rows, unchecked = _within_budget(_suspects(sizes, splits), sizes, most_files)
-    rows = rows[_shared(_digests(table, rows, end_only=True))]
+    ends = pd.Series(_digests(table, rows, end_only=True), dtype=object)
+    rows = rows[ends.duplicated(keep=False).to_numpy(dtype=bool)]
     groups = pd.factorize(np.array(_digests(table, rows), dtype=object))[0]
     found = crossing(table, rows, groups)
     found = found[found["split"] != found["other_split"]].reset_index(drop=True)
@@ -109,7 +110,3 @@ def _digest(path: str, end_only: bool) -> str:
     except OSError:
         pass
     return path  # like no other; reading it will say what is wrong
-
-
-def _shared(values: list[str]) -> np.ndarray:
-    return pd.Series(values, dtype=object).duplicated(keep=False).to_numpy(dtype=bool)

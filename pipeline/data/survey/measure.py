@@ -165,13 +165,18 @@ _ODD_MODES = ("L", "LA", "1", "CMYK", "I", "I;16", "I;16B", "F", "P", "PA", "YCb
 
 def thumbnails(table: PictureTable, rows: np.ndarray, most: int, fit: Fit, seed: int = 0) -> list[tuple[bytes, str]]:
     """Some of `rows` as small JPEGs, each with its label: one a class by chance, then another, up to `most`."""
+    chosen = _classes_in_turn(table, rows, most, seed)
+    found = jpegs(table, chosen, fit)
+    return [(found[row], table.classes[table.labels[row]]) for row in chosen.tolist() if row in found]
+
+
+def _classes_in_turn(table: PictureTable, rows: np.ndarray, most: int, seed: int) -> np.ndarray:
+    """Up to `most` of `rows` by chance: one of each class, then another of each, sorted by class."""
     order = rows[np.random.default_rng(seed).permutation(len(rows))]
     labels = table.labels[order]
     turn = pd.Series(labels).groupby(labels).cumcount().to_numpy()
     chosen = order[np.argsort(turn, kind="stable")[:most]]
-    chosen = chosen[np.argsort(table.labels[chosen], kind="stable")]
-    found = jpegs(table, chosen, fit)
-    return [(found[row], table.classes[table.labels[row]]) for row in chosen.tolist() if row in found]
+    return chosen[np.argsort(table.labels[chosen], kind="stable")]
 
 
 def jpegs(table: PictureTable, rows: Iterable[int], fit: Fit = "pad") -> dict[int, bytes]:
@@ -201,11 +206,10 @@ def augmented_views(
     views: int,
     seed: int = 0,
 ) -> list[list[bytes]]:
-    """Up to `most` of `rows`, of different classes where there are several, as small JPEGs: each as it is, then
-    `views` times as training would see it. One that cannot be read is left out.
+    """Up to `most` of `rows`, of as many classes as there are, as small JPEGs: each as it is, then `views` times as
+    training would see it. One that cannot be read is left out.
     """  # fmt: skip
-    first = rows[np.unique(table.labels[rows], return_index=True)[1]]
-    chosen = first[np.linspace(0, len(first) - 1, min(most, len(first))).astype(int)]
+    chosen = _classes_in_turn(table, rows, most, seed)
     read = canvas(how, augmentation)
     small, found = Preprocessing(_THUMB), list[list[bytes]]()
     with torch.random.fork_rng(devices=[]):

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipeline.data.reading.augmentation import build_augmentation
 from pipeline.data.reading.preprocessing import Preprocessing
 from pipeline.data.sources import read_source
 from pipeline.data.splits import split_table
@@ -138,6 +139,8 @@ def test_thumbnails_take_classes_in_turn(messy: PictureTable) -> None:
     readable = facts.loc[facts["problem"] == "", "row"].to_numpy()
     found = survey.thumbnails(messy, readable, 4, "squash")
     assert [label for _, label in found] == ["a", "a", "b", "b"]
+    seen = survey.augmented_views(messy, readable, Preprocessing(16), build_augmentation("none", 16), most=3, views=2)
+    assert [len(strip) for strip in seen] == [3, 3, 3]  # of two classes
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,87 @@
+"""A run's kept weights as logged models of MLflow, which ranks them by their figures. The files stay the run's own."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import PurePath
+
+from mlflow import MlflowClient
+from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus, Metric, Run
+
+from pipeline.common.names import safe_name
+from pipeline.models.saved import BEST_WEIGHTS
+from pipeline.tracking.runs import About, TrackedRun, brief
+
+CHECKPOINT = "checkpoint"  # their type; the served model, which has files of its own, is a classifier
+_OF_EPOCHS = ("val/loss", "val/accuracy", "val/top5_accuracy")
+
+log = logging.getLogger(__name__)
+
+
+def log_checkpoints(run: TrackedRun, kept: Mapping[int, str], *, again: bool = False) -> dict[int, About]:
+    """A logged model for each epoch of which the run kept weights (files in checkpoints/), with what val said of it.
+
+    `again`: the run was gone on with, and may have some already. A store that takes none is told of, and passes.
+    """
+    client, abouts = MlflowClient(), {}
+    try:
+        whole = client.get_run(run.id)
+        pictures = [given.dataset for given in whole.inputs.dataset_inputs] if whole.inputs else []
+        of = (pictures[0].name, pictures[0].digest) if pictures else (None, None)
+        there = _of_before(client, whole) if again else {}
+        for epoch, file in kept.items():
+            name = _name(whole, epoch, file)
+            model = there.pop(name, None) or _create(client, whole, name, epoch, file)
+            if model.status == LoggedModelStatus.PENDING:
+                client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+                client.log_outputs(run.id, [LoggedModelOutput(model.model_id, step=epoch)])
+            abouts[epoch] = About(model.model_id, *of)
+        for model in there.values():  # of an epoch that is no longer the best
+            client.delete_logged_model(model.model_id)
+        _log_epochs(client, run, abouts)
+    except Exception as error:
+        log.warning("warning: MLflow did not list the run's weights among its models (%s)", brief(error))
+    return abouts
+
+
+def _log_epochs(client: MlflowClient, run: TrackedRun, abouts: Mapping[int, About]) -> None:
+    """What val said after these epochs, which is in the run's history, is said of the models too.
+
+    To the last field the same points: the history takes them for those that it has.
+    """
+    points = [point for name in _OF_EPOCHS for point in client.get_metric_history(run.id, name)]
+    run.log_points(
+        Metric(point.key, point.value, point.timestamp, point.step, **vars(abouts[point.step]))
+        for point in points
+        if point.step in abouts
+    )
+
+
+def _of_before(client: MlflowClient, run: Run) -> dict[str, LoggedModel]:
+    found = client.search_logged_models(
+        [run.info.experiment_id], f"source_run_id = '{run.info.run_id}' AND model_type = '{CHECKPOINT}'"
+    )
+    return {model.name: model for model in found}
+
+
+def _name(run: Run, epoch: int, file: str) -> str:
+    network = safe_name(run.data.tags.get("model", "network")).replace(".", "-")  # a dot MLflow refuses
+    return f"{network} epoch {epoch}{' (best)' if file == BEST_WEIGHTS else ''}"
+
+
+def _create(client: MlflowClient, run: Run, name: str, epoch: int, file: str) -> LoggedModel:
+    run_id = run.info.run_id
+    address = f"runs:/{run_id}/checkpoints/{file}"
+    lines = [
+        f"The weights are the run's file `{address}`: there are none here.",
+        f"Score them: `python -m pipeline.evaluate run={run_id} checkpoint={PurePath(file).stem}`.",
+    ]
+    if file == BEST_WEIGHTS:
+        lines.append(f"Serve them: `python -m pipeline.promote run={run_id}`, which registers them with all they need.")
+    return client.create_logged_model(
+        run.info.experiment_id,
+        name,
+        source_run_id=run_id,
+        model_type=CHECKPOINT,
+        params={"epoch": str(epoch)},
+        tags={"weights": address, "mlflow.note.content": "\n\n".join(lines)},
+    )
