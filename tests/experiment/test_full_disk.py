@@ -79,10 +79,10 @@ def test_a_state_that_was_saved_before_is_gone_on_with(store, monkeypatch, capsy
     now = iter(range(0, 10**9, 1000))
     monkeypatch.setattr(checkpoints, "monotonic", lambda: next(now))  # the state is saved in every epoch
     full_from("last.pt", time=2)
-    _, [line] = train(monkeypatch, capsys)
-    run, folder = only_run(store)
-    assert line.endswith(f"free some, then go on with python -m pipeline.train resume={run.info.run_id}")
-    assert checkpoints.read_state(folder)["progress"]["epoch"] == 1
+    _, lines = train(monkeypatch, capsys)
+    _, folder = only_run(store)
+    assert lines[-1].endswith("free some, then type the same command again, which goes on with this run"), lines
+    assert checkpoints.read_state(folder)["progress"]["unfinished"]["batches"] == 1
 
 
 def test_a_store_on_the_same_disk_hides_nothing(store, monkeypatch, capsys, full_from):
