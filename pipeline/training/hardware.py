@@ -28,6 +28,10 @@ def make_fabric(accelerator: str = "auto", precision: Precision = "auto") -> Fab
     if device == "cpu":
         keep_freed_memory()
         torch.set_flush_denormal(True)  # numbers below 1e-38 are zero: reckoning with them can take six times as long
+    if device == "cuda":
+        torch.backends.cudnn.deterministic = True  # else a convolution's gradients differ from run to run, for no gain
+        # Else float32 has ten binary digits instead of 23 on GPUs that have TF32: fp32 is the same on every device.
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     chosen = choose_precision(device) if precision == "auto" else precision
     if chosen == "fp16" and device == "cpu":
         raise BadInput("trainer.precision=fp16 needs a GPU; use auto, bf16 or fp32")
