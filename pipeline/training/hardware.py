@@ -47,12 +47,12 @@ def _device_type(accelerator: str) -> str:
     if not there.get(accelerator):
         have = ", ".join(name for name, is_there in there.items() if is_there)
         raise BadInput(f"trainer.accelerator={accelerator}: not on this machine; it has {have}")
-    return accelerator
+    return "cuda" if accelerator == "gpu" else accelerator
 
 
 def choose_precision(device: str) -> str:
     """`bf16` where the hardware multiplies it clearly faster than float32, `fp16` on older GPUs, else `fp32`."""
-    if device in ("cuda", "gpu"):
+    if device == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
     if device == "cpu":
         can = torch.cpu.get_capabilities()
