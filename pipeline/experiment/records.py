@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import yaml
 from mlflow import MlflowClient
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from pipeline.common.names import PARENT_VARIABLE
 from pipeline.common.wording import counted, rate
@@ -96,12 +97,11 @@ def conclude(config: schema.Train, prepared: Prepared, run: TrackedRun, progress
     abouts = log_checkpoints(run, kept_weights(config, run, progress), again=bool(config.resume))
     run.log_metrics(named, about=abouts.get(progress.best_epoch))
     run.log_metrics({"best/epoch": progress.best_epoch})
-    test = scored.get("accuracy")
-    log.info(
-        "best epoch %d: val accuracy %.2f %%%s", progress.best_epoch, 100 * metrics["val"]["accuracy"],
-        "" if test is None else f", test accuracy {100 * test:.2f} %",
-    )  # fmt: skip
-    tell_verdict(config, prepared, run, progress, predictions["val"].labels)
+    figures = f"best epoch {progress.best_epoch}: val accuracy {100 * metrics['val']['accuracy']:.2f} %"
+    if "accuracy" in scored:
+        figures += f", test accuracy {100 * scored['accuracy']:.2f} %"
+    log.info("%s", figures)
+    tell_verdict(config, prepared, run, progress, predictions["val"].labels, figures)
     check_what_is_left(prepared.table, "test")
     tell_skipped(prepared, run)
     tell_waited(prepared, run)
@@ -110,12 +110,10 @@ def conclude(config: schema.Train, prepared: Prepared, run: TrackedRun, progress
 
 
 def kept_weights(config: schema.Train, run: TrackedRun, progress: Progress) -> dict[int, str]:
-    """By epoch, the files of weights that the run kept; of those asked for that it did not come to there are none."""
-    files = {epoch: epoch_file(epoch) for epoch in config.trainer.keep_epochs}
-    folder = run.folder / "checkpoints"
-    return {epoch: file for epoch, file in files.items() if (folder / file).is_file()} | {
-        progress.best_epoch: BEST_WEIGHTS
-    }
+    """By epoch, the files of weights that the run kept, the best last; those asked for that it did not come to lack."""
+    best, folder = progress.best_epoch, run.folder / "checkpoints"
+    others = {epoch: epoch_file(epoch) for epoch in config.trainer.keep_epochs if epoch != best}
+    return {epoch: file for epoch, file in others.items() if (folder / file).is_file()} | {best: BEST_WEIGHTS}
 
 
 def tell_other_hardware(prepared: Prepared, run: TrackedRun) -> None:
@@ -140,9 +138,12 @@ def make_up_for_metrics(run: TrackedRun, progress: Progress) -> None:
 
 
 def tell_verdict(
-    config: schema.Train, prepared: Prepared, run: TrackedRun, progress: Progress, val_labels: np.ndarray
+    config: schema.Train, prepared: Prepared, run: TrackedRun, progress: Progress, val_labels: np.ndarray, figures: str
 ) -> None:
-    """What the curves say in one sentence, beside what could be had without looking; a tag of the run too."""
+    """What the curves say in one sentence, beside what could be had without looking; a tag of the run too.
+
+    With the `figures` it is the run's description, unless the user gave it one.
+    """
     table = prepared.table
     trained, classes = table.labels[table.where("train")], len(table.classes)
     chance = Chance(
@@ -156,7 +157,9 @@ def tell_verdict(
         head_only=config.regime.trains == "head",
         fitted=is_fitted(config),
     )
-    run.set_tags({"verdict": verdict, "verdict.kind": verdict.tag})
+    note = f"{figures}\n\n{verdict}\n\nServe it: `python -m pipeline.promote run={run.id}`"
+    described = {MLFLOW_RUN_NOTE: note} if MLFLOW_RUN_NOTE not in config.tracking.tags else {}
+    run.set_tags({"verdict": verdict, "verdict.kind": verdict.tag, **described})
     log.info("verdict: %s", verdict)
 
 

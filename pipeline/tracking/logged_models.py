@@ -6,6 +6,7 @@ from pathlib import PurePath
 
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus, Metric, Run
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE, MLFLOW_SOURCE_NAME, MLFLOW_USER
 
 from pipeline.common.names import safe_name
 from pipeline.models.saved import BEST_WEIGHTS
@@ -65,7 +66,8 @@ def _of_before(client: MlflowClient, run: Run) -> dict[str, LoggedModel]:
 
 def _name(run: Run, epoch: int, file: str) -> str:
     network = safe_name(run.data.tags.get("model", "network")).replace(".", "-")  # a dot MLflow refuses
-    return f"{network} epoch {epoch}{' (best)' if file == BEST_WEIGHTS else ''}"
+    # MLflow's page cuts names short at about eighteen letters: what sets them apart comes first.
+    return f"epoch {epoch}{' (best)' if file == BEST_WEIGHTS else ''} of {network}"
 
 
 def _create(client: MlflowClient, run: Run, name: str, epoch: int, file: str) -> LoggedModel:
@@ -77,11 +79,12 @@ def _create(client: MlflowClient, run: Run, name: str, epoch: int, file: str) ->
     ]
     if file == BEST_WEIGHTS:
         lines.append(f"Serve them: `python -m pipeline.promote run={run_id}`, which registers them with all they need.")
+    came_from = {key: run.data.tags[key] for key in (MLFLOW_USER, MLFLOW_SOURCE_NAME) if key in run.data.tags}
     return client.create_logged_model(
         run.info.experiment_id,
         name,
         source_run_id=run_id,
         model_type=CHECKPOINT,
         params={"epoch": str(epoch)},
-        tags={"weights": address, "mlflow.note.content": "\n\n".join(lines)},
+        tags={"weights": address, MLFLOW_RUN_NOTE: "\n\n".join(lines), **came_from},
     )
