@@ -94,9 +94,9 @@ def conclude(config: schema.Train, prepared: Prepared, run: TrackedRun, progress
     scored = metrics.get("test", {})  # there may be no test, or none of it that can be read
     named = {f"best/val_{name}": value for name, value in metrics["val"].items()}
     named |= {f"test/{name}": value for name, value in scored.items()}
-    abouts = log_checkpoints(run, kept_weights(config, run, progress), again=bool(config.resume))
-    run.log_metrics(named, about=abouts.get(progress.best_epoch))
-    run.log_metrics({"best/epoch": progress.best_epoch})
+    kept = kept_weights(config, run, progress)
+    abouts = log_checkpoints(run, kept, prepared.table.name, again=bool(config.resume))
+    run.log_metrics({**named, "best/epoch": progress.best_epoch}, about=abouts.get(progress.best_epoch))
     figures = f"best epoch {progress.best_epoch}: val accuracy {100 * metrics['val']['accuracy']:.2f} %"
     if "accuracy" in scored:
         figures += f", test accuracy {100 * scored['accuracy']:.2f} %"
@@ -186,8 +186,7 @@ def log_inputs(config: schema.Train, prepared: Prepared, run: TrackedRun) -> Non
         tell_other_hardware(prepared, run)
     else:
         keep_inputs(config, prepared, run)
-    tell_leaks(prepared, run)
-    run.log_metrics({"parameters": count_parameters(prepared)})
+    run.log_metrics({"data/leaks": tell_leaks(prepared, run), "parameters": count_parameters(prepared)})
 
 
 def keep_inputs(config: schema.Train, prepared: Prepared, run: TrackedRun) -> None:
@@ -201,11 +200,10 @@ def keep_inputs(config: schema.Train, prepared: Prepared, run: TrackedRun) -> No
         run.log_metrics({"data/unlisted": prepared.split.unlisted})
 
 
-def tell_leaks(prepared: Prepared, run: TrackedRun) -> None:
-    """Warn of pictures that are in two splits, which makes val or test say too much; record how many."""
+def tell_leaks(prepared: Prepared, run: TrackedRun) -> int:
+    """Warn of pictures that are in two splits, which makes val or test say too much; how many there are."""
     found = leaks(prepared.table)
     run.set_tags({"data.leaks": len(found)})
-    run.log_metrics({"data/leaks": len(found)})
     if found.attrs["unchecked"]:
         log.info("%d pictures were not compared; python -m pipeline.explore does", found.attrs["unchecked"])
     if len(found):
@@ -215,6 +213,7 @@ def tell_leaks(prepared: Prepared, run: TrackedRun) -> None:
             "%s (%s) is %s (%s); python -m pipeline.explore lists them", len(found), first["path"],
             first["split"], first["other_path"], first["other_split"],
         )  # fmt: skip
+    return len(found)
 
 
 def tell_near_leaks(prepared: Prepared, run: TrackedRun) -> None:

@@ -21,12 +21,14 @@ def table():
 
 def trained(table, *, kept=KEPT, add=0.0, resume=None):
     """A run of three epochs that ends with its figures; `resume`: goes on as one that was killed at the very end."""
-    with tracked_run("birds", name=None, tags={"model": "resnet50.a1"}, params={}, resume=resume) as run:
+    with tracked_run(
+        "birds", name=None, tags={"model": "resnet50.a1", "data_digest": data_digest(table)}, params={}, resume=resume
+    ) as run:
         if not resume:
             log_dataset(table)
             for epoch in (1, 2, 3):
                 run.log_metrics({"val/accuracy": epoch / 10, "lr": 0.1}, step=epoch)
-        abouts = log_checkpoints(run, kept, again=bool(resume))
+        abouts = log_checkpoints(run, kept, table.name, again=bool(resume))
         run.log_metrics({name: value + add for name, value in FIGURES.items()}, about=abouts.get(3))
     return run.id
 
