@@ -110,6 +110,7 @@ def test_a_run_holds_its_whole_story(sweep, folder):
         "predictions/val.parquet", "predictions/test.parquet", "checkpoints/best.safetensors",
     } <= kept  # fmt: skip
     assert "checkpoints/last.pt" not in kept
+    assert run.data.tags["verdict"] in run.data.tags["mlflow.note.content"]
     pictures = run.inputs.dataset_inputs[0].dataset
     assert pictures.name == "photos (1), a=b"
     [best] = store.search_logged_models(

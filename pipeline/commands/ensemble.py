@@ -37,7 +37,7 @@ def show(vote: Vote) -> None:
     """The table in the terminal, and the verdict."""
     strategies_table(vote.outcome, vote.chosen).show(console(), lines=SIMPLE)
     for name, weight in vote.weights.items():
-        log.info("%s counts %.2f", name, weight)
+        log.info("%s counts %.2f in %s", name, weight, vote.chosen)
     log.info("%s", vote.verdict)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import yaml
 from mlflow import MlflowClient
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from pipeline.common.names import PARENT_VARIABLE
 from pipeline.common.wording import counted, rate
@@ -89,19 +90,18 @@ def conclude(
     scored = metrics.get("test", {})  # there may be no test, or none of it that can be read
     named = {f"best/val_{name}": value for name, value in metrics["val"].items()}
     named |= {f"test/{name}": value for name, value in scored.items()}
-    abouts = log_checkpoints(run, kept_weights(config, run, progress), again=goes_on)
-    run.log_metrics(named, about=abouts.get(progress.best_epoch))
-    run.log_metrics({"best/epoch": progress.best_epoch})
-    test = scored.get("accuracy")
-    log.info(
-        "best epoch %d: val accuracy %.2f %%%s", progress.best_epoch, 100 * metrics["val"]["accuracy"],
-        "" if test is None else f", test accuracy {100 * test:.2f} %",
-    )  # fmt: skip
+    kept = kept_weights(config, run, progress)
+    abouts = log_checkpoints(run, kept, prepared.table.name, again=goes_on)
+    run.log_metrics({**named, "best/epoch": progress.best_epoch}, about=abouts.get(progress.best_epoch))
+    figures = f"best epoch {progress.best_epoch}: val accuracy {100 * metrics['val']['accuracy']:.2f} %"
+    if "accuracy" in scored:
+        figures += f", test accuracy {100 * scored['accuracy']:.2f} %"
+    log.info("%s", figures)
     if PARENT_VARIABLE not in os.environ:  # of a sweep's jobs `compare` draws the leaders'
         shown = "test" if len(predictions["test"]) else "val"
         page = write_mistakes(run.folder, str(run.name), shown, predictions[shown], prepared.table)
         log.info("what it got wrong: %s", page if run.in_place else f"{page.name}, among the run's artifacts")
-    tell_verdict(config, prepared, run, progress, predictions["val"].labels)
+    tell_verdict(config, prepared, run, progress, predictions["val"].labels, figures)
     check_what_is_left(prepared.table, "test")
     tell_skipped(prepared, run)
     tell_waited(prepared, run)
@@ -110,12 +110,10 @@ def conclude(
 
 
 def kept_weights(config: schema.Train, run: TrackedRun, progress: Progress) -> dict[int, str]:
-    """By epoch, the files of weights that the run kept; of those asked for that it did not come to there are none."""
-    files = {epoch: epoch_file(epoch) for epoch in config.trainer.keep_epochs}
-    folder = run.folder / "checkpoints"
-    return {epoch: file for epoch, file in files.items() if (folder / file).is_file()} | {
-        progress.best_epoch: BEST_WEIGHTS
-    }
+    """By epoch, the files of weights that the run kept, the best last; those asked for that it did not come to lack."""
+    best, folder = progress.best_epoch, run.folder / "checkpoints"
+    others = {epoch: epoch_file(epoch) for epoch in config.trainer.keep_epochs if epoch != best}
+    return {epoch: file for epoch, file in others.items() if (folder / file).is_file()} | {best: BEST_WEIGHTS}
 
 
 def tell_other_hardware(prepared: Prepared, run: TrackedRun) -> None:
@@ -145,9 +143,12 @@ def make_up_for_metrics(run: TrackedRun, progress: Progress) -> None:
 
 
 def tell_verdict(
-    config: schema.Train, prepared: Prepared, run: TrackedRun, progress: Progress, val_labels: np.ndarray
+    config: schema.Train, prepared: Prepared, run: TrackedRun, progress: Progress, val_labels: np.ndarray, figures: str
 ) -> None:
-    """What the curves say in one sentence, beside what could be had without looking; a tag of the run too."""
+    """What the curves say in one sentence, beside what could be had without looking; a tag of the run too.
+
+    With the `figures` it is the run's description, unless the user gave it one.
+    """
     table = prepared.table
     trained, classes = table.labels[table.where("train")], len(table.classes)
     chance = Chance(
@@ -161,7 +162,9 @@ def tell_verdict(
         head_only=config.regime.trains == "head",
         fitted=is_fitted(config),
     )
-    run.set_tags({"verdict": verdict, "verdict.kind": verdict.tag})
+    note = f"{figures}\n\n{verdict}\n\nServe it: `python -m pipeline.promote run={run.id}`"
+    described = {MLFLOW_RUN_NOTE: note} if MLFLOW_RUN_NOTE not in config.tracking.tags else {}
+    run.set_tags({"verdict": verdict, "verdict.kind": verdict.tag, **described})
     log.info("verdict: %s", verdict)
 
 
@@ -188,8 +191,7 @@ def log_inputs(config: schema.Train, prepared: Prepared, run: TrackedRun, *, goe
         tell_other_hardware(prepared, run)
     else:
         keep_inputs(config, prepared, run)
-    tell_leaks(prepared, run)
-    run.log_metrics({"parameters": count_parameters(prepared)})
+    run.log_metrics({"data/leaks": tell_leaks(prepared, run), "parameters": count_parameters(prepared)})
 
 
 def keep_inputs(config: schema.Train, prepared: Prepared, run: TrackedRun) -> None:
@@ -203,11 +205,10 @@ def keep_inputs(config: schema.Train, prepared: Prepared, run: TrackedRun) -> No
         run.log_metrics({"data/unlisted": prepared.split.unlisted})
 
 
-def tell_leaks(prepared: Prepared, run: TrackedRun) -> None:
-    """Warn of pictures that are in two splits, which makes val or test say too much; record how many."""
+def tell_leaks(prepared: Prepared, run: TrackedRun) -> int:
+    """Warn of pictures that are in two splits, which makes val or test say too much; how many there are."""
     found = leaks(prepared.table)
     run.set_tags({"data.leaks": len(found)})
-    run.log_metrics({"data/leaks": len(found)})
     if found.attrs["unchecked"]:
         log.info("%d pictures were not compared; python -m pipeline.explore does", found.attrs["unchecked"])
     if len(found):
@@ -217,6 +218,7 @@ def tell_leaks(prepared: Prepared, run: TrackedRun) -> None:
             "%s (%s) is %s (%s); python -m pipeline.explore lists them", len(found), first["path"],
             first["split"], first["other_path"], first["other_split"],
         )  # fmt: skip
+    return len(found)
 
 
 def tell_near_leaks(prepared: Prepared, run: TrackedRun) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from mlflow.entities import Run
 
 from pipeline.common.errors import BadInput
+from pipeline.common.wording import counted
 from pipeline.config import schema
 from pipeline.ensembles.members import checked
 from pipeline.ensembles.recipe import Recipe, without_idle
@@ -94,7 +95,7 @@ def hold(members: Mapping[str, Run], config: schema.Ensemble) -> Vote:
     outcome = evaluate(val, test, rules, cooked)
     if "hard_vote" in rules:
         count = ties(checked(test) if test else val)
-        log.info("hard_vote: %s ties on %s went to the larger mean probability", f"{count:,}", outcome.split)
+        log.info("hard_vote: %s on %s went to the larger mean probability", counted(count, "tie"), outcome.split)
     chosen = outcome.best_strategy if config.choose == "val" else config.choose
     return Vote(members, outcome, chosen, soup)
 

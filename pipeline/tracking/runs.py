@@ -54,6 +54,7 @@ class TrackedRun:
         self.id = run.info.run_id
         self.name = run.info.run_name
         self.experiment_id = run.info.experiment_id
+        self.tags = dict(run.data.tags)  # as it began
         self._upload = local_folder(run.info.artifact_uri or "") is None
         self.folder = home(run)
         self.folder.mkdir(parents=True, exist_ok=True)

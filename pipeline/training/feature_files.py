@@ -22,7 +22,7 @@ from pipeline.common.cache_folder import BoundedFolder
 from pipeline.common.locks import one_at_a_time
 
 # Part of every key: raise it when features would come out otherwise though nothing else in the key changed.
-_VERSION = 4
+_VERSION = 5
 _FEATURES = ".features.npy"
 
 log = logging.getLogger(__name__)

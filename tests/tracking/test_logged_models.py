@@ -21,12 +21,14 @@ def table():
 
 def trained(table, *, kept=KEPT, add=0.0, resume=None):
     """A run of three epochs that ends with its figures; `resume`: goes on as one that was killed at the very end."""
-    with tracked_run("birds", name=None, tags={"model": "resnet50.a1"}, params={}, resume=resume) as run:
+    with tracked_run(
+        "birds", name=None, tags={"model": "resnet50.a1", "data_digest": data_digest(table)}, params={}, resume=resume
+    ) as run:
         if not resume:
             log_dataset(table)
             for epoch in (1, 2, 3):
                 run.log_metrics({"val/accuracy": epoch / 10, "lr": 0.1}, step=epoch)
-        abouts = log_checkpoints(run, kept, again=bool(resume))
+        abouts = log_checkpoints(run, kept, table.name, again=bool(resume))
         run.log_metrics({name: value + add for name, value in FIGURES.items()}, about=abouts.get(3))
     return run.id
 
@@ -41,7 +43,7 @@ def ranked(by="best/val_accuracy", **options):
 
 def test_kept_weights_rank_by_their_figures_of_the_runs_pictures(store, table):
     worse, better = trained(table), trained(table, add=0.1)
-    best, early = "resnet50-a1 epoch 3 (best)", "resnet50-a1 epoch 1"
+    best, early = "epoch 3 (best) of resnet50-a1", "epoch 1 of resnet50-a1"
     names, found = ranked()
     assert names[:2] == [(better, best), (worse, best)]
     assert {name for _, name in ranked("val/accuracy")[0][2:]} == {early}
@@ -68,14 +70,14 @@ def test_the_files_stay_the_runs_and_its_metrics_what_they_were(store, table):
 def test_a_run_that_goes_on_has_each_once(store, table):
     run = trained(table)
     left = store.create_logged_model(  # by a process that was killed at that moment
-        store.get_run(run).info.experiment_id, "resnet50-a1 epoch 2", source_run_id=run, model_type=CHECKPOINT
+        store.get_run(run).info.experiment_id, "epoch 2 of resnet50-a1", source_run_id=run, model_type=CHECKPOINT
     )
     before = {model.model_id for model in ranked()[1]} - {left.model_id}
     trained(table, resume=run)
     assert {model.model_id for model in ranked()[1]} == before
     assert len(store.get_run(run).outputs.model_outputs) == 2
     trained(table, kept={3: epoch_file(3), 2: BEST_WEIGHTS}, resume=run)
-    assert sorted(name for _, name in ranked()[0]) == ["resnet50-a1 epoch 2 (best)", "resnet50-a1 epoch 3"]
+    assert sorted(name for _, name in ranked()[0]) == ["epoch 2 (best) of resnet50-a1", "epoch 3 of resnet50-a1"]
 
 
 def test_a_store_that_takes_no_models_takes_the_metrics(store, table, monkeypatch, caplog):

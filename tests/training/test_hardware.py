@@ -92,3 +92,19 @@ def test_a_gpu_is_taken_where_there_is_one_and_named():
     found = resolved(make_fabric())
     assert (found["device"], found["device_name"]) == ("cuda", torch.cuda.get_device_name())
     assert found["precision"] == choose_precision("cuda")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_on_a_gpu_fp32_has_all_its_digits_and_gradients_come_out_the_same_again():
+    torch.manual_seed(0)
+    layer, maps = torch.nn.Conv2d(64, 64, 3), torch.randn(16, 64, 32, 32)
+    expected = layer(maps).detach()
+    fabric = make_fabric("cuda", "fp32")
+    layer, maps, gradients = fabric.to_device(layer), maps.to(fabric.device), []
+    for _ in range(5):
+        layer.zero_grad()
+        found = layer(maps)
+        found.square().sum().backward()
+        gradients.append(layer.weight.grad.clone())
+    assert (found.detach().cpu() - expected).norm() < 1e-4 * expected.norm()  # TF32 is some 3e-4 away
+    assert all(torch.equal(gradient, gradients[0]) for gradient in gradients)
