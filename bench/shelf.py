@@ -3,9 +3,9 @@
     python bench/shelf.py --found shelf.jsonl --slice 1/8     an eighth of them; what is in the file is not tried again
     python bench/shelf.py --found shelf.jsonl --report        counts, and who refuses with which words
 
-Each is built for both sizes without memory; of those up to 100 M parameters, one of random weights is shown a picture of
-224 pixels, or of the nearest size that the message names. A size that a message names is tried. Networks of more than
-400 M parameters are counted and left.
+Each is built for both sizes without memory; of those up to 100 M parameters, one of random weights is shown a picture
+of 224 pixels, or of the nearest size that the message names. A size that a message names is tried. Networks of more
+than 400 M parameters are counted and left.
 """
 
 import argparse
@@ -88,9 +88,8 @@ def report(found: list[dict[str, Any]]) -> None:
         f"{len(found):,} of {len(networks()):,} networks tried, {n:,} of them of up to {LARGEST / 1e6:.0f} M parameters"
     )
     print(f"answer at {USUAL}: {usual:,} ({usual / n:.1%}); at their own size: {own:,} ({own / n:.1%})")
-    print(
-        f"answer at {USUAL}, their own size or one that the message names: {counts['works']:,} ({counts['works'] / n:.1%})"
-    )
+    works = counts["works"]
+    print(f"answer at {USUAL}, their own size or one that the message names: {works:,} ({works / n:.1%})")
     print(f"real passes, up to {PASSED / 1e6:.0f} M parameters: {sum(passes):,} of {len(passes):,} as foreseen")
     for one in small:
         if one.get("failed") or not one.get("works") or one.get("passed") is False:
