@@ -83,6 +83,9 @@ def test_what_a_job_returns_is_what_sweepers_search_by_and_a_failed_one_returns_
         ("data=folder", "data.root is missing: give it as data.root=..."),
         ("experiment=birds", "data.root is missing: give it as data.root=..."),
         ("tracking.tags.stage=sweep", "stage is a tag that the program sets itself"),
+        ("regime.trains=last", "regime.trains=last: should be all, head, or last:2"),
+        ("data.image_size=big", "data.image_size=big: should be a number of pixels, or auto"),
+        ("data.image_size=0", "data.image_size=0: should be greater than or equal to 1"),
         ("trainer.epochs=true", "trainer.epochs=True: should be a number"),
         ("optimizer.name=sgdd", "optimizer.name=sgdd: should be one of 'sgd', 'adam', 'adamw'"),
         ("scheduler.name=cosin", "scheduler.name=cosin: no such scheduler; did you mean cosine?"),
@@ -105,7 +108,7 @@ def test_bad_input_is_one_line_exit_code_2_and_leaves_nothing(argument, said, tm
 @pytest.mark.parametrize(
     ("command", "argument", "said"),
     [
-        ("compare", "model=x", "unknown key model: it belongs to train and predict and evaluate"),
+        ("compare", "model=x", "unknown key model: it belongs to train and predict and evaluate and models"),
         (
             "promote",
             "trainer.epochs=3",

@@ -16,9 +16,11 @@ from pipeline.cli.command import VERSION_BASE
 from pipeline.cli.messages import check
 from pipeline.config.keys import CONF
 from pipeline.data.batch import Inputs
+from pipeline.experiment import build
 from pipeline.experiment.training import prepare, train
 from pipeline.models.head import HEADS, FittedHead
 from pipeline.models.saved import load_network, read_facts
+from pipeline.models.shelf import shelf
 from pipeline.training.loop import Progress
 
 # Two steps and two batches of val, on the least pictures that any network takes.
@@ -31,7 +33,9 @@ SMALL = (
     "trainer.num_workers=0",
 )
 FAST = "model=squeezenet"
-LEAST = {"alexnet": 63}  # pixels; the others do with 32
+# Pixels; the others do with 32.
+LEAST = {"alexnet": 63, "dinov2s": 28, "eva02s": 28}
+TRAINED = 30  # million parameters, and less
 NOT_ANSWERS = {
     "hydra",
     "experiment",
@@ -84,10 +88,11 @@ def test_an_answer_trains(group, answer, tmp_path):
     trained(tmp_path, FAST, f"{group}={answer}", *needs)
 
 
-@pytest.mark.parametrize("answer", answers("model"))
+@pytest.mark.parametrize("answer", [one.answer for one in shelf() if one.figure("parameters") < TRAINED])
 def test_a_network_trains(answer, tmp_path):
-    _, network = trained(tmp_path, f"model={answer}", f"data.image_size={LEAST.get(answer, 32)}")
-    assert network(Inputs(torch.zeros(1, 3, 64, 64, dtype=torch.uint8))).shape == (1, 3)
+    size = LEAST.get(answer, 32)
+    _, network = trained(tmp_path, f"model={answer}", f"data.image_size={size}")
+    assert network(Inputs(torch.zeros(1, 3, size, size, dtype=torch.uint8))).shape == (1, 3)
 
 
 @pytest.mark.parametrize("answer", answers("regime"))
@@ -102,6 +107,24 @@ def test_a_regime_trains_from_a_file_of_weights(answer, tmp_path):
     kept = torch.equal(network.state_dict()["backbone.features.0.weight"], weights["features.0.weight"])
     if not regime.head_epochs:  # else the best epoch may be of either stage
         assert kept == (regime.trains == "head")
+
+
+def test_the_last_blocks_train_from_a_file_of_weights(tmp_path):
+    file = random_weights(tmp_path)
+    _, network = trained(tmp_path, FAST, "regime=imagenet", f"model.weights_file={file}", "regime.trains=last:2")
+    before, after = torch.load(file), network.backbone.state_dict()
+    changed = {
+        name.partition(".expand")[0].partition(".squeeze")[0]
+        for name in after
+        if not torch.equal(after[name], before[name])
+    }
+    assert changed == {"features.10", "features.12"}
+
+
+def test_a_picture_is_of_the_networks_own_size_where_that_is_asked_for():
+    config = composed("model=effnetb3", "regime=scratch", "data.image_size=auto")
+    assert build.with_its_size(config).data.image_size == 300
+    assert build.preprocessing(config).image_size == 300
 
 
 def test_the_weights_of_chosen_epochs_are_kept(tmp_path):

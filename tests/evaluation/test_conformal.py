@@ -58,7 +58,7 @@ def test_the_promise_is_kept_on_real_pictures(digits, penalty):
     low, high = (over_random_splits(digits, penalty=penalty, coverage=promised)["coverage"] for promised in (0.8, 0.98))
     assert high.mean() == pytest.approx(0.98, abs=0.01)
     assert high.std() < 0.03
-    assert low.mean() >= accuracy - 0.01 > 0.8  # a set holds its label, which alone keeps the lower promise
+    assert low.mean() + 0.01 >= accuracy > 0.8  # a set holds its label, which alone keeps the lower promise
 
 
 @pytest.mark.parametrize("penalty", PENALTIES)

@@ -56,13 +56,12 @@ def test_the_map_pooled_is_what_the_network_pools():
         torch.testing.assert_close(whole(picture).view(1, 1024, 2, 2).mean((2, 3)), pooled(picture))
 
 
-def test_too_small_a_picture_says_the_least_that_works():
-    with pytest.raises(BadInput, match=r"data\.image_size=32 does not fit torchvision/alexnet: data\.image_size=63 is"):
-        sized("torchvision/alexnet", 32)
-    assert sized("torchvision/alexnet", 63).features == 9216
-
-
 @pytest.mark.parametrize("name", ["torchvision/resnet81", "timm/resnet81"])
 def test_an_unknown_network_is_named_with_the_nearest(name):
     with pytest.raises(BadInput, match=r"no such network; did you mean \w*resnet"):
         build_backbone(name)
+
+
+def test_a_network_for_something_else_is_said_to_be_that():
+    with pytest.raises(BadInput, match=r"fcn_resnet50: that network does not classify pictures \(.* segmentation\)"):
+        build_backbone("torchvision/fcn_resnet50")

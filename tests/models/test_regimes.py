@@ -81,3 +81,22 @@ def test_parameters_of_the_species_studys_tables(name, size, parameters):
     with torch.device("meta"):
         network = Classifier(NetworkSpec(name, 10_000, Preprocessing(image_size=size)))
     assert sum(parameter.numel() for parameter in network.parameters()) == parameters
+
+
+@pytest.mark.parametrize("batchnorm", ["free", "frozen"])
+def test_the_last_blocks_train_and_what_is_below_stays_to_the_last_bit(network, batchnorm):
+    changed = after_a_step(network, Phase("last:2", batchnorm=batchnorm))
+    of_norms = {name for name in changed if "running" in name}
+    assert {name.split(".layer4.")[0] for name in changed if name.startswith("backbone.")} == {"backbone"}
+    assert {"backbone.layer4.0.conv1.weight", "backbone.layer4.1.conv2.weight", "head.1.weight"} <= changed
+    assert bool(of_norms) == (batchnorm == "free")
+
+
+def test_dropout_below_the_blocks_that_train_is_off():
+    torch.manual_seed(0)
+    spec = NetworkSpec("timm/convnextv2_atto", 3, Preprocessing(image_size=32), options={"drop_path_rate": 0.5})
+    network = Classifier(spec)
+    set_training(network, Phase("last:2"))
+    dropping = [name for name, layer in network.backbone.named_modules() if "drop_path" in name and layer.training]
+    assert dropping
+    assert all(name.startswith(("stages.3.blocks.0", "stages.3.blocks.1")) for name in dropping)
