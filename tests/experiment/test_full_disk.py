@@ -37,11 +37,11 @@ def full_from(monkeypatch):
     def fill(name, time=1):
         seen = []
 
-        def write(file, how, *, shared):
+        def write(file, how, **options):
             seen.append(file.name)
             if seen.count(name) >= time and file.name == name:
                 no_space(file)
-            real(file, how, shared=shared)
+            real(file, how, **options)
 
         for module in (checkpoints, saved):
             monkeypatch.setattr(module, "write_atomically", write)

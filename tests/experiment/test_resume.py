@@ -110,11 +110,11 @@ from pipeline.models import saved
 from pipeline.training import checkpoints
 checkpoints.monotonic = iter(range(0, 10**9, 1000)).__next__
 really, left = saved.write_atomically, [int(sys.argv.pop(1))]
-def write(file, fill, shared):
+def write(file, fill, **options):
     if not left[0]:
         os.kill(os.getpid(), signal.SIGKILL)
     left[0] -= 1
-    really(file, fill, shared=shared)
+    really(file, fill, **options)
 checkpoints.write_atomically = saved.write_atomically = write
 from pipeline.experiment.training import prepare, train
 from pipeline.train import main

@@ -138,10 +138,10 @@ def test_killed_between_any_two_files_state_and_best_weights_agree(written, goin
     whole = best_on_disk(tmp_path / "whole")
     really, count = checkpoints.write_atomically, iter(range(1, 100))
 
-    def write(file, fill, *, shared, before=None):
+    def write(file, fill, **options):
         if next(count) > written:
             raise Killed
-        really(file, fill, shared=shared, before=before)
+        really(file, fill, **options)
 
     folder = tmp_path / "killed"
     for module in (checkpoints, networks):
