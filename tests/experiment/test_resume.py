@@ -159,7 +159,7 @@ def killed(store, tmp_path):
     def _killed(files):
         done = subprocess.run(
             [sys.executable, "-c", KILLED, str(files), *PHOTOS], check=False, cwd=tmp_path,
-            env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
+            env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
         )  # fmt: skip
         assert done.returncode == -signal.SIGKILL
         [run, *_] = store.search_runs([store.get_experiment_by_name("photos").experiment_id])
