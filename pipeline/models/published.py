@@ -1,8 +1,8 @@
 """Weights that others have published: where they are, how pictures were shown to them, and what is to be fetched.
 
-They are torchvision's or timm's own by name, those of a repository of the Hugging Face hub (`hf-hub:OWNER/NAME`), or of
-a folder as that hub would have it (`local-dir:PATH`). One in a cache folder counts as published only while its content
-is what its name says.
+They are torchvision's or timm's own by name, those of a repository of the Hugging Face hub (`hf-hub:OWNER/NAME`, perhaps
+with `/FILE`), or of a folder as that hub would have it (`local-dir:PATH`). One in torch's cache folder counts as published
+only while its content is what its name says.
 """
 
 import json
@@ -101,7 +101,10 @@ def as_trained(name: str, weights: str = "DEFAULT", file: Path | None = None) ->
     found = named(name)
     beside = _beside(file, found.name) if file else None
     if file is None and weights.startswith(HUB):
-        beside = _beside(_config_of(weights, _CLIP_CONFIG) or _config_of(weights, _CONFIG), found.name)
+        try:
+            beside = _beside(_config_of(weights, _CLIP_CONFIG) or _config_of(weights, _CONFIG), found.name)
+        except BadInput:  # who wants the weights too will be told what to fetch
+            beside = None
     if beside or found.facts:
         return _of_config(beside or found.facts, AsTrained())
     library, _, network = found.name.partition("/")
@@ -113,7 +116,7 @@ def as_trained(name: str, weights: str = "DEFAULT", file: Path | None = None) ->
         return _of_config(asdict(facts), AsTrained()) if facts else AsTrained()
     known = _torchvision_weights(network)
     preset = known[weights if weights in known.__members__ else "DEFAULT"].transforms() if known else None
-    if preset is None or not hasattr(preset, "mean"):
+    if preset is None or not hasattr(preset, "crop_size"):
         return AsTrained()
     return AsTrained(
         _three(preset.mean), _three(preset.std), cast("Interpolation", preset.interpolation.value), preset.crop_size[0]
@@ -165,9 +168,10 @@ def weights_file(found: Named, weights: str, *, fetch: bool = True) -> tuple[Pat
         return _in_folder(source), source
     library, _, network = found.name.partition("/")
     said, files = f"{found.name} {weights}", list(_HUB_FILES)
-    repository = source.removeprefix(HUB) if source.startswith(HUB) else None
-    if repository:
-        said = source
+    repository: str | None = None
+    if source.startswith(HUB):
+        said, (repository, *first) = source, _in_hub(source)
+        files = [*first, *files]
     elif library == "timm":
         facts = _timm_facts(network, weights)
         repository, url = facts.hf_hub_id, facts.url
@@ -321,7 +325,13 @@ def _config_of(source: str, name: str) -> Path | None:
         if not folder.is_dir():
             raise BadInput(f"model.name=timm/{source}: there is no such folder; check its spelling")
         return folder / name if (folder / name).is_file() else None
-    return _from_hub(source.removeprefix(HUB), (name,))
+    return _from_hub(_in_hub(source)[0], (name,))
+
+
+def _in_hub(source: str) -> list[str]:
+    """`hf-hub:OWNER/NAME` or `hf-hub:OWNER/NAME/FILE`: the repository, and the file where one is named."""
+    owner, *rest = source.removeprefix(HUB).split("/", 2)
+    return ["/".join([owner, *rest[:1]]), *rest[1:]]
 
 
 def _json(file: Path) -> dict[str, Any]:

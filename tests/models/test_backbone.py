@@ -3,6 +3,7 @@ import torch
 
 from pipeline.common.errors import BadInput
 from pipeline.models.backbone import build_backbone
+from pipeline.models.published import as_trained
 from pipeline.models.sizes import sized
 
 # The networks of conf/model and what each gives at 224 pixels before its classifier.
@@ -65,3 +66,4 @@ def test_an_unknown_network_is_named_with_the_nearest(name):
 def test_a_network_for_something_else_is_said_to_be_that():
     with pytest.raises(BadInput, match=r"fcn_resnet50: that network does not classify pictures \(.* segmentation\)"):
         build_backbone("torchvision/fcn_resnet50")
+    assert as_trained("torchvision/fcn_resnet50").image_size == 224  # not known: it is not asked

@@ -100,6 +100,7 @@ def test_a_config_beside_a_file_says_how_pictures_were_shown(no_network, tmp_pat
         ("timm/local-dir:/nowhere", "DEFAULT", "there is no such folder"),
         ("timm/resnet18", "hf-hub:museum/shells", r"model\.safetensors of hf-hub:museum/shells .* could not be fetched "
          r"from \S+museum/shells\S+model\.safetensors .*name it: model\.weights_file=PATH"),
+        ("timm/resnet18", "hf-hub:museum/shells/all.bin", r"all\.bin of hf-hub:museum/shells .* from \S+all\.bin "),
         ("timm/resnet18", "DEFAULT", r"model\.safetensors of hf-hub:timm/resnet18\S* is not here .*weights_file=PATH"),
         ("timm/resnet18", "a7_in1k", "timm has no such weights for resnet18; did you mean a"),
     ],
@@ -107,6 +108,11 @@ def test_a_config_beside_a_file_says_how_pictures_were_shown(no_network, tmp_pat
 def test_what_can_not_be_had_is_told_with_what_to_fetch_from_where(name, weights, said, no_network):
     with pytest.raises(BadInput, match=said):
         weights_file(named(name), weights)
+
+
+def test_a_repository_that_can_not_be_asked_leaves_what_the_library_knows(no_network):
+    how = as_trained("timm/vit_large_patch14_clip_224.openai", "hf-hub:museum/shells")
+    assert (how.image_size, round(how.mean[0], 3)) == (224, 0.481)
 
 
 @pytest.mark.parametrize(
