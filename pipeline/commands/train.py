@@ -38,7 +38,7 @@ def run(config: schema.Train) -> float:
         store.open()
     if config.resume:
         config, own = unfinished(config.resume, config)
-    prepared = prepare(config, own)
+    prepared = prepare(config, own, typed_overrides())
     store.open()
     with tracked(config, prepared) as run:
         log_inputs(config, prepared, run)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
+import pandas as pd
 import torch
 
 from pipeline.common.errors import BadInput
@@ -21,9 +22,9 @@ from pipeline.experiment.own_pictures import OwnPictures
 from pipeline.experiment.stages import check_epochs, check_fitted, is_fitted, learning, stages
 from pipeline.models.classifier import Classifier
 from pipeline.models.regimes import enter, parameter_groups, set_training
-from pipeline.models.saved import NetworkFacts, save_best, save_epoch
+from pipeline.models.saved import BEFORE_REFIT, NetworkFacts, save_best, save_epoch, save_weights
 from pipeline.training.checkpoints import Saver
-from pipeline.training.fitting import fit_once
+from pipeline.training.fitting import Fitting
 from pipeline.training.hardware import make_fabric, resolved
 from pipeline.training.loop import Epoch, Learner, Progress, fit
 from pipeline.training.optimization import Schedule, build_optimizer
@@ -31,19 +32,21 @@ from pipeline.training.optimization import Schedule, build_optimizer
 log = logging.getLogger("pipeline.train")
 
 
-def prepare(config: schema.Train, own: OwnPictures | None = None) -> Prepared:
-    """Pictures (a run's `own` where it goes on), network and device; what cannot work raises BadInput here."""
+def prepare(config: schema.Train, own: OwnPictures | None = None, typed: Sequence[str] = ()) -> Prepared:
+    """Pictures (a run's `own` where it goes on), network and device; what cannot work raises BadInput here.
+
+    `typed`: the overrides that its user gave.
+    """
     if not config.resume:
         check_epochs(config)
-        if is_fitted(config):
-            check_fitted(config)
+        check_fitted(config, typed)
     if config.trainer.threads:
         torch.set_num_threads(config.trainer.threads)
     fabric = make_fabric(config.trainer.accelerator, config.trainer.precision)
     split, table = own_or_new_pictures(config.data, own)
     if config.data.on_unreadable == "raise":
         check_files(table)
-    network, loaded = build.network(config, len(table.classes))
+    network, loaded = build.network(config, table.classes)
     if loaded:
         log.info("%s", loaded)
     build.loss(config, table)
@@ -100,13 +103,18 @@ def train(config: schema.Train, prepared: Prepared, folder: Path, progress: Prog
 
     if is_fitted(config):
         _, batches = learning(config, prepared, stages(config)[0].phase)
-        epoch = fit_once(
+        fitting = Fitting(
             fabric, network, fabric.to_device(build.loss(config, table)), batches("train", training=True),
-            batches("val"), progress, views=max(config.regime.views, 1), limit=trainer.limit_batches,
+            batches("val"), torch.from_numpy(pd.factorize(table.rows["path"])[0]),
+            views=max(config.regime.views, 1), limit=trainer.limit_batches,
         )  # fmt: skip
-        save_best(folder, network, best())
+        epoch = fitting.once(progress)
         if 1 in trainer.keep_epochs:
             save_epoch(folder, network, 1)
+        if trainer.refit:
+            save_weights(folder / BEFORE_REFIT, network)
+            fitting.again()
+        save_best(folder, network, best())
         yield epoch
         return
     saver = Saver(folder, network, progress, fabric)

@@ -17,7 +17,8 @@ from pipeline.cli.messages import check
 from pipeline.config.keys import CONF
 from pipeline.data.batch import Inputs
 from pipeline.experiment.training import prepare, train
-from pipeline.models.head import HEADS, FittedHead
+from pipeline.models.heads.fitted import FittedHead
+from pipeline.models.heads.registry import HEADS
 from pipeline.models.saved import load_network, read_facts
 from pipeline.training.loop import Progress
 

@@ -43,7 +43,7 @@ def trained(folder, *overrides):
 
 
 def test_it_is_one_epoch_without_a_learning_rate(tmp_path, weights):
-    (epoch,), network, progress = trained(tmp_path, weights, "head=logreg", "trainer.keep_epochs=[1]")
+    (epoch,), network, progress = trained(tmp_path, weights, "head=logistic", "trainer.keep_epochs=[1]")
     assert epoch.improved
     assert "lr" not in epoch.metrics()
     assert progress.best_epoch == 1
@@ -51,13 +51,13 @@ def test_it_is_one_epoch_without_a_learning_rate(tmp_path, weights):
     assert epoch.val_accuracy > 0.6
     assert network.head.linear.weight.shape == (3, 512)
     assert (tmp_path / "epoch_1.safetensors").exists()
-    other, *_ = trained(tmp_path / "again", weights, "head=logreg", "seed=0")
+    other, *_ = trained(tmp_path / "again", weights, "head=logistic", "seed=0")
     assert other[0].val_loss == epoch.val_loss
 
 
 def test_class_weights_and_augmented_views_change_what_is_fitted(tmp_path, weights):
     (_, plain, _), *others = (
-        trained(tmp_path / str(number), weights, "head=logreg", *overrides)
+        trained(tmp_path / str(number), weights, "head=logistic", *overrides)
         for number, overrides in enumerate(
             [[], ["loss=weighted", "loss.class_weights={0: 9.0}"], ["regime.views=2"], ["head.C=0.001"]]
         )
@@ -69,8 +69,8 @@ def test_class_weights_and_augmented_views_change_what_is_fitted(tmp_path, weigh
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
-        (["regime=scratch"], "head=logreg is fitted to .* does not train: add regime=frozen"),
-        (["loss=focal"], "head=logreg minimises cross-entropy.* leave out loss=focal"),
+        (["regime=scratch"], "head=logistic is fitted to .* does not train: add regime=frozen"),
+        (["loss=focal"], "head=logistic minimises cross-entropy.* leave out loss=focal"),
         (["loss.label_smoothing=0.1"], "leave out loss.label_smoothing"),
         (["trainer.keep_epochs=[2]"], "the last epoch is 1"),
     ],
@@ -78,17 +78,17 @@ def test_class_weights_and_augmented_views_change_what_is_fitted(tmp_path, weigh
 )
 def test_what_cannot_be_fitted_is_told_before_any_work(overrides, said, tmp_path):
     with pytest.raises(BadInput, match=said):
-        trained(tmp_path, "head=logreg", *overrides)
+        trained(tmp_path, "head=logistic", *overrides)
 
 
 @pytest.mark.usefixtures("store")
 def test_it_is_combined_promoted_and_served_like_a_head_that_trains(typed, weights, tmp_path, capsys):
     ids = []
-    for head in ("logreg", "linear"):
+    for head in ("logistic", "linear"):
         assert typed("train", *SMALL, weights, f"head={head}", "trainer.epochs=3") == 0
         said = capsys.readouterr().out
         ids.append(re.search(r"promote run=(\w+)", said)[1])
-        if head == "logreg":
+        if head == "logistic":
             assert "verdict: sound" in said
     runs = [mlflow.get_run(one) for one in ids]
     assert "lr" not in runs[0].data.metrics
@@ -105,4 +105,4 @@ def test_it_is_combined_promoted_and_served_like_a_head_that_trains(typed, weigh
     (answer,) = model.predict(pd.DataFrame({"image": [(tmp_path / "white.png").read_bytes()]}))
     assert answer["probability"] == pytest.approx(said["probability"][0], abs=1e-4)
     facts = json.loads((tmp_path / "mlruns").rglob("best.json").__next__().read_text())
-    assert facts["network"]["head"]["name"] in ("logreg", "linear")
+    assert facts["network"]["head"]["name"] in ("logistic", "linear")

@@ -8,7 +8,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from pipeline.common.errors import BadInput
-from pipeline.models.head import HEADS, FittedHead, HeadSpec
+from pipeline.models.heads.fitted import FittedHead
+from pipeline.models.heads.registry import HEADS, HeadSpec
 
 
 def pictures(n=90, features=6, classes=3, seed=0):
@@ -20,14 +21,14 @@ def pictures(n=90, features=6, classes=3, seed=0):
 
 
 def fitted(features, labels, classes, weights=None, **options):
-    head = HeadSpec("logreg", options).build(features.shape[1], classes)
-    head.fit(features, labels, weights)
+    head = HeadSpec("logistic", options).build(features.shape[1], classes)
+    head.fit(features, labels, weights=weights)
     return head
 
 
 @pytest.mark.parametrize("classes", [2, 3])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_logreg_answers_as_scikit_learns_on_standardised_features(classes, weighted):
+def test_logistic_answers_as_scikit_learns_on_standardised_features(classes, weighted):
     features, labels = pictures(classes=classes)
     weights = torch.tensor([3.0, 1.0, 0.5])[labels] if weighted else None
     head = fitted(features, labels, classes, weights, C=0.3)
@@ -85,5 +86,5 @@ def test_specs_of_earlier_versions_are_read():
 
 
 def test_a_head_of_another_version_is_named():
-    with pytest.raises(BadInput, match=r"head\.name=logrek: no such head; did you mean logreg"):
-        HeadSpec.from_dict({"name": "logrek"})
+    with pytest.raises(BadInput, match=r"head\.name=logistik: no such head; did you mean logistic"):
+        HeadSpec.from_dict({"name": "logistik"})
