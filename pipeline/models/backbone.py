@@ -11,7 +11,8 @@ from torch import nn
 
 from pipeline.common.errors import BadInput, did_you_mean
 
-Features = Literal["pooled", "map"]
+# What the classifier gets, the feature map before its pooling, or what the network's own classifier answers.
+Features = Literal["pooled", "map", "answers"]
 # Their second classifier, and a change of the input, belong to old recipes of training.
 _INCEPTIONS: dict[str, dict[str, Any]] = {
     "inception_v3": {"aux_logits": False, "transform_input": False, "init_weights": False},
@@ -23,7 +24,8 @@ def build_backbone(name: str, features: Features = "pooled") -> nn.Module:
     """A network without its classifier, randomly initialised: (n, 3, s, s) float -> (n, features).
 
     `name` is `torchvision/NAME` or `timm/NAME`. `features="pooled"` keeps the network's own pooling and
-    flattening (9,216 features for alexnet at 224 pixels); `"map"` flattens the map before the pooling.
+    flattening (9,216 features for alexnet at 224 pixels); `"map"` flattens the map before the pooling; of `"answers"`
+    the classifier is there too, and its logits are the features.
     Raises BadInput for a name that the library does not have.
     """
     library, _, network = name.partition("/")
@@ -37,6 +39,8 @@ def _timm_backbone(name: str, features: Features) -> nn.Module:
 
     if not timm.is_model(name.partition(".")[0]):
         raise BadInput(f"model.name=timm/{name}: timm has no such network{did_you_mean(name, timm.list_models())}")
+    if features == "answers":
+        return timm.create_model(name)
     if features == "pooled":
         return timm.create_model(name, num_classes=0)
     return nn.Sequential(timm.create_model(name, num_classes=0, global_pool=""), nn.Flatten())
@@ -49,6 +53,8 @@ def _torchvision_backbone(name: str, features: Features) -> nn.Module:
     if name not in known:
         raise BadInput(f"model.name=torchvision/{name}: torchvision has no such network{did_you_mean(name, known)}")
     network = models.get_model(name, weights=None, **_INCEPTIONS.get(name, {}))
+    if features == "answers":
+        return network
     if features == "map":
         return _without_pooling(name, network)
     for attribute in ("fc", "classifier", "head", "heads"):

@@ -151,7 +151,7 @@ def _timm_state(network: str, weights: str) -> State:
         raise BadInput(f"model.weights={weights}: timm has no such weights for {network}{did_you_mean(weights, tags)}")
     try:
         with _patience_of(_DOWNLOAD_TIMEOUT), _tensors_only():
-            return timm.create_model(name, pretrained=True, num_classes=0).state_dict()
+            return timm.create_model(name, pretrained=True).state_dict()
     except Exception as error:  # the hub's client raises errors of many families
         source = facts.hf_hub_id or facts.url
         raise BadInput(

@@ -92,7 +92,7 @@ def test_it_is_combined_promoted_and_served_like_a_head_that_trains(typed, weigh
             assert "verdict: sound" in said
     runs = [mlflow.get_run(one) for one in ids]
     assert "lr" not in runs[0].data.metrics
-    assert runs[0].data.params["head.C"] == "1.0"
+    assert runs[0].data.params["head.C"] == "auto"
     assert typed("train", f"resume={ids[0]}") == 2
     assert "there is nothing to go on from (finished)" in capsys.readouterr().err
     assert typed("evaluate", f"run={ids[0]}", "trainer.num_workers=0") == 0

@@ -44,7 +44,7 @@ class LogisticRegression(FittedHead):
         pictures: torch.Tensor | None = None,
     ) -> None:  # fmt: skip
         mean, scale = usual_scale(features)
-        there, codes = labels.unique(return_inverse=True)
+        there, codes = torch.unique(labels, return_inverse=True)
         weight = torch.zeros(self.linear.weight.shape, dtype=torch.float64)
         bias = torch.full((len(weight),), -np.log(len(labels)))  # of a class without pictures: rarer than one in all
         bias = bias.double().index_fill(0, there, 0.0)
@@ -173,7 +173,7 @@ class Problem:
             return value + penalty / 2 * scaled[:-1].square().sum()
 
         with torch.enable_grad():
-            solver.step(loss)
+            solver.step(loss)  # type: ignore[no-untyped-call]
         return found.detach()
 
     def _log_loss(
@@ -182,7 +182,7 @@ class Problem:
         """The sum over pictures and problems (), and its slope (r + 1, n_classes, k)."""
         rows, shape = weight.flatten(1), weight.shape[1:]
         total, slope = torch.zeros(()), torch.zeros(len(weight) + 1, *shape)
-        for some in torch.arange(len(self.values)).split(max(1, _MOST // shape.numel())):
+        for some in torch.split(torch.arange(len(self.values)), max(1, _MOST // shape.numel())):
             values, count = self.values[some], counts[some]
             scores = (values @ rows).view(-1, *shape) + bias
             truth = one_hot(self.labels[some], self.n_classes)[..., None]

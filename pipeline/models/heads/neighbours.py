@@ -52,7 +52,7 @@ class Neighbours(Tempered):
         """Of two as good the smaller. A picture, and what is of the same, has no vote on itself."""
         tried = [count for count in _COUNTS if count < len(self.labels)] or [1]
         right = torch.zeros(len(tried))
-        for some in torch.arange(len(features)).split(_CHUNK):
+        for some in torch.split(torch.arange(len(features)), _CHUNK):
             cosine = self._cosines(features[some]).masked_fill(pictures[some, None] == pictures, -torch.inf)
             cosine, nearest = cosine.topk(tried[-1])
             voters = self.labels[nearest]

@@ -81,7 +81,7 @@ def _imagenet_classes(asked: Mapping[str, list[str]], *, numbers_too: bool) -> d
 
     A class that is itself called 7 does not mean ImageNet's seventh: `numbers_too` only where a file says so.
     """
-    from timm.data import ImageNetInfo
+    from timm.data.imagenet_info import ImageNetInfo
 
     info, known = ImageNetInfo("imagenet-1k"), defaultdict(set)
     for number in range(IMAGENET):
