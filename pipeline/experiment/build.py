@@ -35,7 +35,7 @@ from pipeline.models.heads.fitted import FittedHead
 from pipeline.models.heads.registry import HeadSpec
 from pipeline.models.saved import BEST_FACTS, BEST_WEIGHTS, read_facts
 from pipeline.models.weights import Loaded, load_file, load_pretrained, normalisation
-from pipeline.tracking.registry import weights_of
+from pipeline.tracking.registry import check_renamed, weights_of
 from pipeline.training.checkpoints import LAST
 from pipeline.training.features import Features
 from pipeline.training.losses import build_loss
@@ -112,6 +112,8 @@ def network(config: schema.Train, classes: Sequence[str]) -> tuple[Classifier, L
     if config.regime.trains == "head" and config.regime.weights == "none":
         raise BadInput("regime=frozen needs weights: set regime.weights=pretrained, or train with regime=scratch")
     own = own_weights(config) if config.regime.weights == "pretrained" else None
+    if own and str(config.model.weights_file).startswith("models:/"):
+        check_renamed(str(config.model.weights_file), classes)
     if config.model.weights_file and config.regime.weights == "none":
         log.warning("warning: regime=%s begins from chance: model.weights_file is not read", config.regime.name)
     torch.manual_seed(config.seed)

@@ -66,7 +66,7 @@ class LogisticRegression(FittedHead):
 STRENGTHS = tuple(10 ** (power / 2) for power in range(-7, 3))
 _USUAL = 1.0  # scikit-learn's, where there are too few pictures to try any
 _FOLDS = 3
-_ROUGH, _EXACT = (8, 1e-4), (200, 1e-7)  # the most steps, and the gain in loss (a picture) that ends them
+_ROUGH, _EXACT = (8, 1e-6), (200, 1e-7)  # the most steps, and the gain in loss (a picture) that ends them
 _MOST = 2**25  # logits in memory at once
 
 
