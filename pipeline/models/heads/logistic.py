@@ -24,7 +24,7 @@ class LogisticRegression(FittedHead):
     """Multinomial logistic regression; the features' scales are folded into the weights: one linear layer.
 
     `C` is the inverse of the L2 penalty's strength, as scikit-learn counts it: smaller values keep the weights smaller.
-    `auto` takes the one of `STRENGTHS` with the least log loss in cross-validation.
+    `auto` chooses among `STRENGTHS` by cross-validation.
     """
 
     weighs: ClassVar[bool] = True
@@ -71,9 +71,10 @@ _MOST = 2**25  # logits in memory at once
 
 
 def best_strength(problem: "Problem", counts: torch.Tensor, pictures: torch.Tensor) -> float:
-    """The strength with the least log loss on pictures left out, each fold's in turn; of one picture all are.
+    """The least C whose log loss on pictures left out, each fold's in turn, is within a standard error of the best.
 
-    `counts` (n,) says how much each counts. From strong to weak, until it has been worse twice.
+    That rule is Breiman's (1984): what cannot be told from the best is not taken for better. `counts` (n,) says how
+    much each picture counts; of what is of one of `pictures` all is left out. C rises until it has been worse twice.
     """
     labels = problem.labels
     owner = torch.unique(pictures, return_inverse=True)[1]
@@ -83,19 +84,21 @@ def best_strength(problem: "Problem", counts: torch.Tensor, pictures: torch.Tens
         return _USUAL
     fold = torch.from_numpy(_dealt_out(first.numpy()))[owner]
     seen = torch.stack([counts * (fold != number) for number in range(_FOLDS)], dim=1)
-    losses: list[float] = []
+    losses, errors = list[float](), list[float]()
     for weight, bias in problem.solve(STRENGTHS, seen, _ROUGH):
         own = problem.logits(weight, bias)[torch.arange(len(labels)), :, fold].log_softmax(1)
-        losses.append(float(-(own[torch.arange(len(labels)), labels] * counts).sum() / counts.sum()))
+        each = -own[torch.arange(len(labels)), labels] * counts / counts.mean()
+        losses.append(float(each.mean()))
+        errors.append(float(each.std()) / len(each) ** 0.5)
         if len(losses) - 1 - int(np.argmin(losses)) >= 2:
             break
     best = int(np.argmin(losses))
-    end = "; the weakest penalty of those tried" if best == len(STRENGTHS) - 1 else ""
+    chosen = next(place for place, loss in enumerate(losses) if loss <= losses[best] + errors[best])
     log.info(
-        "head.C=%.3g was chosen: the least log loss (%.4f) in %d-fold cross-validation on train%s",
-        STRENGTHS[best], losses[best], _FOLDS, end,
+        "head.C=%.3g was chosen, by %d-fold cross-validation on train: log loss %.3f, the least %.3f +- %.3f at C=%.3g",
+        STRENGTHS[chosen], _FOLDS, losses[chosen], losses[best], errors[best], STRENGTHS[best],
     )  # fmt: skip
-    return STRENGTHS[best]
+    return STRENGTHS[chosen]
 
 
 def _dealt_out(labels: np.ndarray) -> np.ndarray:
