@@ -43,6 +43,11 @@ def test_a_fraction_is_of_training_alone_and_smaller_ones_lie_within_larger(digi
     assert part_of_training(digits, 1) is digits
     with pytest.raises(BadInput, match=r"data\.fraction"):
         part_of_training(digits, 0)
+    few = [part_of_training(digits, per_class=count) for count in (1, 3)]
+    for part, count in zip(few, (1, 3), strict=True):
+        assert class_counts(part)["train"].eq(count).all()
+        assert class_counts(part)[["val", "test"]].equals(whole[["val", "test"]])
+    assert set(few[0].rows["path"]) < set(few[1].rows["path"])
 
 
 def test_a_bootstrap_resamples_training_within_classes(digits: PictureTable) -> None:
