@@ -50,7 +50,7 @@ def run(config: schema.Train) -> float | None:
     if config.resume not in ("auto", "never"):
         config, own = config_of(config.resume, config, typed)
     config = build.with_its_size(config)
-    base = ground(config, own)
+    base = ground(config, own, typed)
     identity = base.identity(config)
     if in_sweep:  # before the network is built
         with earlier(config, identity) as found:

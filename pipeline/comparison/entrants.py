@@ -75,7 +75,8 @@ class Entrant:
     def resampled(self) -> bool:
         """Whether its table differs from the whole set's by what a key says: its digest then tells nothing."""
         bootstrapped = self.choices.get(BOOTSTRAP, "None") != "None"
-        return self.folds or bootstrapped or float(self.choices.get("data.fraction", 1)) < 1
+        few = self.choices.get("data.per_class", "None") != "None"
+        return self.folds or bootstrapped or few or float(self.choices.get("data.fraction", 1)) < 1
 
 
 def score(predictions: Predictions) -> Score:

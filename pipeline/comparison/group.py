@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.common.wording import p_value, percent
+from pipeline.common.wording import counted, p_value, percent
 from pipeline.comparison.by_class import class_differences, error_by_training_size
 from pipeline.comparison.certainty import corrected_best, pairwise_tests
 from pipeline.comparison.effects import JOIN, effects, grid, varied
@@ -156,6 +156,11 @@ class Group:
             )
         if len(table) > 1:
             lines.append(self._certainty(str(table["name"].iloc[0])))
+        if again := sum(one.choices.get("trainer.refit") == "True" for one in self.entrants):
+            lines.append(
+                f"{counted(again, 'run')} fitted once more on train and val: figures of val are from before, those of "
+                "test are not."
+            )
         return lines + self._what_mattered()
 
     def _beside_chance(self, split: str) -> str:

@@ -111,5 +111,5 @@ def _set_but_fold(one: Entrant) -> list[tuple[str, str]]:
 def _set_but_split(one: Entrant) -> list[tuple[str, str]]:
     """What its config says of the pictures, and not of how they are split."""
     limit = ("trainer.limit_batches", one.choices.get("trainer.limit_batches", ""))
-    no_part = (SPLIT, "data.fraction")
+    no_part = (SPLIT, "data.fraction", "data.per_class")
     return [limit, *(pair for pair in _set_but_fold(one) if counts(pair[0]) and pair[0] not in no_part)]

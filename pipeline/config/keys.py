@@ -7,11 +7,14 @@ CONF = Path(__file__).resolve().parents[2] / "conf"
 # The groups of `conf/` whose answer a config holds as its section's `name`: `model=resnet50` is `model.name`.
 GROUPS = ("model", "head", "regime", "augmentation", "optimizer", "scheduler", "loss", "trainer", "data")
 
+# What earlier versions called answers to `head`.
+RENAMED_HEADS = {"logreg": "logistic"}
+
 # Keys whose value is a path, a filter or a column's name: quoted before Hydra's grammar sees them.
 PATH_KEYS = (
     "data.root", "data.file", "data.categories", "data.taxonomy", "data.lists", "data.train", "data.val",
     "data.split.file", "data.split.save", "data.split.group", "model.name", "model.weights_file",
-    "images", "output", "filter",
+    "head.mapping", "images", "output", "filter",
 )  # fmt: skip
 
 # Beginnings of keys, from here on. Whatever stands under these, the figures are the same,
@@ -34,6 +37,5 @@ SEED, SPLIT, FOLD, BOOTSTRAP = REPEATS = ("seed", "data.split.seed", "data.split
 RUNS_OWN_TAGS = frozenset(
     ("stage", "model", "regime", "data", "overrides", "git_sha", "config_digest", "data_digest", "verdict", "error",
      "strategy", "sweep", "jobs", "sweep_digest", "members", "best_member", "best_run", "test_looks", "evaluated_run",
-     "evaluation_key",
-     "source", "split", "runs", "bagging")
+     "evaluation_key", "source", "split", "runs", "bagging", "refit", "weights")
 )  # fmt: skip

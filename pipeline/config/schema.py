@@ -99,6 +99,7 @@ class Pictures(Section):
     classes: int | list[str] | None
     small_classes: Literal["raise", "drop", "train_only"]
     fraction: Annotated[float, Field(gt=0, le=1)]
+    per_class: Count | None
     bootstrap: Seed | None
     taxonomy: str | None
     split: Split
@@ -190,14 +191,44 @@ class Layers(Section):
 
 
 class LogisticRegression(Section):
-    """scikit-learn's, fitted to features."""
+    """Fitted to features."""
 
-    name: Literal["logreg"]
-    C: Rate
+    name: Literal["logistic"]
+    C: Literal["auto"] | Rate
+
+
+class Prototype(Section):
+    """Class means."""
+
+    name: Literal["prototype"]
+
+
+class Neighbours(Section):
+    """The nearest training pictures."""
+
+    name: Literal["knn"]
+    k: Literal["auto"] | Count
+
+
+class Estimator(Section):
+    """One of scikit-learn's classifiers; `options` go to its constructor."""
+
+    name: Literal["sklearn"]
+    estimator: str
+    options: dict[str, Any]
+
+
+class Pretrained(Section):
+    """The network's own classifier."""
+
+    name: Literal["pretrained"]
+    mapping: str | None
 
 
 # Those that `head=` chooses from, by name; their keys are the arguments of the head's class.
-Head = Annotated[Layers | LogisticRegression, Field(discriminator="name")]
+Head = Annotated[
+    Layers | LogisticRegression | Prototype | Neighbours | Estimator | Pretrained, Field(discriminator="name")
+]
 
 
 def _what_trains(given: str) -> str:
@@ -315,6 +346,7 @@ class Trainer(Section):
     limit_batches: Count | None
     checkpoint_minutes: NotNegative
     keep_epochs: list[Count]
+    refit: bool
     threads: Annotated[Count, Field(le=1024)] | None
     feature_cache_gb: NotNegative
 

@@ -31,21 +31,24 @@ def _named(table: PictureTable, names: Sequence[str]) -> list[str]:
     return [name for name in table.classes if name in wanted]
 
 
-def fraction_of_training(table: PictureTable, fraction: float, seed: int = 0) -> PictureTable:
+def part_of_training(
+    table: PictureTable, fraction: float = 1, seed: int = 0, *, per_class: int | None = None
+) -> PictureTable:
     """A part of the training pictures, of each class alike and at least one of each; val and test stay whole.
 
-    A smaller part lies within a larger one, so that a learning curve only ever adds pictures.
+    `per_class` is the most of any class. A smaller part lies within a larger one, so that a learning curve only ever
+    adds pictures.
     """
-    if fraction == 1:
+    if fraction == 1 and per_class is None:
         return table
-    if not 0 < fraction < 1:
+    if not 0 < fraction <= 1:
         raise BadInput(f"data.fraction: {fraction} is no part; it is above 0 and at most 1, such as 0.1")
     rows = table.where("train")
     labels = table.labels[rows]
     counts = np.bincount(labels, minlength=len(table.classes))
     order = np.lexsort((np.random.default_rng(seed).random(len(rows)), labels))
     rank = np.arange(len(rows)) - (np.cumsum(counts) - counts)[labels[order]]
-    wanted = np.maximum(1, np.rint(counts * fraction))
+    wanted = np.minimum(np.maximum(1, np.rint(counts * fraction)), per_class or np.inf)
     left_out = rows[order[rank >= wanted[labels[order]]]]
     return table.take(np.delete(np.arange(len(table.rows)), left_out))
 

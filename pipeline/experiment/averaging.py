@@ -17,7 +17,8 @@ from pipeline.experiment.inference import split_answers
 from pipeline.experiment.own_pictures import own_pictures
 from pipeline.experiment.stored import finished_config
 from pipeline.models.classifier import Classifier, build_classifier
-from pipeline.models.saved import BEST_WEIGHTS, NetworkFacts
+from pipeline.models.heads.fitted import FittedHead
+from pipeline.models.saved import BEFORE_REFIT, BEST_WEIGHTS, NetworkFacts
 from pipeline.predictions.predictions import Predictions
 from pipeline.tracking.finished import artifact_folder, facts_of
 from pipeline.training.hardware import make_fabric, resolved
@@ -38,6 +39,9 @@ def cook(members: Mapping[str, Run]) -> tuple[Classifier, NetworkFacts, Answers]
                 f"soup: {name} is not the network of {first_name}, or sees pictures in another way; "
                 "a soup takes runs of one network"
             )
+    kind = first.spec.head.kind
+    if issubclass(kind, FittedHead) and not kind.averages:
+        raise BadInput(f"soup: the mean of several head={first.spec.head.name} is none; let the runs vote")
     network = build_classifier(first.spec)
     network.load_state_dict(_mean_weights(members))
     val, test = _answers(members[first_name], network.eval())
@@ -47,6 +51,8 @@ def cook(members: Mapping[str, Run]) -> tuple[Classifier, NetworkFacts, Answers]
 def _mean_weights(members: Mapping[str, Run]) -> dict[str, torch.Tensor]:
     files = {name: artifact_folder(run, "checkpoints") / BEST_WEIGHTS for name, run in members.items()}
     for name, file in files.items():
+        if file.with_name(BEFORE_REFIT).is_file():
+            raise BadInput(f"soup: {name} was fitted on val too, which could not judge the mean; let the runs vote")
         if not file.is_file():
             raise BadInput(f"the weights of {name} are gone: there is no {file}")
     return soup({name: load_file(file) for name, file in files.items()})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +24,7 @@ from pipeline.data.reading.augmentation import build_augmentation
 from pipeline.data.reading.cache import open_cache
 from pipeline.data.reading.loading import PictureBatches, canvas
 from pipeline.data.reading.preprocessing import Preprocessing
-from pipeline.data.selection import bootstrapped, fraction_of_training, select_classes
+from pipeline.data.selection import bootstrapped, part_of_training, select_classes
 from pipeline.data.sources import read_source
 from pipeline.data.split_files import read_split, write_split
 from pipeline.data.splits import split_table
@@ -32,11 +32,12 @@ from pipeline.data.table import PictureTable
 from pipeline.data.taxonomy import join_taxonomy
 from pipeline.models.blocks import parameters_below
 from pipeline.models.classifier import Classifier, NetworkSpec, build_classifier
-from pipeline.models.head import HeadSpec
+from pipeline.models.heads.fitted import FittedHead
+from pipeline.models.heads.registry import HeadSpec
 from pipeline.models.published import as_trained, load_pretrained, named
 from pipeline.models.saved import BEST_FACTS, BEST_WEIGHTS, read_facts
 from pipeline.models.weights import Loaded, load_file
-from pipeline.tracking.registry import weights_of
+from pipeline.tracking.registry import check_renamed, weights_of
 from pipeline.training.checkpoints import has_state
 from pipeline.training.features import Features
 from pipeline.training.losses import build_loss
@@ -91,8 +92,13 @@ def split_pictures(data: schema.Data, given: PictureTable | None = None) -> Pict
 
 def picture_table(data: schema.Data, split: PictureTable | None = None) -> PictureTable:
     """Of the pictures in their splits (`split`, where they are known already) those that a run uses."""
-    table = fraction_of_training(split or split_pictures(data), data.fraction, data.split.seed)
-    return bootstrapped(table, data.bootstrap)
+    return used_of(data, split or split_pictures(data))
+
+
+def used_of(data: schema.Data, split: PictureTable) -> PictureTable:
+    """Of pictures in their splits those that `data.fraction`, `data.per_class` and `data.bootstrap` choose."""
+    part = part_of_training(split, data.fraction, data.split.seed, per_class=data.per_class)
+    return bootstrapped(part, data.bootstrap)
 
 
 def own_options(data: schema.Data) -> dict[str, Any]:
@@ -100,8 +106,8 @@ def own_options(data: schema.Data) -> dict[str, Any]:
     return {key: value for key, value in data if key != "source" and key not in Pictures.model_fields}
 
 
-def network(config: schema.Train, n_classes: int) -> tuple[Classifier, Loaded | None]:
-    """The classifier with the weights its regime starts from, and what was loaded.
+def network(config: schema.Train, classes: Sequence[str]) -> tuple[Classifier, Loaded | None]:
+    """The classifier of these classes with the weights its regime starts from, and what was loaded.
 
     Pictures are normalised as those weights were trained.
     """
@@ -109,12 +115,16 @@ def network(config: schema.Train, n_classes: int) -> tuple[Classifier, Loaded | 
         named_so = "regime=frozen" if config.regime.trains == "head" else f"regime.trains={config.regime.trains}"
         raise BadInput(f"{named_so} needs weights: set regime.weights=pretrained, or train with regime=scratch")
     own = own_weights(config) if config.regime.weights == "pretrained" else None
+    if own and str(config.model.weights_file).startswith("models:/"):
+        check_renamed(str(config.model.weights_file), classes)
     if config.model.weights_file and config.regime.weights == "none":
         log.warning("warning: regime=%s begins from chance: model.weights_file is not read", config.regime.name)
     torch.manual_seed(config.seed)
     head, found = HeadSpec.from_dict(config.head.model_dump()), named(config.model.name)
-    made = build_classifier(NetworkSpec(found.name, n_classes, preprocessing(config, own), head, found.options))
+    made = build_classifier(NetworkSpec(found.name, len(classes), preprocessing(config, own), head, found.options))
     parameters_below(made.backbone, config.regime.trains)  # before weights are fetched
+    if isinstance(made.head, FittedHead):
+        made.head.meet(classes)
     if own:
         return made, load_file(made.backbone, own, found.name)
     if config.regime.weights == "none":

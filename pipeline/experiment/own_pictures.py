@@ -13,7 +13,6 @@ from mlflow.entities import Run
 from pipeline.common.errors import BadInput
 from pipeline.config import schema
 from pipeline.data.digest import data_digest, picture_digests
-from pipeline.data.selection import bootstrapped, fraction_of_training
 from pipeline.data.sources import read_source
 from pipeline.data.split_files import kept_split
 from pipeline.data.table import SPLITS, PictureTable
@@ -30,8 +29,8 @@ class OwnPictures:
     """What of a run's pictures is still there, and what differs.
 
     `split` has every such picture in the split that the run had it in, `table` those that it used of them (as its
-    `data.fraction` and `data.bootstrap` chose). `vanished` and `changed` (content or label) are rows `path` and
-    `split` of what it kept; `new` counts pictures that are there today and that it never had.
+    `data.fraction`, `data.per_class` and `data.bootstrap` chose). `vanished` and `changed` (content or label) are rows
+    `path` and `split` of what it kept; `new` counts pictures that are there today and that it never had.
     """
 
     split: PictureTable
@@ -160,6 +159,6 @@ def _used(kept: pd.DataFrame, found: np.ndarray, classes: list[str], data: schem
         "split": _as_splits(kept["split"]), "place": np.arange(len(kept)),
     })  # fmt: skip
     whole = PictureTable(data.name, rows)
-    used = bootstrapped(fraction_of_training(whole, data.fraction, data.split.seed), data.bootstrap)
+    used = build.used_of(data, whole)
     places = used.rows["place"].to_numpy()
     return (np.cumsum(found) - 1)[places[found[places]]]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
+from pathlib import Path
 
 import numpy as np
 from mlflow import MlflowClient
@@ -17,11 +19,12 @@ from pipeline.config import schema
 from pipeline.data.digest import content_digest
 from pipeline.data.table import PictureTable
 from pipeline.ensembles.recipe import Recipe
+from pipeline.ensembles.rules import Rule
 from pipeline.experiment import build
 from pipeline.experiment.inference import answers, matched
 from pipeline.experiment.own_pictures import OwnPictures, own_pictures
 from pipeline.experiment.stored import data_config
-from pipeline.models.saved import load_network, read_facts
+from pipeline.models.saved import BEFORE_REFIT, load_network, read_facts, weights_for
 from pipeline.predictions.pooling import pool
 from pipeline.predictions.predictions import Predictions
 from pipeline.serving.bundle import Bundle, read_bundle, share_backbones
@@ -111,14 +114,21 @@ class Question:
         if self.config.model:
             return read_bundle(fetch_model(self.config.model) / "artifacts" / "served")
         rule, folders = ingredients(self.client, self.run)
-        members, asked = [], self.config.checkpoint
+        asked = self.config.checkpoint
         for folder in folders.values():
-            facts, kept = read_facts(folder), sorted(file.stem for file in folder.glob("*.safetensors"))
+            kept = sorted(file.stem for file in folder.glob("*.safetensors"))
             if asked not in kept:
                 raise BadInput(f"checkpoint={asked}: the run kept no such weights{did_you_mean(asked, kept)}")
-            members.append(load_network(facts.spec, folder / f"{asked}.safetensors"))
-        share_backbones(members)
-        return Bundle(tuple(members), facts.classes, facts.taxonomy, rule, Calibration())
+        return _bundle(rule, [folder / f"{asked}.safetensors" for folder in folders.values()])
+
+    def _as_chosen(self) -> Bundle:
+        """What answers for the run's own val: where a member was fitted once more, val included, that from before."""
+        if self.config.checkpoint == "best":
+            rule, folders = ingredients(self.client, self.run)
+            files = [weights_for("val", folder) for folder in folders.values()]
+            if any(file.name == BEFORE_REFIT for file in files):
+                return _bundle(rule, files)
+        return self.bundle
 
     def answers(self, split: str) -> tuple[Predictions, str]:
         """The answers for a split, and where they came from: stored ones where there are, else the network's."""
@@ -128,7 +138,7 @@ class Question:
         earlier = evaluated_run(self.client, run.info.experiment_id, self.key(split))
         if earlier and has_predictions(earlier, split):
             return stored_predictions(earlier, split), f"the evaluation {earlier.info.run_name}"
-        bundle = self.bundle
+        bundle = self._as_chosen() if self.own and split == "val" else self.bundle
         made = answers(
             bundle.members, bundle.rule, matched(self.table, bundle.classes), self.rows(split), config.trainer,
             views=config.evaluation.tta, on_unreadable=self.data.on_unreadable,
@@ -193,3 +203,11 @@ class Question:
     def still_there(self, answered: Predictions) -> Predictions:
         """The answers for pictures that the table still has."""
         return answered.take(np.isin(answered.ids, self.table.rows["path"]))
+
+
+def _bundle(rule: Rule | None, files: Sequence[Path]) -> Bundle:
+    """Networks of runs, from files of their weights."""
+    facts = [read_facts(file.parent) for file in files]
+    members = [load_network(one.spec, file) for one, file in zip(facts, files, strict=True)]
+    share_backbones(members)
+    return Bundle(tuple(members), facts[0].classes, facts[0].taxonomy, rule, Calibration())

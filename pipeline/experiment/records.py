@@ -27,7 +27,7 @@ from pipeline.experiment.build import Prepared
 from pipeline.experiment.inference import split_answers
 from pipeline.experiment.photographs import write_mistakes
 from pipeline.experiment.stages import is_fitted
-from pipeline.models.saved import BEST_WEIGHTS, epoch_file, fill_network
+from pipeline.models.saved import BEST_WEIGHTS, epoch_file, fill_network, weights_for
 from pipeline.reporting.run_report import Draw, write_report
 from pipeline.tracking.logged_models import log_checkpoints
 from pipeline.tracking.runs import TrackedRun, git_sha, log_dataset, machine
@@ -52,6 +52,7 @@ def run_tags(config: schema.Train, prepared: Prepared, identity: Mapping[str, st
         **identity,
         **{f"machine.{name}": value for name, value in prepared.resolved.items()},
         **machine(),
+        **({"refit": "on train and val; the figures of val are from before"} if config.trainer.refit else {}),
         **config.tracking.tags,
     }
 
@@ -83,9 +84,14 @@ def describe(epoch: Epoch) -> str:
 def conclude(
     config: schema.Train, prepared: Prepared, run: TrackedRun, progress: Progress, *, goes_on: bool, draw: Draw
 ) -> float:
-    """Score val and test once with the best epoch's weights; write what there is to look at. Gives val's accuracy."""
-    fill_network(prepared.network, run.folder / "checkpoints" / BEST_WEIGHTS)
-    predictions = {split: split_answers(config, prepared, split) for split in ("val", "test")}
+    """Score val and test once with the best epoch's weights; write what there is to look at. Gives val's accuracy.
+
+    What was fitted once more is asked of test alone.
+    """
+    predictions = {}
+    for split in ("val", "test"):
+        fill_network(prepared.network, weights_for(split, run.folder / "checkpoints"))
+        predictions[split] = split_answers(config, prepared, split)
     metrics = write_report(run.folder, predictions, progress.history, prepared.table.taxonomy, draw=draw)
     scored = metrics.get("test", {})  # there may be no test, or none of it that can be read
     named = {f"best/val_{name}": value for name, value in metrics["val"].items()}

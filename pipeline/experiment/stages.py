@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -19,7 +19,8 @@ from pipeline.data.digest import picture_digests, view_identities
 from pipeline.data.reading.unreadable import remembered
 from pipeline.experiment import build
 from pipeline.experiment.build import Prepared
-from pipeline.models.head import HEADS, FittedHead
+from pipeline.models.heads.fitted import FittedHead
+from pipeline.models.heads.registry import HEADS, HeadSpec
 from pipeline.models.regimes import Phase
 from pipeline.training.feature_files import FeatureFiles, feature_key, weights_digest
 from pipeline.training.features import FeatureBatches, Features, features_of
@@ -51,18 +52,38 @@ def is_fitted(config: schema.Train) -> bool:
     return issubclass(HEADS[config.head.name], FittedHead)
 
 
-def check_fitted(config: schema.Train) -> None:
-    """BadInput where a head is to be fitted that cannot be: its features change, or it knows nothing of the loss."""
+def check_fitted(config: schema.Train, typed: Sequence[str] = ()) -> None:
+    """BadInput where a head is to be fitted that cannot be: its features change, or it knows nothing of the loss.
+
+    Nor of what says how gradients are followed, which nobody can have meant who `typed` it.
+    """
     named = f"head={config.head.name}"
+    if not is_fitted(config):
+        if config.trainer.refit:
+            fitted = ", ".join(name for name, kind in HEADS.items() if issubclass(kind, FittedHead))
+            raise BadInput(
+                f"trainer.refit=true: {named} learns by gradient, and val says when it is at its best; heads that are "
+                f"fitted at once can be so again: {fitted}"
+            )
+        return
     if config.regime.trains != "head":
         raise BadInput(f"{named} is fitted to the features of a backbone that does not train: add regime=frozen")
+    for override in typed:
+        if override.lstrip("+").startswith(_OF_GRADIENTS):
+            raise BadInput(f"{named} learns nothing by gradient: leave out {override}")
+    with torch.device("meta"):
+        head = HeadSpec.from_dict(config.head.model_dump()).build(1, 2)
     loss = config.loss
-    if isinstance(loss, schema.CrossEntropy):
-        other = "loss.label_smoothing" if loss.label_smoothing else ""
+    if isinstance(loss, schema.CrossEntropy) and not loss.label_smoothing:
+        other = "" if head.weighs or loss.class_weights is None else f"loss={loss.name}"
     else:
-        other = f"loss={loss.name}"
+        other = "loss.label_smoothing" if isinstance(loss, schema.CrossEntropy) else f"loss={loss.name}"
     if other:
-        raise BadInput(f"{named} minimises cross-entropy, plain or weighted by class: leave out {other}")
+        knows = "cross-entropy, plain or weighted by class" if head.weighs else "no loss that can be chosen"
+        raise BadInput(f"{named} minimises {knows}: leave out {other}")
+
+
+_OF_GRADIENTS = ("optimizer=", "optimizer.", "scheduler=", "scheduler.", "trainer.clip_norm=", "trainer.accumulate=")
 
 
 def check_epochs(config: schema.Train) -> None:

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from pipeline.common.errors import BadInput
 from pipeline.config import schema
 from pipeline.config.defaults import completed, of_a_stored
-from pipeline.config.keys import GIVEN_ANEW
+from pipeline.config.keys import GIVEN_ANEW, RENAMED_HEADS
 from pipeline.tracking.finished import artifact_folder, label
 from pipeline.tracking.runs import flatten, home
 from pipeline.training.checkpoints import has_state
@@ -87,7 +87,10 @@ def _checked(folder: Path, run: Run) -> schema.Train:
 
 
 def _read(folder: Path) -> Any:
-    return yaml.safe_load((folder / FILE).read_text(encoding="utf-8"))
+    stored = yaml.safe_load((folder / FILE).read_text(encoding="utf-8"))
+    head = stored.get("head", {})
+    head["name"] = RENAMED_HEADS.get(head.get("name"), head.get("name"))
+    return stored
 
 
 def _valid(plain: Mapping[str, Any], run: Run) -> schema.Train:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import pandas as pd
 import torch
 from lightning_fabric import Fabric
 
@@ -27,10 +28,10 @@ from pipeline.experiment.stages import Stage, check_epochs, check_fitted, is_fit
 from pipeline.models.backbone import without_memory
 from pipeline.models.classifier import Classifier
 from pipeline.models.regimes import enter, parameter_groups, set_training
-from pipeline.models.saved import NetworkFacts, save_best, save_epoch
+from pipeline.models.saved import BEFORE_REFIT, NetworkFacts, save_best, save_epoch, save_weights
 from pipeline.tracking.runs import config_digest
 from pipeline.training.checkpoints import Saver, has_state
-from pipeline.training.fitting import fit_once
+from pipeline.training.fitting import Fitting
 from pipeline.training.hardware import make_fabric, resolved
 from pipeline.training.loop import Epoch, Learner, Progress, fit
 from pipeline.training.optimization import Schedule, build_optimizer
@@ -55,12 +56,14 @@ class Ground:
         }
 
 
-def ground(config: schema.Train, own: OwnPictures | None = None) -> Ground:
-    """Pictures (a run's `own` where it is named to go on) and device; what cannot work raises BadInput."""
+def ground(config: schema.Train, own: OwnPictures | None = None, typed: Sequence[str] = ()) -> Ground:
+    """Pictures (a run's `own` where it is named to go on) and device; what cannot work raises BadInput.
+
+    `typed`: the overrides that its user gave.
+    """
     if own is None:
         check_epochs(config)
-        if is_fitted(config):
-            check_fitted(config)
+        check_fitted(config, typed)
     if config.trainer.threads:
         torch.set_num_threads(config.trainer.threads)
     fabric = make_fabric(config.trainer.accelerator, config.trainer.precision)
@@ -74,7 +77,7 @@ def prepare(config: schema.Train, base: Ground | None = None) -> Prepared:
     """The network beside pictures and device, all checked: what cannot work raises BadInput here."""
     base = base or ground(config)
     split, table, fabric = base.split, base.table, base.fabric
-    network, loaded = build.network(config, len(table.classes))
+    network, loaded = build.network(config, table.classes)
     if loaded:
         log.info("%s", loaded)
     build.loss(config, table)
@@ -131,13 +134,18 @@ def train(config: schema.Train, prepared: Prepared, folder: Path, progress: Prog
 
     if is_fitted(config):
         _, batches = learning(config, prepared, stages(config)[0].phase)
-        epoch = fit_once(
+        fitting = Fitting(
             fabric, network, fabric.to_device(build.loss(config, table)), batches("train", training=True),
-            batches("val"), progress, views=max(config.regime.views, 1), limit=trainer.limit_batches,
+            batches("val"), torch.from_numpy(pd.factorize(table.rows["path"])[0]),
+            views=max(config.regime.views, 1), limit=trainer.limit_batches,
         )  # fmt: skip
-        save_best(folder, network, best())
+        epoch = fitting.once(progress)
         if 1 in trainer.keep_epochs:
             save_epoch(folder, network, 1)
+        if trainer.refit:
+            save_weights(folder / BEFORE_REFIT, network)
+            fitting.again()
+        save_best(folder, network, best())
         yield epoch
         return
     saver = Saver(folder, network, progress, fabric, every=60 * trainer.checkpoint_minutes)

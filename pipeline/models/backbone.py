@@ -11,7 +11,8 @@ from torch import nn
 
 from pipeline.common.errors import BadInput, did_you_mean
 
-Features = Literal["pooled", "map"]
+# What the classifier gets, the feature map before its pooling, or what the network's own classifier answers.
+Features = Literal["pooled", "map", "answers"]
 Module = TypeVar("Module", bound=nn.Module)
 # Their second classifier, and a change of the input, belong to old recipes of training.
 _INCEPTIONS: dict[str, dict[str, Any]] = {
@@ -25,7 +26,8 @@ def build_backbone(name: str, features: Features = "pooled", options: Mapping[st
 
     `name` is `torchvision/NAME` or `timm/NAME`, `options` are arguments of that library's own for it (its `img_size`,
     say). `features="pooled"` keeps the network's own pooling and flattening (9,216 features for alexnet at 224 pixels);
-    `"map"` flattens the map before the pooling. Raises BadInput for a name that the library does not have, TypeError
+    `"map"` flattens the map before the pooling; with `"answers"` the classifier is there too, and its logits are the
+    features. Raises BadInput for a name that the library does not have, TypeError
     for options that the network does not know.
     """
     library, _, network = name.partition("/")
@@ -53,6 +55,8 @@ def _timm_backbone(name: str, features: Features, options: Mapping[str, Any]) ->
 
     if not timm.is_model(name.partition(".")[0]):
         raise BadInput(f"model.name=timm/{name}: timm has no such network{did_you_mean(name, timm.list_models())}")
+    if features == "answers":
+        return timm.create_model(name, **options)
     if features == "pooled":
         return timm.create_model(name, num_classes=0, **options)
     return nn.Sequential(timm.create_model(name, num_classes=0, global_pool="", **options), nn.Flatten())
@@ -71,6 +75,8 @@ def _torchvision_backbone(name: str, features: Features, options: Mapping[str, A
             )
         raise BadInput(f"model.name=torchvision/{name}: torchvision has no such network{did_you_mean(name, known)}")
     network = models.get_model(name, weights=None, **_INCEPTIONS.get(name, {}), **options)
+    if features == "answers":
+        return network
     if features == "map":
         return _without_pooling(name, network)
     for attribute in ("fc", "classifier", "head", "heads"):

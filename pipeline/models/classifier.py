@@ -11,7 +11,7 @@ from pipeline.data.batch import Inputs
 from pipeline.data.reading.preprocessing import Preprocessing
 from pipeline.models.backbone import build_backbone
 from pipeline.models.convolutions import speed_up
-from pipeline.models.head import HeadSpec
+from pipeline.models.heads.registry import HeadSpec
 from pipeline.models.sizes import sized
 
 

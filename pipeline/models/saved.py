@@ -17,6 +17,8 @@ from pipeline.models.classifier import Classifier, NetworkSpec, build_classifier
 
 FORMAT_VERSION = 1
 BEST_WEIGHTS, BEST_FACTS = "best.safetensors", "best.json"
+# Of a run that was fitted once more on train and val: what it was when val chose it, which answers for val.
+BEFORE_REFIT = "before_refit.safetensors"
 
 
 @dataclass(frozen=True)
@@ -59,14 +61,14 @@ class NetworkFacts:
 
 def save_best(folder: Path, network: Classifier, facts: NetworkFacts) -> None:
     """Write a network's weights and facts; whoever reads meanwhile sees the old files or the new, never half."""
-    _save_weights(folder / BEST_WEIGHTS, network)
+    save_weights(folder / BEST_WEIGHTS, network)
     text = json.dumps(facts.to_dict(), indent=1)
     write_atomically(folder / BEST_FACTS, lambda path: path.write_text(text, encoding="utf-8"), shared=True)
 
 
 def save_epoch(folder: Path, network: Classifier, epoch: int) -> None:
     """Keep an epoch's weights beside the best, whose facts hold for them too."""
-    _save_weights(folder / epoch_file(epoch), network)
+    save_weights(folder / epoch_file(epoch), network)
 
 
 def epoch_file(epoch: int) -> str:
@@ -74,10 +76,17 @@ def epoch_file(epoch: int) -> str:
     return f"epoch_{epoch}.safetensors"
 
 
-def _save_weights(file: Path, network: Classifier) -> None:
+def save_weights(file: Path, network: Classifier) -> None:
+    """Write a network's weights alone."""
     file.parent.mkdir(parents=True, exist_ok=True)
     state = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
     write_atomically(file, lambda path: save_file(state, path), shared=True)
+
+
+def weights_for(split: str, folder: Path) -> Path:
+    """Which of a run's weights answer for a split: those of its best epoch; for val, which chose, as val chose them."""
+    before = folder / BEFORE_REFIT
+    return before if split == "val" and before.is_file() else folder / BEST_WEIGHTS
 
 
 def read_facts(folder: Path) -> NetworkFacts:

@@ -50,6 +50,8 @@ def _figures(run: Run, made: Assembled) -> list[str]:
 def _facts(run: Run, made: Assembled) -> list[str]:
     figures, tags = made.figures, run.data.tags
     lines = []
+    if refit := tags.get("refit"):
+        lines.append(f"Fitted once more {refit}; calibration and promises too.")
     if "test/ece_calibrated" in figures:
         lines.append(
             f"Probabilities are calibrated on val; on test they are off by {percent(figures['test/ece_calibrated'])} "

@@ -5,7 +5,9 @@ import io
 import json
 import re
 import shutil
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
+from difflib import get_close_matches
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
@@ -22,6 +24,7 @@ from mlflow.types.schema import AnyType
 from PIL import Image
 
 from pipeline.common.errors import BadInput
+from pipeline.common.wording import counted
 from pipeline.models.saved import BEST_WEIGHTS
 from pipeline.tracking.runs import local_folder
 from pipeline.tracking.selection import find_run
@@ -42,9 +45,11 @@ _NEEDS = (
     "pillow",
     "simplejpeg",
     "safetensors",
+    "skops",
 )
-_CLASSES_TAG = "classes_digest"
-_NAMED = 20  # models, in a message
+_CLASSES_TAG, _ADDED_TAG = "classes_digest", "classes_added"
+_LONGEST = 5000  # characters: more is no description to MLflow's database
+_NAMED = 20  # models or classes, in a message
 
 
 def publish(
@@ -60,13 +65,18 @@ def publish(
     """Log a served model's folder as a model of its run, register it as the newest version, give that the alias.
 
     The `description`, Markdown of at most 5,000 characters, is the version's.
-    Whatever fails on the way, an interruption too, what was made up to there is taken back. Raises BadInput where the
-    versions that are registered know other classes: who asks by the alias must not get other labels.
+    Whatever fails on the way, an interruption too, what was made up to there is taken back. Raises BadInput where what
+    is served by now knows a class that this does not: who asks by the alias must get labels that are known there.
+    Classes may be added, which the version then says.
     """
     client = MlflowClient()
-    digest = sha256(json.dumps(classes).encode()).hexdigest()[:12]
+    digest = _digest(classes)
     before = versions_of(client, name)
-    check_classes(name, before or [], digest)
+    added, to = added_classes(client, name, alias, before or [], classes)
+    if added:
+        description = f"Adds {counted(len(added), 'class')} to version {to}: {_some(added)}.\n\n{description}"[
+            :_LONGEST
+        ]
     with ExitStack() as undo:
         model = mlflow.initialize_logged_model(
             "served", source_run_id=run.info.run_id, experiment_id=run.info.experiment_id, model_type="classifier"
@@ -74,7 +84,8 @@ def publish(
         undo.callback(_withdraw_model, client, model)
         log_served_model(model.model_id, folder, run, metrics)
         undo.callback(_withdraw_version, client, name, model, new=before is None)
-        made = mlflow.register_model(f"models:/{model.model_id}", name, tags={_CLASSES_TAG: digest})
+        tags = {_CLASSES_TAG: digest} | ({_ADDED_TAG: _some(added), "adds_to": to} if added else {})
+        made = mlflow.register_model(f"models:/{model.model_id}", name, tags=tags)
         client.update_model_version(name, made.version, description)
         client.set_registered_model_alias(name, alias, made.version)
         undo.pop_all()
@@ -154,14 +165,65 @@ def versions_of(client: MlflowClient, name: str) -> list[ModelVersion] | None:
     return list(client.search_model_versions(f"name = '{name}'"))
 
 
-def check_classes(name: str, versions: list[ModelVersion], digest: str) -> None:
-    """Raise BadInput where a registered model's versions were made for another list of classes."""
-    for one in versions:
-        if one.tags.get(_CLASSES_TAG, digest) != digest:
+def added_classes(
+    client: MlflowClient, name: str, alias: str, versions: list[ModelVersion], classes: Sequence[str]
+) -> tuple[list[str], str]:
+    """Which classes are new beside those of the version that has the alias (else of the newest), and that version.
+
+    Raises BadInput where one of that version's is missing.
+    """
+    if not versions:
+        return [], ""
+    number = client.get_registered_model(name).aliases.get(alias)
+    newest = max(versions, key=lambda one: int(one.version))
+    serving = next((one for one in versions if str(one.version) == str(number)), newest)
+    if serving.tags.get(_CLASSES_TAG) == _digest(classes):
+        return [], str(serving.version)
+    known = classes_of(f"models:/{name}/{serving.version}")
+    if missing := [one for one in known if one not in set(classes)]:
+        raise BadInput(
+            f"the registered model {name} (version {serving.version}) answers with other classes, such as "
+            f"{missing[0]}{renamed(missing[0], known, classes)}: a version may add classes, not lose any; train with "
+            "all of them or under another tracking.experiment, or delete the old versions in the MLflow UI"
+        )
+    return [one for one in classes if one not in set(known)], str(serving.version)
+
+
+def renamed(missing: str, known: Sequence[str], classes: Sequence[str]) -> str:
+    """What a class of `known` that `classes` lack may be called there, in brackets; "" where nothing is near."""
+    plain = {"".join(filter(str.isalnum, one.casefold())): one for one in classes if one not in set(known)}
+    near = get_close_matches("".join(filter(str.isalnum, missing.casefold())), plain, n=1, cutoff=0.85)
+    return f" (is it {plain[near[0]]} here?)" if near else ""
+
+
+def check_renamed(uri: str, classes: Sequence[str]) -> None:
+    """Raise BadInput where a served model's class seems to be among `classes` under another name."""
+    known = classes_of(uri)
+    for one in known:
+        if one not in set(classes) and (here := renamed(one, known, classes)):
             raise BadInput(
-                f"the registered model {name} (version {one.version}) answers with other classes: "
-                f"train under another tracking.experiment, or delete the old versions in the MLflow UI"
+                f"model.weights_file={uri}: its class {one} is missing{here}: call it as the model does, so that the "
+                "model can be added to"
             )
+
+
+def classes_of(uri: str) -> list[str]:
+    """What a served model answers with, in its order."""
+    file = fetch_model(uri) / "artifacts" / "served" / "model.json"
+    try:
+        return list(json.loads(file.read_text(encoding="utf-8"))["classes"])
+    except (OSError, ValueError, KeyError) as error:
+        raise BadInput(
+            f"{uri}: its model.json cannot be read ({error}): delete that version in the MLflow UI"
+        ) from None
+
+
+def _digest(classes: Sequence[str]) -> str:
+    return sha256(json.dumps(list(classes)).encode()).hexdigest()[:12]
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else "")
 
 
 def fetch_model(uri: str, key: str = "model") -> Path:

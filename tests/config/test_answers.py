@@ -18,7 +18,8 @@ from pipeline.config.keys import CONF
 from pipeline.data.batch import Inputs
 from pipeline.experiment import build
 from pipeline.experiment.training import prepare, train
-from pipeline.models.head import HEADS, FittedHead
+from pipeline.models.heads.fitted import FittedHead
+from pipeline.models.heads.registry import HEADS
 from pipeline.models.saved import load_network, read_facts
 from pipeline.models.shelf import shelf
 from pipeline.training.loop import Progress
@@ -62,11 +63,12 @@ def trained(folder, *overrides):
     config = composed(*SMALL, *overrides)
     torch.manual_seed(0)
     prepared = prepare(config)
-    before = [parameter.detach().clone() for parameter in prepared.network.parameters()]
+    before = [tensor.clone() for tensor in prepared.network.state_dict().values()]
     epochs = list(train(config, prepared, folder, Progress()))
     assert all(math.isfinite(epoch.train_loss) and math.isfinite(epoch.val_loss) for epoch in epochs)
-    after = list(prepared.network.parameters())
-    assert any(not torch.equal(one, other) for one, other in zip(before, after, strict=True))
+    after = prepared.network.state_dict().values()
+    changed = any(not torch.equal(one, other) for one, other in zip(before, after, strict=True))
+    assert changed == (config.head.name != "pretrained")
     network, facts = load_best(folder)
     assert facts.classes == tuple(prepared.table.classes)
     return epochs, network
@@ -85,6 +87,9 @@ def test_an_answer_trains(group, answer, tmp_path):
     needs = []
     if group == "head" and issubclass(HEADS[answer], FittedHead):
         needs = ["regime=frozen", f"model.weights_file={random_weights(tmp_path)}"]
+    if answer == "pretrained":
+        (tmp_path / "mapping.csv").write_text("class,imagenet\n0,281-285\n1,n02085620\n2,goldfish\n")
+        needs.append(f"head.mapping={tmp_path / 'mapping.csv'}")
     trained(tmp_path, FAST, f"{group}={answer}", *needs)
 
 

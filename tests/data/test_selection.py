@@ -3,7 +3,7 @@ import pytest
 
 from pipeline.common.errors import BadInput
 from pipeline.data.digest import class_counts, data_digest
-from pipeline.data.selection import bootstrapped, fraction_of_training, select_classes
+from pipeline.data.selection import bootstrapped, part_of_training, select_classes
 from pipeline.data.sources import read_source
 from pipeline.data.splits import split_table
 from pipeline.data.table import PictureTable
@@ -32,7 +32,7 @@ def test_a_fraction_is_of_training_alone_and_smaller_ones_lie_within_larger(digi
     whole = class_counts(digits)
     paths = []
     for fraction in (0.01, 0.1, 0.5):
-        part = fraction_of_training(digits, fraction)
+        part = part_of_training(digits, fraction)
         counts = class_counts(part)
         assert counts[["val", "test"]].equals(whole[["val", "test"]])
         assert (counts["train"] == np.maximum(1, np.rint(whole["train"] * fraction))).all()
@@ -40,9 +40,14 @@ def test_a_fraction_is_of_training_alone_and_smaller_ones_lie_within_larger(digi
         assert len(part.pixels) == len(part.rows)
         paths.append(set(part.rows["path"]))
     assert paths[0] < paths[1] < paths[2]
-    assert fraction_of_training(digits, 1) is digits
+    assert part_of_training(digits, 1) is digits
     with pytest.raises(BadInput, match=r"data\.fraction"):
-        fraction_of_training(digits, 0)
+        part_of_training(digits, 0)
+    few = [part_of_training(digits, per_class=count) for count in (1, 3)]
+    for part, count in zip(few, (1, 3), strict=True):
+        assert class_counts(part)["train"].eq(count).all()
+        assert class_counts(part)[["val", "test"]].equals(whole[["val", "test"]])
+    assert set(few[0].rows["path"]) < set(few[1].rows["path"])
 
 
 def test_a_bootstrap_resamples_training_within_classes(digits: PictureTable) -> None:
@@ -63,7 +68,7 @@ def test_each_of_them_shows_in_the_digest(digits: PictureTable) -> None:
     plain = read_source("digits")
     tables = [
         digits,
-        fraction_of_training(digits, 0.5),
+        part_of_training(digits, 0.5),
         bootstrapped(digits, 0),
         bootstrapped(digits, 1),
         *(split_table(plain, val=0.1, test=0.2, folds=3, fold=fold) for fold in range(3)),

@@ -5,7 +5,7 @@ from torch.nn import functional
 from pipeline.data.batch import Inputs
 from pipeline.data.reading.preprocessing import Preprocessing
 from pipeline.models.classifier import Classifier, NetworkSpec
-from pipeline.models.head import HeadSpec
+from pipeline.models.heads.registry import HeadSpec
 from pipeline.models.regimes import Phase, enter, parameter_groups, set_training
 
 PICTURES = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)

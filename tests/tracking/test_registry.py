@@ -86,11 +86,31 @@ def test_a_failure_at_any_point_leaves_nothing_behind(store, served, monkeypatch
         assert left(store, run) == (1, [1])
     with pytest.raises(MlflowException):
         publish(served, run, alias="latest")
-    with pytest.raises(BadInput, match="answers with other classes"):
-        publish(served, run, classes=("coot", "auk"))
+    with pytest.raises(BadInput, match="answers with other classes, such as"):
+        publish(served, run, classes=("coot", "owl"))
     assert left(store, run) == (1, [1])
     assert sorted(path for path in tmp_path.rglob("*.safetensors")) == files
     assert store.get_model_version_by_alias("birds", "champion").version == 1
+
+
+def test_a_version_may_add_classes_and_says_which(store, served, tmp_path):
+    run = store.get_run(stored.finished())
+    publish(served, run)
+    grown = ("auk", "coot", "dunlin")
+    network = Classifier(NetworkSpec("torchvision/squeezenet1_0", 3, Preprocessing(image_size=32)))
+    save_best(tmp_path / "grown", network, NetworkFacts(network.spec, grown))
+    write_bundle(tmp_path / "new" / "served", {"one": tmp_path / "grown"})
+    made = publish(tmp_path / "new" / "served", run, classes=grown)
+    version = store.get_model_version("birds", made.version)
+    assert version.tags["classes_added"] == "dunlin"
+    assert version.tags["adds_to"] == "1"
+    assert version.description.startswith("Adds 1 class to version 1: dunlin.")
+    assert registry.classes_of("models:/birds@champion") == list(grown)
+    with pytest.raises(BadInput, match=r"such as dunlin: a version may add classes, not lose any"):
+        publish(served, run)
+    with pytest.raises(BadInput, match=r"weights_file=models:/birds@champion: its class coot is missing \(is it Coots"):
+        registry.check_renamed("models:/birds@champion", ["auk", "Coots", "dunlin"])
+    registry.check_renamed("models:/birds@champion", ["auk", "whelk"])  # another task
 
 
 def test_a_model_that_is_not_there_names_those_that_are(store):

@@ -1,0 +1,1 @@
+"""Heads: what stands on a backbone's features, and answers with a logit a class; `registry` names them all."""
