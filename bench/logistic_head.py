@@ -9,7 +9,9 @@ import argparse
 import logging
 import sys
 import warnings
-from time import perf_counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import perf_counter, process_time
 
 import numpy as np
 import torch
@@ -29,6 +31,14 @@ def features(pictures: int, width: int, classes: int) -> tuple[torch.Tensor, tor
     return torch.tensor(turned).float(), torch.tensor(labels)
 
 
+@contextmanager
+def told(what: str) -> Iterator[None]:
+    """Print how long something took, by the clock and on processors."""
+    began, worked = perf_counter(), process_time()
+    yield
+    print(f"{what}: {perf_counter() - began:.1f} s, of processors {process_time() - worked:.1f} s", flush=True)
+
+
 def main() -> None:
     """Print seconds of each."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -38,31 +48,26 @@ def main() -> None:
     parser.add_argument("--whole", action="store_true", help="scikit-learn's choice too, not one fit of it alone")
     asked = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    warnings.simplefilter("ignore")
     x, y = features(asked.pictures, asked.features, asked.classes)
-    head = HeadSpec("logistic").build(asked.features, asked.classes)
-    began = perf_counter()
-    head.fit(x, y)
-    print(f"head=logistic, choice and fit: {perf_counter() - began:.1f} s")
+    with told("head=logistic, choice and fit"):
+        HeadSpec("logistic").build(asked.features, asked.classes).fit(x, y)
     fixed = HeadSpec("logistic", {"C": 1.0}).build(asked.features, asked.classes)
-    began = perf_counter()
-    fixed.fit(x, y)
-    print(f"head=logistic head.C=1, the fit alone: {perf_counter() - began:.1f} s")
+    with told("head=logistic head.C=1"):
+        fixed.fit(x, y)
     mean, scale = logistic.usual_scale(x)
     values = ((x.double() - mean) / scale).float().numpy()
-    warnings.simplefilter("ignore")
-    began = perf_counter()
-    theirs = Solver(C=1.0, max_iter=1000).fit(values, y)
-    print(f"scikit-learn, C=1, the fit alone: {perf_counter() - began:.1f} s, {theirs.n_iter_.max()} steps")
+    with told("scikit-learn, C=1"):
+        theirs = Solver(C=1.0, max_iter=1000).fit(values, y)
     with torch.no_grad():
         apart = np.abs(theirs.predict_proba(values) - fixed(x).softmax(1).numpy()).max()
     print(f"largest difference of a probability: {apart:.1e}")
     if asked.whole:
-        began = perf_counter()
-        for strength in logistic.STRENGTHS:
-            for fold in range(3):
-                chosen = np.arange(len(y)) % 3 != fold
-                Solver(C=strength, max_iter=1000).fit(values[chosen], y[chosen])
-        print(f"scikit-learn, {len(logistic.STRENGTHS)} strengths of 3 folds: {perf_counter() - began:.1f} s")
+        with told(f"scikit-learn, {len(logistic.STRENGTHS)} strengths of 3 folds"):
+            for strength in logistic.STRENGTHS:
+                for fold in range(3):
+                    chosen = np.arange(len(y)) % 3 != fold
+                    Solver(C=strength, max_iter=1000).fit(values[chosen], y[chosen])
 
 
 if __name__ == "__main__":

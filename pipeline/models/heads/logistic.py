@@ -1,8 +1,8 @@
 """L2 logistic regression on standardised features, its strength chosen by cross-validation.
 
 scikit-learn's solver takes each strength and fold anew, some hundred steps each. Here all folds of a strength go
-together, from the solution at the strength before, in a basis in which all directions are about equally curved: ten
-steps do. (bench/logistic_head.py sets one beside the other.)
+together, from the solution at the strength before, in a basis in which all directions are about equally curved: eight
+steps do to choose by. (bench/logistic_head.py sets one beside the other.)
 """
 
 import logging
@@ -54,8 +54,7 @@ class LogisticRegression(FittedHead):
             chosen = self.inverse_penalty
             if chosen == "auto":
                 chosen = best_strength(problem, counts, torch.arange(len(labels)) if pictures is None else pictures)
-            path = [strength for strength in STRENGTHS if strength < chosen]
-            *_, (found, shift) = problem.solve([*path, chosen], counts[:, None], _EXACT, rough=len(path))
+            ((found, shift),) = problem.solve([chosen], counts[:, None], _EXACT)
             weight[there] = (problem.basis @ found[..., 0].double()).T / scale
             bias[there] = shift[:, 0].double() - weight[there] @ mean
         self.linear.weight.copy_(weight)
@@ -63,10 +62,10 @@ class LogisticRegression(FittedHead):
 
 
 # Those that are tried: the weights of features that are standardised need no more than these.
-STRENGTHS = tuple(10 ** (power / 2) for power in range(-7, 3))
+STRENGTHS = tuple(10 ** (power / 2) for power in range(-6, 2))
 _USUAL = 1.0  # scikit-learn's, where there are too few pictures to try any
 _FOLDS = 3
-_ROUGH, _EXACT = (8, 1e-6), (200, 1e-7)  # the most steps, and the gain in loss (a picture) that ends them
+_ROUGH, _EXACT = (8, 1e-6), (500, 1e-7)
 _MOST = 2**25  # logits in memory at once
 
 
@@ -139,33 +138,33 @@ class Problem:
         return torch.einsum("nr,rck->nck", self.values, weight) + bias
 
     def solve(
-        self, strengths: Sequence[float], counts: torch.Tensor, how: tuple[int, float], *, rough: int = 0
+        self, strengths: Sequence[float], counts: torch.Tensor, how: tuple[int, float]
     ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """For each strength, from the solution at the one before: weights (r, n_classes, k), biases (n_classes, k).
 
-        k problems at once, which differ in how much pictures count: `counts` (n, k). The first `rough` strengths are
-        only on the way. L-BFGS (Liu and Nocedal 1989) on weights divided by what the curvature suggests.
+        k problems at once, which differ in how much pictures count: `counts` (n, k). L-BFGS (Liu and Nocedal 1989) on
+        weights divided by what the curvature suggests; `how`: the most steps, and the gain a picture that ends them.
         """
         shape = (len(self.spread) + 1, self.n_classes, counts.shape[1])
         solution = torch.zeros(shape)
-        for number, strength in enumerate(strengths):
+        for strength in strengths:
             # Two classes have one row in scikit-learn, whose penalty is twice that of two rows half as long.
             penalty = (2 if self.n_classes == 2 else 1) / strength
-            curvature = (self.n_classes - 1) / self.n_classes**2
+            curvature = (self.n_classes - 1) / self.n_classes**2  # where all classes are as likely
             unit = torch.cat([curvature * self.spread + penalty, torch.tensor([curvature * len(self.values)])])
             unit = unit.rsqrt()[:, None, None]
-            steps, gain = _ROUGH if number < rough else how
-            solution = self._solution(solution / unit, unit, penalty, counts, steps, gain * float(counts.sum())) * unit
+            solution = self._solution(solution / unit, unit, penalty, counts, how) * unit
             yield solution[:-1], solution[-1]
 
     def _solution(
-        self, start: torch.Tensor, unit: torch.Tensor, penalty: float, counts: torch.Tensor, steps: int, gain: float
+        self, start: torch.Tensor, unit: torch.Tensor, penalty: float, counts: torch.Tensor, how: tuple[int, float]
     ) -> torch.Tensor:
         found = start.clone().requires_grad_()
         found.grad = torch.zeros_like(found)
         solver = torch.optim.LBFGS(
-            [found], max_iter=steps, tolerance_grad=0, tolerance_change=gain, line_search_fn="strong_wolfe"
-        )
+            [found], max_iter=how[0], tolerance_grad=0, tolerance_change=how[1] * float(counts.sum()),
+            line_search_fn="strong_wolfe",
+        )  # fmt: skip
 
         @torch.no_grad()
         def loss() -> torch.Tensor:
