@@ -160,8 +160,14 @@ def _remove_own_folder(made: tempfile.TemporaryDirectory[str], maker: int) -> No
         os.environ.pop(_FOLDER_VARIABLE, None)
 
 
-# Here, so that the processes of a launcher, which import this module, know it too.
+def _networks_here() -> str:
+    at_hand = import_module("pipeline.models.at_hand")  # PyTorch: only who sweeps over them needs it
+    return ",".join(at_hand.networks_here())
+
+
+# Here, so that the processes of a launcher, which import this module, know them too.
 register("own_folder", _own_folder)
+register("networks_here", _networks_here)
 
 
 def _leave() -> None:

@@ -40,10 +40,11 @@ class SweepCallback(Callback):
         """Check what all jobs share, then open the parent. Hydra swallows exceptions here, but no SystemExit."""
         with open_dict(config):
             task = config.copy()
-            overrides = [str(one) for one in task.pop("hydra").overrides.task]
+            typed = [str(one) for one in task.pop("hydra").overrides.task]
         try:
-            _refuse_resume(overrides)
-            experiment = _experiment(task, overrides)
+            _refuse_resume(typed)
+            experiment = _experiment(task, typed)
+            overrides = [*sweeper_params(config), *typed]
             self._jobs = expected_jobs(config, overrides)
             store = Store()
             if str(config.hydra.launcher._target_).endswith(".BasicLauncher"):  # jobs run in this process
@@ -54,9 +55,9 @@ class SweepCallback(Callback):
             sys.exit(exit_code(error))
         from pipeline.tracking import sweeps  # MLflow: `--help` makes a callback as well, and does without
 
-        typed, varied = ([as_typed(one) for one in some] for some in (overrides, swept(overrides) or overrides))
+        given, varied = ([as_typed(one) for one in some] for some in (overrides, swept(overrides) or overrides))
         anew = task.get("resume") in ("never", None)
-        self._parent = sweeps.open_sweep(experiment, typed, varied, self._jobs, anew=anew)
+        self._parent = sweeps.open_sweep(experiment, given, varied, self._jobs, anew=anew)
         hydra: Any = GlobalHydra.instance().hydra
         hydra.config_loader = ComposedOnce(hydra.config_loader)
         self.draw = DrawingProcess()
@@ -124,14 +125,20 @@ def drawing_beside() -> DrawingProcess | None:
     return next((sweep.draw for sweep in _under_way), None)
 
 
-def expected_jobs(config: DictConfig, overrides: list[str]) -> list[str]:
-    """What Hydra's own sweeper will launch, a line of overrides a job; nothing where another chooses as it goes."""
+def sweeper_params(config: DictConfig) -> list[str]:
+    """What the config itself has Hydra's own sweeper vary, as overrides."""
     sweeper = config.hydra.sweeper
     if not str(sweeper.get("_target_", "")).endswith(".BasicSweeper"):
         return []
-    params = [f"{key}={value}" for key, value in (sweeper.params or {}).items()]
+    return [f"{key}={value}" for key, value in (sweeper.params or {}).items()]
+
+
+def expected_jobs(config: DictConfig, overrides: list[str]) -> list[str]:
+    """What Hydra's own sweeper will launch, a line of overrides a job; nothing where another chooses as it goes."""
+    if not str(config.hydra.sweeper.get("_target_", "")).endswith(".BasicSweeper"):
+        return []
     loader = GlobalHydra.instance().config_loader()  # knows the files that glob(*) means
-    parsed = OverridesParser.create(loader).parse_overrides([*params, *overrides])
+    parsed = OverridesParser.create(loader).parse_overrides(overrides)
     jobs = [shlex.join(map(as_typed, job)) for batch in BasicSweeper.split_arguments(parsed, None) for job in batch]
     if not jobs:
         raise BadInput(f"{' '.join(overrides)}: that is no job at all; give each key at least one value")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from pipeline.common.errors import BadInput
 from pipeline.config import schema
 from pipeline.data.reading.preprocessing import Preprocessing
+from pipeline.models.at_hand import missing
 from pipeline.models.backbone import without_wrapping
 from pipeline.models.blocks import blocks
 from pipeline.models.classifier import NetworkSpec
 from pipeline.models.layers import Anatomy, anatomy
-from pipeline.models.published import as_trained, named, weights_file
+from pipeline.models.published import as_trained, named
 from pipeline.models.shelf import SAID, shelf
 from pipeline.reporting.tables import Table, written
 from pipeline.reporting.terminal import console
@@ -35,7 +35,7 @@ def show_shelf() -> None:
         millions = one.figure("parameters")
         figures = (millions, millions and millions * _BYTES, one.figure("cost"), one.figure("own size"))
         licence, *seen = (one.said.get(fact, "unknown").partition(" (")[0] for fact in (SAID[0], *SAID[-2:]))
-        here = "here" if is_here(one.name, one.weights) else "-"
+        here = "-" if missing(one.name, one.weights) else "here"
         rows.append([one.answer, *map(written, figures), licence, *seen, here])
     screen = console()
     Table(heads, rows, figures=heads[1:5], whole={"model", "weights"}).show(screen, spare=["MB", "at"])
@@ -43,15 +43,6 @@ def show_shelf() -> None:
         "ImageNet, iNaturalist: whether it has seen pictures of these sets before. A multiplication and the addition\n"
         "after it count as one operation. model=NAME shows one, with its layers; model.name=timm/NAME any other."
     )
-
-
-def is_here(name: str, weights: str) -> bool:
-    """Whether published weights are on this machine, without asking any other."""
-    try:
-        weights_file(named(name), weights, fetch=False)
-    except BadInput:
-        return False
-    return True
 
 
 def show_network(config: schema.Models) -> None:
