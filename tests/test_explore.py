@@ -60,7 +60,7 @@ def test_exploring_finds_what_is_wrong_and_changes_nothing(messy, store, capsys,
     page = Path(folder, "explore.html").read_text(encoding="utf-8")
     assert "data.split.file=mlruns/" in page
     assert str(tmp_path) not in page
-    assert "The set brings its own train and val and test." in page
+    assert "The set brings its own train, val and test." in page
     assert "<h2>As training sees them</h2>" in page
     [broken] = pd.read_csv(f"{folder}/unreadable.csv").to_dict("records")
     assert broken == {"path": "auk/empty.jpg", "problem": "is empty (0 bytes)"}
@@ -69,7 +69,7 @@ def test_exploring_finds_what_is_wrong_and_changes_nothing(messy, store, capsys,
     figures = {name: run.data.metrics[f"data/{name}"] for name in ("pictures", "unreadable", "leaks", "near_copies")}
     assert figures == {"pictures": 27, "unreadable": 1, "leaks": 2, "near_copies": 2}
     page = (Path(folder) / "explore.html").read_text(encoding="utf-8")
-    assert page.count("<figure>") == 6 + 2 * 2 + 2 * 7  # samples, pairs, two pictures with six views
+    assert page.count("<figure>") == 6 + 2 * 2 + 3 * 7  # samples, pairs, three pictures with six views
     assert "25 of 27 pictures say where they were taken" in page
     for path in ("auk/again.jpg", "bee eater/smaller.jpg", "auk/empty.jpg"):
         assert path in page
