@@ -1,3 +1,4 @@
+import os
 import sys
 from contextlib import contextmanager
 from importlib import import_module
@@ -9,6 +10,9 @@ from hypothesis import settings
 
 from pipeline.predictions.builder import PredictionsBuilder
 from pipeline.predictions.predictions import Predictions
+
+# Tests run beside each other, and so do the commands that they start: more threads would only wait for one another.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 settings.register_profile("any machine", deadline=None)  # a busy one takes its time
 settings.load_profile("any machine")
