@@ -27,13 +27,14 @@ Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
-def _auto_or_number(given: object) -> object:
-    if given != "auto" and (isinstance(given, bool) or not isinstance(given, int)):
-        raise ValueError("should be a number of pixels, or auto: the size that the network's weights are for")
+def _pixels_or_auto(given: object) -> object:
+    whole = isinstance(given, int) and not isinstance(given, bool)
+    if given != "auto" and not (whole and 1 <= given < 2**31):  # type: ignore[operator]
+        raise ValueError("should be a number of pixels, 1 or more, or auto: the size that the weights are for")
     return given
 
 
-ImageSize = Annotated[Literal["auto"] | Annotated[int, Field(ge=1, lt=2**31)], BeforeValidator(_auto_or_number)]
+ImageSize = Annotated[int | Literal["auto"], BeforeValidator(_pixels_or_auto)]
 
 # What NumPy's and PyTorch's generators take alike.
 Seed = Annotated[int, Field(ge=0, lt=2**63)]

@@ -1,7 +1,7 @@
 """Weights that others have published: where they are, how pictures were shown to them, and what is to be fetched.
 
-They are torchvision's or timm's own by name, those of a repository of the Hugging Face hub (`hf-hub:OWNER/NAME`,
-perhaps with `/FILE`), or of a folder as that hub would have it (`local-dir:PATH`). One in torch's cache folder counts
+They are torchvision's or timm's own by name, those of a repository of the Hugging Face hub (`hf-hub:OWNER/NAME`, or
+`hf-hub:OWNER/NAME/FILE`), or of a folder as that hub would have it (`local-dir:PATH`). One in torch's cache counts
 as published only while its content is what its name says.
 """
 
