@@ -101,6 +101,11 @@ def used_of(data: schema.Data, split: PictureTable) -> PictureTable:
     return bootstrapped(part, data.bootstrap)
 
 
+def taking_small_classes(data: schema.Data) -> schema.Data:
+    """The same, but a class with too few pictures for every split goes to train where a training would stop at it."""
+    return data.model_copy(update={"small_classes": "train_only"}) if data.small_classes == "raise" else data
+
+
 def own_options(data: schema.Data) -> dict[str, Any]:
     """The keys that a source has beside those of all."""
     return {key: value for key, value in data if key != "source" and key not in Pictures.model_fields}
