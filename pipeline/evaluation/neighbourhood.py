@@ -1,4 +1,4 @@
-"""What a picture's neighbours in feature space say of it: its class, a wrong label, a copy, that it is like no other."""
+"""What a picture's neighbours by features say of it: its class, a wrong label, a copy, that it is like no other."""
 
 from dataclasses import dataclass
 from functools import cached_property

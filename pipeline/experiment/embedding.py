@@ -84,7 +84,8 @@ def made_of(config: schema.Embed, prepared: Prepared) -> dict[str, Any]:
     network, table = prepared.network, prepared.table
     return {
         "network": {
-            "name": network.spec.name, "options": dict(network.spec.options), "weights": config.model.weights_file or config.model.weights,
+            "name": network.spec.name, "options": dict(network.spec.options),
+            "weights": config.model.weights_file or config.model.weights,
             "weights_digest": weights_digest(network.backbone.state_dict()),
             "preprocessing": network.spec.preprocessing.to_dict(), "reads": network.spec.head.kind.reads,
             "computed": prepared.resolved,

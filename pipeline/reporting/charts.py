@@ -119,7 +119,7 @@ def world(latitude: np.ndarray, longitude: np.ndarray, *, title: str) -> Markup:
 
 
 def cloud(points: np.ndarray, kinds: np.ndarray, names: Sequence[str], hints: Sequence[str], *, title: str) -> Markup:
-    """A dot at each of points (n, 2), coloured by its kind (n,), a place in `names`; its hint is shown under a pointer."""
+    """A dot at each of points (n, 2), coloured by its kind (n,), of `names`; its hint shows under a pointer."""
     dots = [
         Markup('<circle cx="{:.1f}" cy="{:.1f}" r="3.5" fill="{}" fill-opacity=".7"><title>{}</title></circle>').format(
             x, y, _colour(kind), hint
@@ -134,7 +134,7 @@ def cloud(points: np.ndarray, kinds: np.ndarray, names: Sequence[str], hints: Se
 
 
 def mosaic(points: np.ndarray) -> list[tuple[int, int, int]]:
-    """Of points (n, 2) in a grid over them, for each cell that has any, the one nearest its middle: place, column, row."""
+    """For each cell of a grid over points (n, 2) that has any, the one nearest its middle: place, column, row."""
     cells = _spread(points) / _TILE
     inside = cells.astype(int)
     apart = np.abs(cells - inside - 0.5).max(axis=1)

@@ -55,7 +55,7 @@ def embedding_page(title: str, found: Embedded, jpegs: Jpegs) -> str:
     figures = [
         Figure(f"{len(found.pictures):,}", "pictures compared"),
         *[
-            Figure(percent(one.value), f"right by the {'nearest' if k == 1 else f'{k} nearest'}, left out in turn; {_ends(one)}")
+            Figure(percent(one.value), f"right by the {'nearest' if k == 1 else f'{k} nearest'}; {_ends(one)}")
             for k, one in found.accuracy.items()
         ],
         Figure(f"{len(doubtful):,}", "labels in doubt", "bad" if len(doubtful) else "good"),
@@ -66,10 +66,7 @@ def embedding_page(title: str, found: Embedded, jpegs: Jpegs) -> str:
         _apart(found, solitary, small), _classes(found),
     ]  # fmt: skip
     return page.page(
-        title,
-        "What a frozen network, which was not trained on these classes, makes of the pictures.",
-        figures,
-        sections,
+        title, "What the network's features, as they are, say of the pictures.", figures, sections
     )
 
 
@@ -138,7 +135,7 @@ def _copies(found: Embedded, pairs: np.ndarray, cosines: np.ndarray, small: Mapp
 
 def _apart(found: Embedded, places: np.ndarray, small: Mapping[int, bytes]) -> Section:
     lead = (
-        "Those least like any other, by the mean cosine of their neighbours. Look whether they show what they should."
+        "Those least like any other, by the mean cosine of their neighbours. Do they show what they should?"
     )
     captions = [Markup("{}<br>{:.2f}").format(found.words(place), found.neighbours.company[place]) for place in places]
     shown = page.pictures([small.get(place) for place in places.tolist()], captions, found.paths(places))
@@ -168,7 +165,7 @@ def _classes(found: Embedded) -> Section:
     accuracy = "; ".join(f"k = {n}: {percent(one.value)} ({_ends(one)})" for n, one in found.accuracy.items())
     return Section("Classes", lead).add(
         page.note(
-            f"Leave-one-out accuracy of nearest neighbours over {counted(found.counted_in, 'picture')} that are not in test: "
+            f"Leave-one-out accuracy of k neighbours over {counted(found.counted_in, 'picture')} that are not in test: "
             f"{accuracy}. Copies, and pictures of one specimen without data.split.group, flatter it."
         ),
         page.table(listing, most=500),

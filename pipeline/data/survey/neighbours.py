@@ -11,8 +11,8 @@ def nearest(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Of each picture asked (m, d) the nearest of `among` (n, d), nearest first: places and cosines, (m, count) each.
 
-    Features are centred by the mean of `among`, as what all pictures share says nothing. Without `asked` each of `among`
-    is, where neither itself counts nor one of its group: `groups` (n,) int64; a cosine of -inf stands for no picture.
+    Features are centred by the mean of `among`, as what all pictures share says nothing. Without `asked`, each of
+    `among` is, where neither itself counts nor one of its group: `groups` (n,) int64; -inf stands for no picture.
     """
     centre = among.mean(axis=0, dtype=np.float32)
     normal = _normal(among, centre)
