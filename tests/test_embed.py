@@ -74,7 +74,7 @@ def test_a_network_of_a_notebook_equals_the_library(asked, weights, photos):
     network.load_state_dict(torch.load(weights, weights_only=True))
     from torchvision.transforms.v2 import functional as F
 
-    picture = torch.from_numpy(np.asarray(Image.open(photos / found.rows["path"][3]))).permute(2, 0, 1)
+    picture = torch.from_numpy(np.array(Image.open(photos / found.rows["path"][3]))).permute(2, 0, 1)
     pixels = F.resize(picture, [48, 48], antialias=True).float() / 255
     pixels = F.normalize(pixels, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
     wanted = network.eval().features(pixels[None]).mean((2, 3))[0].detach().numpy()

@@ -13,7 +13,7 @@ def chosen(how: str) -> str:
     """`pca` or `umap`, where `auto` takes UMAP if it is there. BadInput where it is asked for and is not."""
     there = find_spec("umap") is not None
     if how == "umap" and not there:
-        raise BadInput('map=umap needs umap-learn: pip install "species-pipeline[map]", or leave it to map=pca')
+        raise BadInput("map=umap needs umap-learn: pip install -e '.[map]', or leave it to map=pca")
     return ("umap" if there else "pca") if how == "auto" else how
 
 

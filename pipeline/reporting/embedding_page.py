@@ -13,7 +13,7 @@ from pipeline.evaluation.statistics import Interval
 from pipeline.reporting import charts, page, survey_pictures
 from pipeline.reporting.page import Figure, Section
 
-_DOUBTFUL, _BESIDE, _SOLITARY, _DOTS = 16, 3, 24, 3_000  # pictures; neighbours beside each; pictures; dots
+_DOUBTFUL, _BESIDE, _SOLITARY, _DOTS = 16, 2, 24, 3_000  # pictures; neighbours beside each; pictures; dots
 _MOST_TILES = 216  # pictures of the map, the whole grid
 
 
@@ -65,9 +65,7 @@ def embedding_page(title: str, found: Embedded, jpegs: Jpegs) -> str:
         _map(found, tiles, small), _doubtful(found, doubtful, small), _copies(found, pairs, cosines, small),
         _apart(found, solitary, small), _classes(found),
     ]  # fmt: skip
-    return page.page(
-        title, "What the network's features, as they are, say of the pictures.", figures, sections
-    )
+    return page.page(title, "What the network's features, as they are, say of the pictures.", figures, sections)
 
 
 def _ends(share: Interval) -> str:
@@ -134,9 +132,7 @@ def _copies(found: Embedded, pairs: np.ndarray, cosines: np.ndarray, small: Mapp
 
 
 def _apart(found: Embedded, places: np.ndarray, small: Mapping[int, bytes]) -> Section:
-    lead = (
-        "Those least like any other, by the mean cosine of their neighbours. Do they show what they should?"
-    )
+    lead = "Those least like any other, by the mean cosine of their neighbours. Do they show what they should?"
     captions = [Markup("{}<br>{:.2f}").format(found.words(place), found.neighbours.company[place]) for place in places]
     shown = page.pictures([small.get(place) for place in places.tolist()], captions, found.paths(places))
     return Section("Pictures apart", lead).add(shown)

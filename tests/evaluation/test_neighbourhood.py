@@ -11,7 +11,7 @@ def clouds(seed=0, each=20):
     """Three clouds of features in directions of their own; labels (n,)."""
     chance = np.random.default_rng(seed)
     labels = np.repeat(np.arange(3), each)
-    return (chance.normal(size=(len(labels), 16)) + 2 * np.eye(3, 16)[labels]).astype(np.float16), labels
+    return (chance.normal(size=(len(labels), 16)) + 6 * np.eye(3, 16)[labels]).astype(np.float16), labels
 
 
 def test_leave_one_out_is_scikit_learns():
