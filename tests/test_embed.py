@@ -72,11 +72,11 @@ def test_a_network_of_a_notebook_equals_the_library(asked, weights, photos):
     found = notebook.embed(*asked, "output=mine.parquet", "trainer.precision=fp32")
     network = squeezenet1_0()
     network.load_state_dict(torch.load(weights, weights_only=True))
-    from torchvision.transforms.v2 import functional as F
+    from torchvision.transforms.v2 import functional
 
     picture = torch.from_numpy(np.array(Image.open(photos / found.rows["path"][3]))).permute(2, 0, 1)
-    pixels = F.resize(picture, [48, 48], antialias=True).float() / 255
-    pixels = F.normalize(pixels, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+    pixels = functional.resize(picture, [48, 48], antialias=True).float() / 255
+    pixels = functional.normalize(pixels, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
     wanted = network.eval().features(pixels[None]).mean((2, 3))[0].detach().numpy()
     np.testing.assert_allclose(found.values[3], wanted, rtol=0.02, atol=0.01)
 
@@ -103,5 +103,5 @@ def test_what_cannot_work_stops_before_any_work(typed, asked, tmp_path, capsys, 
 
 def test_another_file_is_no_table_of_features(tmp_path):
     pd.DataFrame({"path": ["a"]}).to_parquet(tmp_path / "other.parquet")
-    with pytest.raises(BadInput, match="pipeline.embed"):
+    with pytest.raises(BadInput, match="with python -m pipeline"):
         notebook.features(tmp_path / "other.parquet")

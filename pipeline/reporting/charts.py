@@ -140,7 +140,7 @@ def mosaic(points: np.ndarray) -> list[tuple[int, int, int]]:
     apart = np.abs(cells - inside - 0.5).max(axis=1)
     order = np.argsort(apart, kind="stable")
     _, first = np.unique(inside[order], axis=0, return_index=True)
-    return [(int(place), *map(int, inside[place])) for place in order[first]]
+    return [(place, *inside[place].tolist()) for place in order[first].tolist()]
 
 
 def tiled(tiles: Sequence[tuple[int, int, str, str]], *, title: str) -> Markup:
