@@ -55,7 +55,7 @@ def prepare(config: schema.Embed) -> Prepared:
     table = build.picture_table(data, split)
     if data.on_unreadable == "raise":
         check_files(table)
-    network, loaded = build.network(config, len(table.classes))
+    network, loaded = build.network(config, table.classes)
     if loaded:
         log.info("%s", loaded)
     if config.trainer.channels_last:
