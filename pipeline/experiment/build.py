@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -44,6 +44,7 @@ from pipeline.training.losses import build_loss
 
 log = logging.getLogger(__name__)
 
+Asking = TypeVar("Asking", bound=schema.Train)  # a training, or a command that asks as one
 _MOST_WORKERS = 8
 _DISK_FULL = (  # as it is worded by the system, safetensors, SQLite and torch.save, which does not know why
     "No space left on device", "Disk quota exceeded", "disk is full", "PytorchStreamWriter failed writing",
@@ -145,7 +146,7 @@ def own_weights(config: schema.Train) -> Path | None:
     return weights_of(named)
 
 
-def with_its_size(config: schema.Train) -> schema.Train:
+def with_its_size(config: Asking) -> Asking:
     """The config with the network's own picture size, where it asks for that: what is recorded is a number."""
     if config.data.image_size != "auto":
         return config
