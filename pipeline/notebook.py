@@ -1,6 +1,6 @@
 """The commands as functions, for notebooks and scripts.
 
-    from pipeline.notebook import ask, compare, ensemble, pictures, promote, result, runs, train
+    from pipeline.notebook import ask, compare, embed, ensemble, pictures, promote, result, runs, train
 
     run = train("data=folder", "data.root=~/photos", "trainer.epochs=5")
     run.errors().head()
@@ -34,6 +34,7 @@ from omegaconf import open_dict
 from pipeline.cli.command import VERSION_BASE, for_hydra
 from pipeline.cli.messages import BAD_INPUT, check, exit_code, one_line
 from pipeline.commands import compare as compare_command
+from pipeline.commands import embed as embed_command
 from pipeline.commands import ensemble as ensemble_command
 from pipeline.commands import explore as explore_command
 from pipeline.commands import promote as promote_command
@@ -46,6 +47,7 @@ from pipeline.evaluation import confusion
 from pipeline.evaluation.metrics import class_report
 from pipeline.evaluation.mistakes import confident_errors
 from pipeline.experiment.build import picture_table
+from pipeline.predictions.feature_table import FeatureTable, read_features
 from pipeline.predictions.predictions import Predictions
 from pipeline.tracking.finished import artifact_folder, count_test_looks, history, stored_predictions
 from pipeline.tracking.selection import CHOOSE_BY, by_metric, ensembles, find_experiment, find_run, trained_runs
@@ -87,6 +89,21 @@ def compare(*overrides: str) -> pd.DataFrame:
         if len(tables) == 1:
             return tables[0]
         return pd.concat([table.assign(group=place) for place, table in enumerate(tables, start=1)], ignore_index=True)
+
+
+def embed(*overrides: str) -> FeatureTable:
+    """A network's features of all pictures: `rows` (`path`, `label`, `split`), `values` (n, features) float32.
+
+    The file and its page are written as by the command (`output=...`); `features(PATH)` reads such a file.
+    """
+    with _called("embed", overrides) as config:
+        return read_features(embed_command.run(config))
+
+
+def features(path: str | Path) -> FeatureTable:
+    """What an earlier `embed` wrote; `made_of` says of which network and which pictures."""
+    with _one_line():
+        return read_features(path)
 
 
 def promote(*overrides: str) -> str:

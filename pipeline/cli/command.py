@@ -31,7 +31,7 @@ from pipeline.config.keys import CONF
 from pipeline.tracking.store import Store
 
 # Here `model` chooses a network; elsewhere it is the address of a model that is there.
-NETWORK_COMMANDS = ("train", "models")
+NETWORK_COMMANDS = ("train", "embed", "models")
 
 # How the processes of a sweep find the folder of the command that started them.
 _FOLDER_VARIABLE, _FOLDERS = "PIPELINE_OWN_FOLDER", "pipeline-own-"

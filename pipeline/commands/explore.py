@@ -55,8 +55,7 @@ def run(config: schema.Explore) -> None:
 
 def refusing_nothing(data: schema.Data) -> schema.Data:
     """The same, but what training would stop at is left out or goes to train, so that it can be shown."""
-    small = "train_only" if data.small_classes == "raise" else data.small_classes
-    return data.model_copy(update={"on_unreadable": "skip", "small_classes": small})
+    return build.taking_small_classes(data).model_copy(update={"on_unreadable": "skip"})
 
 
 def look(config: schema.Explore, table: PictureTable, given: PictureTable) -> Survey:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from mlflow import MlflowClient
 
+from pipeline.cli.output import check_output
 from pipeline.common.errors import BadInput
 from pipeline.common.names import safe_name
 from pipeline.common.paths import expanded
@@ -22,7 +23,7 @@ from pipeline.experiment.inference import scored
 from pipeline.reporting.tables import Table
 from pipeline.reporting.terminal import console
 from pipeline.serving.answers import Answer, Wanted, answers, digest
-from pipeline.serving.answers_file import check_output, write_answers
+from pipeline.serving.answers_file import holds_answers, write_answers
 from pipeline.serving.bundle import Bundle, read_bundle
 from pipeline.tracking.registry import fetch_model
 from pipeline.tracking.selection import find_experiment
@@ -36,7 +37,7 @@ _SHOWN = 20  # rows in the terminal; the CSV has all
 def run(config: schema.Predict) -> None:
     """Ask the champion about a picture or a folder; a table in the terminal and a CSV."""
     pictures = find_pictures(config.images)
-    output = check_output(config.output, pictures)
+    output = check_output(config.output, ".csv", "answers", holds_answers, pictures)
     said = ask_all(load(config), pictures, config)
     rows = [{"picture": str(picture), **one.to_row()} for picture, one in said.items()]
     show(rows, config)  # first, as the file may not be taken

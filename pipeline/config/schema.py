@@ -516,7 +516,17 @@ class Models(Command):
     image_size: ImageSize
 
 
-COMMANDS: tuple[type[Command], ...] = (Train, Ensemble, Promote, Predict, Explore, Compare, Evaluate, Models)
+class Embed(Train):
+    """`python -m pipeline.embed`: what a training with a frozen backbone would ask of it, and what is shown of that."""
+
+    output: str
+    neighbours: Count
+    near: Annotated[float, Field(gt=0, le=1)]
+    map: Literal["auto", "pca", "umap"]
+    neighbours_of: str | None
+
+
+COMMANDS: tuple[type[Command], ...] = (Train, Ensemble, Promote, Predict, Explore, Compare, Evaluate, Models, Embed)
 
 
 def keys(schema: type[BaseModel], prefix: str = "") -> list[str]:

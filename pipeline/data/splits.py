@@ -49,7 +49,7 @@ def split_table(
     """
     _check_folds(folds, fold, val, test)
     _tell_unsplit(table)
-    groups = None if group is None else _group_codes(table, group)
+    groups = None if group is None else group_codes(table, group)
     parts, drawn, pool, units = _to_draw(table, groups, val=val, test=test, folds=folds)
     small = _too_small(units, drawn)
     if small_classes == "drop" and (small := small | (units.counts == 0)).any():
@@ -71,7 +71,7 @@ def too_small_classes(
     table: PictureTable, *, val: float, test: float, group: str | None = None, folds: int | None = None
 ) -> list[str]:
     """Those that have too few pictures (groups) for `split_table` to put some into each split."""
-    groups = None if group is None else _group_codes(table, group)
+    groups = None if group is None else group_codes(table, group)
     _, drawn, _, units = _to_draw(table, groups, val=val, test=test, folds=folds)
     return [name for name, small in zip(table.classes, _too_small(units, drawn), strict=True) if small]
 
@@ -146,7 +146,7 @@ def _units(table: PictureTable, pool: np.ndarray, groups: np.ndarray | None) -> 
     return Units(by_unit, order[of_picture], n_classes)
 
 
-def _group_codes(table: PictureTable, group: str) -> np.ndarray:
+def group_codes(table: PictureTable, group: str) -> np.ndarray:
     """(n,) a number a group; a picture without a value is a group of its own."""
     if group not in table.further:
         known = did_you_mean(group, table.further) or "; it has no further columns"

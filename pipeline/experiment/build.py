@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -44,6 +44,7 @@ from pipeline.training.losses import build_loss
 
 log = logging.getLogger(__name__)
 
+Asking = TypeVar("Asking", bound=schema.Train)  # a training, or a command that asks as one
 _MOST_WORKERS = 8
 _DISK_FULL = (  # as it is worded by the system, safetensors, SQLite and torch.save, which does not know why
     "No space left on device", "Disk quota exceeded", "disk is full", "PytorchStreamWriter failed writing",
@@ -101,6 +102,11 @@ def used_of(data: schema.Data, split: PictureTable) -> PictureTable:
     return bootstrapped(part, data.bootstrap)
 
 
+def taking_small_classes(data: schema.Data) -> schema.Data:
+    """The same, but a class with too few pictures for every split goes to train where a training would stop at it."""
+    return data.model_copy(update={"small_classes": "train_only"}) if data.small_classes == "raise" else data
+
+
 def own_options(data: schema.Data) -> dict[str, Any]:
     """The keys that a source has beside those of all."""
     return {key: value for key, value in data if key != "source" and key not in Pictures.model_fields}
@@ -140,7 +146,7 @@ def own_weights(config: schema.Train) -> Path | None:
     return weights_of(named)
 
 
-def with_its_size(config: schema.Train) -> schema.Train:
+def with_its_size(config: Asking) -> Asking:
     """The config with the network's own picture size, where it asks for that: what is recorded is a number."""
     if config.data.image_size != "auto":
         return config

@@ -19,8 +19,9 @@ from pipeline.config import schema
 from pipeline.data.files import write_csv
 from pipeline.data.remaining import check_what_is_left
 from pipeline.data.split_files import keep_split
-from pipeline.data.survey.duplicates import leaks, nearest_by_features
+from pipeline.data.survey.duplicates import leaks
 from pipeline.data.survey.measure import look_alike
+from pipeline.data.survey.neighbours import nearest
 from pipeline.evaluation.verdict import Chance, judge
 from pipeline.experiment import build
 from pipeline.experiment.build import Prepared
@@ -38,6 +39,7 @@ log = logging.getLogger("pipeline.train")
 
 
 _LIKELY, _MOST_LOOKED_AT = 0.7, 300  # cosine of features, pairs: those are opened and compared as pictures
+_MOST_PAIRS = 200_000_000  # of features compared
 
 
 def run_tags(config: schema.Train, prepared: Prepared, identity: Mapping[str, str], typed: list[str]) -> dict[str, Any]:
@@ -237,10 +239,11 @@ def tell_near_leaks(prepared: Prepared, run: TrackedRun) -> None:
     for held in (
         made[split, None] for split in ("val", "test") if (split, None) in made and made[split, None].rows.size
     ):
-        nearest, cosine, left = nearest_by_features(values, held.values.read())
-        pairs += list(zip(held.rows[: len(nearest)].tolist(), train.rows[nearest].tolist(), strict=True))
-        cosines += cosine.tolist()
-        unchecked += left
+        few = held.values.choose(np.arange(min(len(held.rows), _MOST_PAIRS // len(train.rows))))
+        places, cosine = nearest(values, few.read())
+        pairs += list(zip(held.rows[: len(few)].tolist(), train.rows[places[:, 0]].tolist(), strict=True))
+        cosines += cosine[:, 0].tolist()
+        unchecked += len(held.rows) - len(few)
     likeliest = sorted(range(len(pairs)), key=lambda place: -cosines[place])[:_MOST_LOOKED_AT]
     how = prepared.network.spec.preprocessing
     alike = [pairs[place] for place in likeliest if cosines[place] > _LIKELY and look_alike(table, pairs[place], how)]

@@ -13,6 +13,8 @@ from pipeline.reporting.tables import written
 _WIDTH = 900
 _EDGE = 24  # nearer to a histogram's side its numbers would stand out
 _MOST_TICKS = 5
+_CLOUD_HEIGHT, _TILE = 600, 50
+_MOST_COLOURS = 12  # that a key tells apart
 
 
 def bars(counts: pd.DataFrame, *, title: str = "") -> Markup:
@@ -114,6 +116,50 @@ def world(latitude: np.ndarray, longitude: np.ndarray, *, title: str) -> Markup:
     cells = np.unique(np.stack([across(longitude), down(latitude)], axis=1).round(), axis=0)
     parts += [Markup('<circle class="dot" cx="{:g}" cy="{:g}" r="2.5"/>').format(x, y) for x, y in cells]
     return _chart(title, parts, height + 20)
+
+
+def cloud(points: np.ndarray, kinds: np.ndarray, names: Sequence[str], hints: Sequence[str], *, title: str) -> Markup:
+    """A dot at each of points (n, 2), coloured by its kind (n,), of `names`; its hint shows under a pointer."""
+    dots = [
+        Markup('<circle cx="{:.1f}" cy="{:.1f}" r="3.5" fill="{}" fill-opacity=".7"><title>{}</title></circle>').format(
+            x, y, _colour(kind), hint
+        )
+        for (x, y), kind, hint in zip(_spread(points), kinds.tolist(), hints, strict=True)
+    ]
+    key = Markup('<span class="key"><i style="background:{}"></i>{}</span>')
+    few = list(enumerate(names)) if len(names) <= _MOST_COLOURS else []
+    legend = Markup("").join(key.format(_colour(kind), name) for kind, name in few)
+    words = Markup('<div class="legend">{}</div>').format(legend) if few else Markup("")
+    return words + _chart(title, dots, _CLOUD_HEIGHT)
+
+
+def mosaic(points: np.ndarray) -> list[tuple[int, int, int]]:
+    """For each cell of a grid over points (n, 2) that has any, the one nearest its middle: place, column, row."""
+    cells = _spread(points) / _TILE
+    inside = cells.astype(int)
+    apart = np.abs(cells - inside - 0.5).max(axis=1)
+    order = np.argsort(apart, kind="stable")
+    _, first = np.unique(inside[order], axis=0, return_index=True)
+    return [(place, *inside[place].tolist()) for place in order[first].tolist()]
+
+
+def tiled(tiles: Sequence[tuple[int, int, str, str]], *, title: str) -> Markup:
+    """Small pictures (their addresses) at a column and a row of the grid of `mosaic`, each with its hint."""
+    part = Markup('<image x="{}" y="{}" width="{}" height="{}" href="{}"><title>{}</title></image>')
+    shown = [part.format(x * _TILE, y * _TILE, _TILE - 3, _TILE - 3, source, hint) for x, y, source, hint in tiles]
+    return _chart(title, shown, _CLOUD_HEIGHT)
+
+
+def _spread(points: np.ndarray) -> np.ndarray:
+    """Points (n, 2) over all of a cloud's chart, a little off its edge."""
+    low, high = points.min(axis=0), points.max(axis=0)
+    share = (points - low) / np.where(high > low, high - low, 1)
+    return 4 + share * (np.array([_WIDTH, _CLOUD_HEIGHT]) - 8)
+
+
+def _colour(kind: int) -> str:
+    """Turned by the golden angle from one kind to the next, legible on light and on dark."""
+    return f"hsl({(207 + 137.5 * kind) % 360:.0f} 58% 55%)"
 
 
 def _line(path: str, *, strong: bool = False) -> Markup:

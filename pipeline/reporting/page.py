@@ -89,13 +89,17 @@ def pictures(
     for jpeg, words, path in zip(jpegs, captions, paths or [""] * len(captions), strict=True):
         shown = Markup('<div class="gone">cannot be read any more</div>')
         if jpeg is not None:
-            source = base64.b64encode(jpeg).decode()
             alt = words.striptags() if isinstance(words, Markup) else words
-            shown = Markup('<img alt="{}" src="data:image/jpeg;base64,{}">').format(alt, source)
+            shown = Markup('<img alt="{}" src="{}">').format(alt, source(jpeg))
         small = Markup("<small>{}</small>").format(path) if path else Markup("")
         cards.append(Markup("<figure>{}<figcaption>{}{}</figcaption></figure>").format(shown, words, small))
     kind = "pictures large" if large else "pictures"
     return Markup('<div class="{}">{}</div>').format(kind, Markup("").join(cards))
+
+
+def source(jpeg: bytes) -> str:
+    """The address of a picture that lies in the page itself."""
+    return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
 
 
 def side_by_side(*parts: Markup) -> Markup:

@@ -252,7 +252,7 @@ def same(found: Survey) -> Section:
         if torn and found.mended:
             section.add(page.note(_REMEDY), page.command(shlex.quote(f"data.split.file={found.mended}")))
         rows = found.table.rows_of([*leaks["path"], *leaks["other_path"]])
-        section.add(survey_pictures.pairs(leaks, rows, found.jpegs))
+        section.add(survey_pictures.pairs(leaks, rows, found.jpegs, "in leaks.csv"))
         section.add(page.details("As a table", page.table(_leak_rows(leaks))))
     kinds = alike.groupby("kind").agg(groups=("group", "nunique"), pictures=("row", "size")).reset_index()
     paths = found.table.rows["path"].to_numpy()

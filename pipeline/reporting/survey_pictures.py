@@ -10,8 +10,11 @@ from pipeline.reporting import page
 MOST_PAIRS = 24
 
 
-def pairs(leaks: pd.DataFrame, rows: Mapping[str, int], jpegs: Mapping[int, bytes]) -> Markup:
-    """Pictures in two splits or under two labels, side by side; `rows` and `jpegs` by path and row."""
+def pairs(leaks: pd.DataFrame, rows: Mapping[str, int], jpegs: Mapping[int, bytes], rest: str) -> Markup:
+    """Pairs of pictures (in two splits or under two labels, say) side by side; `rows` and `jpegs` by path and row.
+
+    `rest` says where those are that are not shown.
+    """
     shown = [
         page.pictures(
             [jpegs.get(rows[pair[path]]) for path in ("path", "other_path")],
@@ -22,7 +25,7 @@ def pairs(leaks: pd.DataFrame, rows: Mapping[str, int], jpegs: Mapping[int, byte
         for pair in leaks.head(MOST_PAIRS).to_dict("records")
     ]
     left = len(leaks) - len(shown)
-    return page.side_by_side(*shown) + (page.note(f"{left:,} more are in leaks.csv.") if left > 0 else Markup(""))
+    return page.side_by_side(*shown) + (page.note(f"{left:,} more are {rest}.") if left > 0 else Markup(""))
 
 
 def augmented(views: list[list[bytes]]) -> Markup:

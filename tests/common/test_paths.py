@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.cli.output import check_output
 from pipeline.cli.quoting import quote_path
 from pipeline.commands.compare import checked_output
 from pipeline.common.cache_folder import cache_folder
@@ -12,7 +13,7 @@ from pipeline.data.files import existing
 from pipeline.data.split_files import read_split, write_split
 from pipeline.data.unlabelled import find_pictures
 from pipeline.models.weights import read_state
-from pipeline.serving.answers_file import check_output
+from pipeline.serving.answers_file import holds_answers
 
 
 def test_homes_are_filled_in(monkeypatch):
@@ -26,7 +27,7 @@ def test_homes_are_filled_in(monkeypatch):
     [
         lambda path: existing(path, "data.root", "folder", folder=True),
         find_pictures,
-        check_output,
+        lambda path: check_output(path, ".csv", "answers", holds_answers),
         lambda path: checked_output(f"{path}.html"),
         lambda path: read_state(Path(path)),
         lambda path: write_split(None, path),

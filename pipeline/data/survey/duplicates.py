@@ -1,4 +1,4 @@
-"""The same picture twice: exactly, by its bytes, or likely, by its features; and where copies leak."""
+"""The same picture twice, by its bytes, and where copies leak."""
 
 import hashlib
 import os
@@ -10,7 +10,6 @@ import pandas as pd
 from pipeline.data.table import PictureTable
 
 _END = 4096  # bytes: the end of a compressed file tells almost any two apart
-_MOST_PAIRS, _BLOCK = 200_000_000, 256  # pairs of features compared, held-out pictures at a time
 _LEAK_COLUMNS = ("path", "split", "label", "other_path", "other_split", "other_label")
 
 
@@ -30,27 +29,6 @@ def leaks(table: PictureTable, *, most_files: int = 20_000) -> pd.DataFrame:
     found = found[found["split"] != found["other_split"]].reset_index(drop=True)
     found.attrs["unchecked"] = unchecked
     return found
-
-
-def nearest_by_features(train: np.ndarray, held: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
-    """Of each picture of held (m, d), the nearest of train (n, d): places (k,) and cosines (k,), centred by train.
-
-    At most `_MOST_PAIRS` pairs are compared; the last figure counts the pictures of `held` that this leaves out.
-    """
-    few = min(len(held), _MOST_PAIRS // max(len(train), 1)) if len(train) else 0
-    nearest, cosine = np.zeros(few, np.int64), np.zeros(few, np.float32)
-    centre = train.mean(axis=0, dtype=np.float32) if few else np.zeros(1, np.float32)
-    normal = _normal(train - centre)
-    for start in range(0, few, _BLOCK):
-        alike = _normal(held[start : min(start + _BLOCK, few)] - centre) @ normal.T
-        nearest[start : start + len(alike)] = alike.argmax(axis=1)
-        cosine[start : start + len(alike)] = alike.max(axis=1)
-    return nearest, cosine, len(held) - few
-
-
-def _normal(values: np.ndarray) -> np.ndarray:
-    flat = values.astype(np.float32)
-    return flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-12)
 
 
 def crossing(table: PictureTable, rows: np.ndarray, groups: np.ndarray) -> pd.DataFrame:

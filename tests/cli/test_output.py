@@ -1,7 +1,8 @@
 import pytest
 
+from pipeline.cli.output import check_output
 from pipeline.common.errors import BadInput
-from pipeline.serving.answers_file import check_output
+from pipeline.serving.answers_file import holds_answers
 
 
 def test_answers_replace_nothing_but_answers(tmp_path):
@@ -13,5 +14,5 @@ def test_answers_replace_nothing_but_answers(tmp_path):
     link.symlink_to(picture)
     for output, said in ((picture, "ends in .csv"), (link, "one of the pictures"), (other, "something else")):
         with pytest.raises(BadInput, match=said):
-            check_output(str(output), [picture])
-    assert check_output(str(earlier), [picture]) == earlier
+            check_output(str(output), ".csv", "answers", holds_answers, [picture])
+    assert check_output(str(earlier), ".csv", "answers", holds_answers, [picture]) == earlier
