@@ -214,7 +214,7 @@ def test_a_sweep_a_filter_and_the_best_narrow_the_members(store):
     assert run.data.tags["sweep"] == parent
     assert champion(store, composed("sweep=latest", command="promote")).info.run_id in {
         run.info.run_id,
-        *(child.info.run_id for child in sweeps.children(store, parent)),
+        *(child.info.run_id for child in sweeps.members(store, parent)),
     }
 
 

@@ -108,7 +108,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(store, given, said):
     assert store.search_experiments(filter_string="name = 'digits'") == []
 
 
-def test_a_cell_that_is_interrupted_leaves_a_failed_run_and_a_process_to_go_on_with(store, monkeypatch):
+def test_a_cell_that_is_interrupted_leaves_a_killed_run_and_a_process_to_go_on_with(store, monkeypatch):
     before = state()
 
     def interrupted(_epoch):
@@ -120,7 +120,7 @@ def test_a_cell_that_is_interrupted_leaves_a_failed_run_and_a_process_to_go_on_w
             notebook.train(*TINY)
     assert state() == before
     (run,) = store.search_runs([store.get_experiment_by_name("digits").experiment_id])
-    assert run.info.status == "FAILED"
+    assert run.info.status == "KILLED"
     assert "val/accuracy" in notebook.train(*TINY).metrics
 
 

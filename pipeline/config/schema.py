@@ -526,7 +526,17 @@ class Embed(Train):
     neighbours_of: str | None
 
 
-COMMANDS: tuple[type[Command], ...] = (Train, Ensemble, Promote, Predict, Explore, Compare, Evaluate, Models, Embed)
+COMMANDS: tuple[type[Command], ...] = (
+    Train,
+    Ensemble,
+    Promote,
+    Predict,
+    Explore,
+    Compare,
+    Evaluate,
+    Models,
+    Embed,
+)
 
 
 def keys(schema: type[BaseModel], prefix: str = "") -> list[str]:

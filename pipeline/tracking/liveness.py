@@ -75,7 +75,7 @@ class Heartbeat:
 
 @cache
 def _host() -> str:
-    boot = _BOOT.read_text().strip()[:8] if _BOOT.exists() else ""
+    boot = _BOOT.read_text(encoding="ascii").strip()[:8] if _BOOT.exists() else ""
     return f"{socket.gethostname()} {boot}".strip()
 
 

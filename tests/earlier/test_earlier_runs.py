@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from pipeline.tracking.selection import children, find_experiment, find_sweep
+from pipeline.tracking.selection import find_experiment, find_sweep, members
 from pipeline.tracking.store import Store
 
 ARCHIVE, WRITTEN_IN = Path(__file__).with_name("store.tar.xz"), "/tmp/study"
@@ -39,7 +39,7 @@ def earlier(tmp_path, monkeypatch):
 
 def test_runs_are_compared_evaluated_anew_combined_and_promoted(earlier, typed, capsys):
     parent = find_sweep(earlier, find_experiment(earlier, "digits"), "latest")
-    one = children(earlier, parent.info.run_id)[0]
+    one = members(earlier, parent.info.run_id)[0]
     assert typed("compare", "sweep=latest") == 0
     assert "99.3 %" in capsys.readouterr().out  # the mean of two seeds on val
     assert typed("evaluate", f"run={one.info.run_id}", "checkpoint=epoch_1", "trainer.num_workers=0") == 0

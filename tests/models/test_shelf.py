@@ -20,6 +20,11 @@ def test_what_a_file_says_of_its_network_is_so(one):
     assert one.figure("cost") == pytest.approx(found.operations / 1e9, rel=0.01)
 
 
+@pytest.fixture(autouse=True)
+def _a_wide_terminal(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+
+
 def models(typed, capsys, *arguments):
     code = typed("models.__main__", *arguments)
     return code, capsys.readouterr()

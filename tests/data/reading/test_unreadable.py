@@ -123,7 +123,7 @@ def test_the_next_run_does_not_open_it_and_goes_as_the_first(
     assert list(loader.skipped) == [str(file)]
     for one, other in zip(first, second, strict=True):
         assert torch.equal(one.inputs.pixels, other.inputs.pixels)
-        assert all(torch.equal(a, b) for a, b in zip(one[1:], other[1:], strict=True))
+        assert all(torch.equal(a, b) for a, b in zip(one[1:3], other[1:3], strict=True))
     assert data_digest(table) == data_digest(read_source("folder", root=str(photos.root)))
     with pytest.raises(BadInput, match="is empty"):
         batches(table, "raise")  # known before any work
