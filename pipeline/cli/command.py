@@ -24,7 +24,7 @@ from pipeline.cli.quoting import open_tags, quote_address, quote_path
 from pipeline.cli.sweep import launcher_broke, note_failure
 from pipeline.common.atomic import clear_abandoned, held_folder
 from pipeline.common.errors import BadInput, Stopped
-from pipeline.common.interruption import Interrupted, listen
+from pipeline.common.interruption import Interrupted, heed, listen
 from pipeline.common.names import PARENT_VARIABLE
 from pipeline.config.defaults import register
 from pipeline.config.keys import CONF
@@ -113,6 +113,7 @@ class Job:
             module, _, function = self.recipe.partition(":")
             return getattr(import_module(module), function)(config)
         except Exception as error:
+            heed()  # who was asked to end may have lost its helpers first, as they were asked too
             tell(error, self.name)
             self.failures.append(error)
             _tell_the_sweep(error)

@@ -24,6 +24,7 @@ from mlflow.exceptions import MlflowException
 
 from pipeline.common.cache_folder import cache_folder
 from pipeline.common.errors import BadInput, Stopped
+from pipeline.common.interruption import requested
 from pipeline.common.names import PARENT_VARIABLE
 from pipeline.config.keys import SAME_FIGURES
 from pipeline.data.digest import data_digest
@@ -136,10 +137,11 @@ def tracked_run(
         try:
             yield run
         except BaseException as error:
-            if isinstance(error, BadInput | Stopped):
+            killed = requested() or isinstance(error, SystemExit | KeyboardInterrupt)
+            if isinstance(error, BadInput | Stopped) and not killed:
                 run.set_tags({"error": error})
             run.send_waiting()
-            if isinstance(error, SystemExit | KeyboardInterrupt):
+            if killed:
                 mlflow.end_run(KILLED)
             raise
         run.send_waiting()

@@ -187,7 +187,7 @@ def slow_process(tmp_path):
         env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
         made = subprocess.Popen(
             [sys.executable, "-c", SLOW, *OPTIONS, *more], cwd=tmp_path, env=env, text=True, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
         started.append(made)
         return made
@@ -234,6 +234,21 @@ def test_stopped_in_an_epoch_it_goes_on_there(how, slow_process, train, store, t
     assert weights(healed) == weights(whole)
     assert not states(tmp_path)
     assert json.loads((artifact_folder(healed, "checkpoints") / "best.json").read_text())["epoch"]
+
+
+def test_a_sweep_whose_helpers_are_asked_to_end_as_well_does_not_go_on_with_its_next_job(
+    slow_process, train, store, tmp_path
+):
+    """As a batch scheduler does, or a terminal that closes."""
+    process = slow_process("-m", "seed=0,1", "trainer.num_workers=1")
+    wait_for(lambda: states(tmp_path))
+    os.killpg(process.pid, signal.SIGTERM)
+    said, _ = process.communicate()
+    assert process.returncode == 128 + signal.SIGTERM, said
+    assert "Traceback" not in said
+    assert [run.info.status for run in runs(store)] == ["KILLED"]
+    assert train("-m", "seed=0,1") == 0
+    assert [run.info.status for run in runs(store)] == ["FINISHED"] * 2
 
 
 def test_two_sweeps_of_one_command_share_out_the_jobs(slow_process, store):
