@@ -2,17 +2,26 @@
 
 import json
 import re
+from pathlib import Path
 
 import mlflow
 import numpy as np
+import pandas as pd
 import pytest
 import timm
 import torch
+from hydra import compose, initialize_config_dir
 from PIL import Image
 from torchvision.models import get_model
 
-from pipeline.models.saved import read_facts
-from pipeline.predictions.predictions import Predictions
+from pipeline.cli.command import VERSION_BASE
+from pipeline.cli.messages import check
+from pipeline.config.keys import CONF
+from pipeline.data.reading import decoding
+from pipeline.experiment.question import NETWORK, Question
+from pipeline.models.classifier import NetworkSpec
+from pipeline.serving.bundle import read_bundle
+from pipeline.tracking.finished import facts_of, stored_predictions
 from pipeline.training import features
 
 SIDES = {"squeezenet": 64, "mobilenetv4s": 96}
@@ -48,26 +57,97 @@ def of_join(files, *names):
     return [f"model.join=[{','.join(files)}]", f"model.join_weights={{{weights}}}"]
 
 
-def test_it_answers_alike_at_the_end_evaluated_predicted_and_served(
-    joined, store, typed, capsys, tmp_path, monkeypatch
-):
+def test_it_answers_alike_at_its_end_and_evaluated_predicted_and_served(joined, store, typed, capsys, monkeypatch):
     files, base = joined
     for name, side in SIDES.items():
         alone = [f"model={name}", f"model.weights_file={files[name]}", f"data.image_size={side}"]
         assert typed("train", *base, *alone) == 0
     with monkeypatch.context() as patch:  # their kept features are all that is needed
-
-        def none(*_, **__):
-            raise AssertionError("a pass over the pictures")
-
-        patch.setattr(features, "compute_features", none)
+        patch.delattr(features, "compute_features")
         assert typed("train", *base, *of_join(files, *files)) == 0
     run = store.get_run(re.findall(r"promote run=(\w+)", capsys.readouterr().out)[-1])
     assert run.data.tags["model"] == run.data.params["model.name"] == "squeezenet+mobilenetv4s"
-    checkpoints = mlflow.artifacts.download_artifacts(run_id=run.info.run_id, artifact_path="checkpoints")
-    spec = read_facts(__import__("pathlib").Path(checkpoints)).spec
+    spec = facts_of(run).spec
     assert [part.preprocessing.image_size for part in spec.parts] == [64, 96]
+    assert NetworkSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
+
+    kept = stored_predictions(run, "test")
+    question = Question(store, evaluated(f"run={run.info.run_id}", "split=test"), run)
+    monkeypatch.setattr("pipeline.experiment.question.has_predictions", lambda *_: False)
+    asked, source = question.answers("test")
+    assert source == NETWORK
+    np.testing.assert_array_equal(asked.ids, kept.ids)
+    np.testing.assert_allclose(asked.probabilities(), kept.probabilities(), atol=1e-4)
+
     assert typed("promote", f"run={run.info.run_id}") == 0
-    file = mlflow.artifacts.download_artifacts(run_id=run.info.run_id, artifact_path="predictions/test.parquet")
-    stored = Predictions.read(file)
-    print(stored)
+    photos = [Path(question.table.root, name) for name in kept.ids]
+    with monkeypatch.context() as patch:
+        times = counted_decoding(patch)
+        served = mlflow.pyfunc.load_model("models:/joined@champion").predict(
+            pd.DataFrame({"image": [photo.read_bytes() for photo in photos]})
+        )
+    assert sum(times) == len(photos)
+    assert typed("predict", f"images={question.table.root}", "output=said.csv") == 0
+    said = pd.read_csv("said.csv").set_index("picture")
+    calibrated = kept.at_temperature(temperature(store)).probabilities().max(axis=1)
+    for photo, one, probability in zip(photos, served, calibrated, strict=True):
+        assert said.label[str(photo)] == one["label"]
+        assert one["probability"] == pytest.approx(probability, abs=1e-4)
+        assert said.probability[str(photo)] == pytest.approx(probability, abs=1e-4)
+    assert typed("evaluate", f"run={run.info.run_id}", "evaluation.tta=flips") == 2
+    assert "evaluation.tta=flips: networks that are joined see a picture once" in capsys.readouterr().err
+
+
+def evaluated(*overrides):
+    with initialize_config_dir(str(CONF), **VERSION_BASE):
+        return check(compose("evaluate", [*overrides, "trainer.num_workers=0", "trainer.precision=fp32"]), "evaluate")
+
+
+def temperature(store):
+    version = store.get_model_version_by_alias("joined", "champion")
+    folder = mlflow.artifacts.download_artifacts(f"models:/{version.name}/{version.version}")
+    return read_bundle(Path(folder, "artifacts", "served")).calibration.temperature
+
+
+def counted_decoding(patch):
+    """How often a picture is decoded, one a time."""
+    times, decoded = [], decoding._decode
+    patch.setattr(decoding, "_decode", lambda *given: times.append(1) or decoded(*given))
+    return times
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["model.join=[squeezenet]"], "one network alone is model=squeezenet; name two or more"),
+        (["model.join=[squeezenet,squeezenet]"], "squeezenet is named twice"),
+        (["model.join=[squeezenet,mobilenetv4]"], "no such model; did you mean mobilenetv4s?"),
+        (["model.join_weights.vits=x.pth"], "model.join_weights.*: vits is not in model.join"),
+        (["regime=imagenet"], "side by side: regime=frozen, not imagenet"),
+        (["regime=scratch", "head=linear"], "side by side: regime=frozen, not scratch"),
+        (["regime.views=2"], "leave out regime.views"),
+        (["head=pretrained"], "head=pretrained asks one network's own classifier"),
+        (["model=vits"], "model.join names its networks itself, each with its own picture size: leave out model=vits"),
+        (["data.image_size=64"], "leave out data.image_size=64"),
+        (["model.join_weights={squeezenet: no.pth}"], "no.pth: there is no such file"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_joined_is_told_before_any_work(overrides, said, joined, typed, capsys):
+    files, base = joined
+    assert typed("train", *base, *of_join(files, *files), *overrides) == 2
+    assert re.search(said, capsys.readouterr().err)
+
+
+def test_it_is_said_which_file_of_which_network_is_wanted(joined, typed, capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr("torch.hub.download_url_to_file", no_network)
+    files, base = joined
+    assert typed("train", *base, *of_join(files, "mobilenetv4s")) == 2
+    error = capsys.readouterr().err
+    assert re.search(r"squeezenet1_0-\w+.pth and could not be fetched from https://", error)
+    assert "or name them with 'model.join_weights={squeezenet: PATH}'" in error
+
+
+def no_network(*_, **__):
+    raise OSError("no network")
