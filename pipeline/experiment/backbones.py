@@ -65,10 +65,13 @@ class Backbone:
 
     def load(self, network: nn.Module) -> Loaded:
         """Give the network its weights. BadInput where there are none, or they are another's."""
-        key = f"'model.join_weights={{{self.joined_as}: PATH}}'" if self.joined_as else None
-        if self.file is None:
-            return load_pretrained(network, self.name, self.weights, **({"otherwise": key} if key else {}))
-        return load_file(network, self.file, self.found.name)
+        if self.file:
+            said = f"model.join_weights.{self.joined_as}={self.file}" if self.joined_as else None
+            return load_file(network, self.file, self.found.name, said)
+        if self.joined_as:
+            named_by = f"'model.join_weights={{{self.joined_as}: PATH}}'"
+            return load_pretrained(network, self.name, self.weights, named_by)
+        return load_pretrained(network, self.name, self.weights)
 
 
 def backbones(config: schema.Train) -> list[Backbone]:
@@ -89,9 +92,9 @@ def own_weights(config: schema.Train) -> Path | None:
     named_so = config.model.weights_file
     if named_so is None or config.regime.weights == "none":
         return None
-    return weights_of(named_so) if named_so.startswith(("runs:/", "models:/")) else expanded(
-        named_so, "model.weights_file"
-    )  # fmt: skip
+    if named_so.startswith(("runs:/", "models:/")):
+        return weights_of(named_so)
+    return expanded(named_so, "model.weights_file")
 
 
 def check_joined(config: schema.Train, typed: Sequence[str] = ()) -> None:

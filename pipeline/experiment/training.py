@@ -83,7 +83,7 @@ def prepare(config: schema.Train, base: Ground | None = None) -> Prepared:
     for one in loaded:
         log.info("%s", one)
     build.loss(config, table)
-    how = network.sights[0].parts[0].preprocessing
+    how = network.parts[0].preprocessing
     build.batches(config, table, how, "train", training=True)  # what is known to be unreadable
     check_smallest_batch(config, network)
     return Prepared(split, table, network, fabric, resolved(fabric))
