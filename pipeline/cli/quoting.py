@@ -24,9 +24,10 @@ def quote_address(argument: str) -> str:
 def open_tags(argument: str) -> str:
     """`tracking.tags.site=reef` and `tracking.tags={site: reef}` as Hydra can take them: it would know no such key.
 
-    Tags are free, all other keys closed.
+    Tags are free, and so is which of the joined networks have weights of the user's; all other keys are closed.
     """
-    return f"++{argument.lstrip('+')}" if re.match(r"\+?tracking\.tags(\.[^=]+)?=", argument) else argument
+    free = re.match(r"\+?(tracking\.tags|model\.join_weights)(\.[^=]+)?=", argument)
+    return f"++{argument.lstrip('+')}" if free else argument
 
 
 def as_typed(override: str) -> str:

@@ -21,6 +21,8 @@ _BYTES = 4  # of a parameter, as it is kept and computed with
 
 def run(config: schema.Models) -> None:
     """Print the shelf, or the network that is named."""
+    if config.model.join:
+        raise BadInput(f"model.join: one network at a time is shown: model={config.model.join[0]}")
     if config.model.name is None:
         show_shelf()
     else:

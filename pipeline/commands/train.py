@@ -16,6 +16,7 @@ from pipeline.common.names import PARENT_VARIABLE
 from pipeline.config import schema
 from pipeline.data.remaining import check_what_is_left
 from pipeline.experiment import build
+from pipeline.experiment.backbones import with_its_size
 from pipeline.experiment.build import Prepared
 from pipeline.experiment.earlier import config_of, earlier, is_done, take, tell_going_on
 from pipeline.experiment.records import (
@@ -49,7 +50,7 @@ def run(config: schema.Train) -> float | None:
         store.open()
     if config.resume not in ("auto", "never"):
         config, own = config_of(config.resume, config, typed)
-    config = build.with_its_size(config)
+    config = with_its_size(config)
     base = ground(config, own, typed)
     identity = base.identity(config)
     if in_sweep:  # before the network is built

@@ -6,7 +6,16 @@
 import re
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from pipeline.common.errors import did_you_mean
 from pipeline.common.names import checked_alias, safe_name
@@ -62,7 +71,7 @@ def _one_of(group: str) -> AfterValidator:
     """The name of an answer that `conf/` has to a group."""
 
     def check(name: str) -> str:
-        known = sorted(file.stem for file in (CONF / group).glob("*.yaml"))
+        known = sorted(file.stem for file in (CONF / group).glob("*.yaml") if file.stem != "base")
         if name not in known:
             raise ValueError(f"no such {group}{did_you_mean(name, known)}")
         return name
@@ -163,16 +172,44 @@ Data = Annotated[Digits | Folder | Table | INat2021 | CUB200 | Lists, Field(disc
 
 
 class Model(Section):
-    """The network, and where its weights come from."""
+    """The network, and where its weights come from; or several, `join`, which `name` then lists and no more."""
 
+    join: list[Annotated[str, _one_of("model")]]
+    join_weights: dict[str, str]
     name: str
     weights: str
     weights_file: str | None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _named_after_its_parts(cls, given: Any) -> Any:
+        if isinstance(given, dict) and isinstance(given.get("join"), list) and given["join"]:
+            return given | {"name": "+".join(map(str, given["join"])), "weights": "DEFAULT", "weights_file": None}
+        return given
+
+    @field_validator("join")
+    @classmethod
+    def _several(cls, join: list[str]) -> list[str]:
+        if len(join) == 1:
+            raise ValueError(f"one network alone is model={join[0]}; name two or more")
+        for name in join:
+            if join.count(name) > 1:
+                raise ValueError(f"{name} is named twice, which adds nothing; name each network once")
+        return join
+
+    @field_validator("join_weights")
+    @classmethod
+    def _of_those_joined(cls, files: dict[str, str], facts: ValidationInfo) -> dict[str, str]:
+        join = facts.data.get("join", files)
+        for name in files:
+            if name not in join:
+                raise ValueError(f"{name} is not in model.join{did_you_mean(name, join)}")
+        return files
+
     @field_validator("name")
     @classmethod
-    def _says_the_library(cls, name: str | None) -> str | None:
-        if name and not re.fullmatch(r"(torchvision|timm)/.+", name):
+    def _says_the_library(cls, name: str | None, facts: ValidationInfo) -> str | None:
+        if name and not facts.data.get("join", True) and not re.fullmatch(r"(torchvision|timm)/.+", name):
             raise ValueError(f"say which library's network it is: torchvision/{name} or timm/{name}")
         return name
 

@@ -12,8 +12,8 @@ import torch
 class Inputs(NamedTuple):
     """What is known of n pictures, None where it is not at hand.
 
-    `pixels` (n, 3, s, s) uint8; `features` (n, f) float32, what the backbone made of the pixels, which it is then not
-    asked for again.
+    `pixels` (n, 3, s, s) uint8, or (n, bytes) for several networks joined; `features` (n, f) float32, what the backbone
+    made of the pixels, which it is then not asked for again.
     """
 
     pixels: torch.Tensor | None = None

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from pipeline.data.batch import Inputs
-from pipeline.data.reading.preprocessing import Preprocessing
+from pipeline.data.reading.preprocessing import Reading
 from pipeline.data.reading.tta import Views, shown
 from pipeline.ensembles.rules import TINY, Rule
 from pipeline.models.classifier import Classifier
@@ -17,14 +17,14 @@ from pipeline.models.classifier import Classifier
 
 @torch.inference_mode()
 def scores(
-    members: Sequence[Classifier], rule: Rule | None, inputs: Mapping[Preprocessing, Inputs], views: Views = "none"
+    members: Sequence[Classifier], rule: Rule | None, inputs: Mapping[Reading, Inputs], views: Views = "none"
 ) -> torch.Tensor:
     """(n, k) float32 scores of n pictures, on a processor: logits, or the logarithms of probabilities.
 
     `inputs` are the same pictures as each way of the members' reading gives them; a single network needs no `rule`.
     Of several test-time `views` the probabilities are averaged. Members are in evaluation mode.
     """
-    seen: dict[tuple[torch.nn.Module, Preprocessing], list[Inputs]] = {}
+    seen: dict[tuple[torch.nn.Module, Reading], list[Inputs]] = {}
     found = []
     for member in members:
         how = member.spec.preprocessing

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +17,6 @@ from torch import nn
 
 from pipeline.common.cache_folder import cache_folder
 from pipeline.common.errors import BadInput, Stopped
-from pipeline.common.paths import expanded
 from pipeline.config import schema
 from pipeline.config.schema import Pictures
 from pipeline.data.reading.augmentation import build_augmentation
@@ -30,21 +29,19 @@ from pipeline.data.split_files import read_split, write_split
 from pipeline.data.splits import split_table
 from pipeline.data.table import PictureTable
 from pipeline.data.taxonomy import join_taxonomy
+from pipeline.experiment.backbones import backbones
 from pipeline.models.blocks import parameters_below
 from pipeline.models.classifier import Classifier, NetworkSpec, build_classifier
 from pipeline.models.heads.fitted import FittedHead
 from pipeline.models.heads.registry import HeadSpec
-from pipeline.models.published import as_trained, load_pretrained, named
-from pipeline.models.saved import BEST_FACTS, BEST_WEIGHTS, read_facts
-from pipeline.models.weights import Loaded, load_file
-from pipeline.tracking.registry import check_renamed, weights_of
+from pipeline.models.weights import Loaded
+from pipeline.tracking.registry import check_renamed
 from pipeline.training.checkpoints import has_state
 from pipeline.training.features import Features
 from pipeline.training.losses import build_loss
 
 log = logging.getLogger(__name__)
 
-Asking = TypeVar("Asking", bound=schema.Train)  # a training, or a command that asks as one
 _MOST_WORKERS = 8
 _DISK_FULL = (  # as it is worded by the system, safetensors, SQLite and torch.save, which does not know why
     "No space left on device", "Disk quota exceeded", "disk is full", "PytorchStreamWriter failed writing",
@@ -112,7 +109,7 @@ def own_options(data: schema.Data) -> dict[str, Any]:
     return {key: value for key, value in data if key != "source" and key not in Pictures.model_fields}
 
 
-def network(config: schema.Train, classes: Sequence[str]) -> tuple[Classifier, Loaded | None]:
+def network(config: schema.Train, classes: Sequence[str]) -> tuple[Classifier, list[Loaded]]:
     """The classifier of these classes with the weights its regime starts from, and what was loaded.
 
     Pictures are normalised as those weights were trained.
@@ -120,56 +117,20 @@ def network(config: schema.Train, classes: Sequence[str]) -> tuple[Classifier, L
     if config.regime.trains != "all" and config.regime.weights == "none":
         named_so = "regime=frozen" if config.regime.trains == "head" else f"regime.trains={config.regime.trains}"
         raise BadInput(f"{named_so} needs weights: set regime.weights=pretrained, or train with regime=scratch")
-    own = own_weights(config) if config.regime.weights == "pretrained" else None
-    if own and str(config.model.weights_file).startswith("models:/"):
-        check_renamed(str(config.model.weights_file), classes)
-    if config.model.weights_file and config.regime.weights == "none":
+    pretrained, named_file = config.regime.weights == "pretrained", str(config.model.weights_file)
+    if pretrained and named_file.startswith("models:/"):
+        check_renamed(named_file, classes)
+    if config.model.weights_file and not pretrained:
         log.warning("warning: regime=%s begins from chance: model.weights_file is not read", config.regime.name)
     torch.manual_seed(config.seed)
-    head, found = HeadSpec.from_dict(config.head.model_dump()), named(config.model.name)
-    made = build_classifier(NetworkSpec(found.name, len(classes), preprocessing(config, own), head, found.options))
+    head, chosen = HeadSpec.from_dict(config.head.model_dump()), backbones(config)
+    made = build_classifier(NetworkSpec.of([one.part(config.data) for one in chosen], len(classes), head))
     parameters_below(made.backbone, config.regime.trains)  # before weights are fetched
     if isinstance(made.head, FittedHead):
         made.head.meet(classes)
-    if own:
-        return made, load_file(made.backbone, own, found.name)
-    if config.regime.weights == "none":
-        return made, None
-    return made, load_pretrained(made.backbone, config.model.name, config.model.weights)
-
-
-def own_weights(config: schema.Train) -> Path | None:
-    """The file of weights that `model.weights_file` names: a path, or an earlier run's or registered model's."""
-    named = config.model.weights_file
-    if named is None or not named.startswith(("runs:/", "models:/")):
-        return None if named is None else expanded(named, "model.weights_file")
-    return weights_of(named)
-
-
-def with_its_size(config: Asking) -> Asking:
-    """The config with the network's own picture size, where it asks for that: what is recorded is a number."""
-    if config.data.image_size != "auto":
-        return config
-    own = own_weights(config) if config.regime.weights == "pretrained" else None
-    side = preprocessing(config, own).image_size
-    log.info("data.image_size=%d, which the weights of %s are for", side, config.model.name)
-    return config.model_copy(update={"data": config.data.model_copy(update={"image_size": side})})
-
-
-def preprocessing(config: schema.Train, own: Path | None = None) -> Preprocessing:
-    """How pictures become the network's input: of the config's size, normalised as the weights were trained."""
-    if own and own.name == BEST_WEIGHTS and own.with_name(BEST_FACTS).exists():
-        norm: Any = read_facts(own.parent).spec.preprocessing
-    else:
-        norm = as_trained(config.model.name, config.model.weights, own)
-    asked = config.data.image_size
-    return Preprocessing(
-        image_size=norm.image_size if asked == "auto" else asked,
-        fit=config.data.fit,
-        interpolation=norm.interpolation,
-        mean=norm.mean,
-        std=norm.std,
-    )
+    if not pretrained:
+        return made, []
+    return made, [one.load(sight.backbone) for one, sight in zip(chosen, made.sights, strict=True)]
 
 
 def batches(

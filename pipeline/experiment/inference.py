@@ -15,7 +15,7 @@ from pipeline.common.wording import first_few
 from pipeline.config import schema
 from pipeline.data.batch import Inputs
 from pipeline.data.reading.loading import PictureBatches
-from pipeline.data.reading.preprocessing import Preprocessing
+from pipeline.data.reading.preprocessing import Joined, Reading
 from pipeline.data.reading.tta import Views, canvas
 from pipeline.data.table import PictureTable
 from pipeline.ensembles.rules import Rule
@@ -62,7 +62,7 @@ def answers(
 class Shown(NamedTuple):
     """The same pictures as each way of reading gives them, with their `labels` and `rows`."""
 
-    inputs: Mapping[Preprocessing, Inputs]
+    inputs: Mapping[Reading, Inputs]
     labels: torch.Tensor
     rows: torch.Tensor
 
@@ -71,7 +71,7 @@ class Shown(NamedTuple):
 class Asked:
     """Batches of the same pictures for each way in which networks see them, in step; the first `limit`."""
 
-    ways: Mapping[Preprocessing, Batches | PictureBatches]
+    ways: Mapping[Reading, Batches | PictureBatches]
     limit: int | None = None
 
     def __len__(self) -> int:
@@ -93,11 +93,21 @@ def pictures(
     *, views: Views = "none", on_unreadable: Literal["raise", "skip"] = "raise",
 ) -> Asked:  # fmt: skip
     """The pictures `rows` as the members see them, read by several processes."""
+
+    def shown(how: Reading) -> Reading:
+        if views == "none":
+            return how
+        if isinstance(how, Joined):
+            raise BadInput(
+                f"evaluation.tta={views}: networks that are joined see a picture once: use evaluation.tta=none"
+            )
+        return how.resized_to(canvas(views, how.image_size))
+
     workers = build.workers(trainer.num_workers, in_memory=table.in_memory)
     return Asked(
         {
             how: PictureBatches(
-                table, rows, how.resized_to(canvas(views, how.image_size)), batch_size=trainer.batch_size,
+                table, rows, shown(how), batch_size=trainer.batch_size,
                 num_workers=workers, on_unreadable=on_unreadable,
             )
             for how in dict.fromkeys(member.spec.preprocessing for member in members)

@@ -245,7 +245,7 @@ def tell_near_leaks(prepared: Prepared, run: TrackedRun) -> None:
         cosines += cosine[:, 0].tolist()
         unchecked += len(held.rows) - len(few)
     likeliest = sorted(range(len(pairs)), key=lambda place: -cosines[place])[:_MOST_LOOKED_AT]
-    how = prepared.network.spec.preprocessing
+    how = prepared.network.parts[0].preprocessing
     alike = [pairs[place] for place in likeliest if cosines[place] > _LIKELY and look_alike(table, pairs[place], how)]
     run.set_tags({"data.near_leaks": len(alike)})
     run.log_metrics({"data/near_leaks": len(alike)})

@@ -16,14 +16,16 @@ from pipeline.common.cache_folder import cache_folder
 from pipeline.common.errors import BadInput
 from pipeline.config import schema
 from pipeline.data.digest import picture_digests, view_identities
+from pipeline.data.reading.preprocessing import Preprocessing
 from pipeline.data.reading.unreadable import remembered
 from pipeline.experiment import build
 from pipeline.experiment.build import Prepared
 from pipeline.models.heads.fitted import FittedHead
 from pipeline.models.heads.registry import HEADS, HeadSpec
 from pipeline.models.regimes import Phase
+from pipeline.models.sight import Sight
 from pipeline.training.feature_files import FeatureFiles, feature_key, weights_digest
-from pipeline.training.features import FeatureBatches, Features, features_of
+from pipeline.training.features import FeatureBatches, Features, Way, features_of
 from pipeline.training.loop import Batches, layout_of
 
 log = logging.getLogger("pipeline.train")
@@ -108,7 +110,7 @@ def learning(config: schema.Train, prepared: Prepared, phase: Phase) -> tuple[nn
     learner: Any = network
     if config.trainer.compile:
         learner = torch.compile(network)
-    return learner, partial(build.batches, config, table, network.spec.preprocessing)
+    return learner, partial(build.batches, config, table, network.parts[0].preprocessing)
 
 
 def feature_batches(config: schema.Train, prepared: Prepared, split: str, *, training: bool = False) -> Batches:
@@ -132,28 +134,30 @@ def features(config: schema.Train, prepared: Prepared, split: str, view: int | N
         return prepared.features[split, view]
     network, table = prepared.network, prepared.table
     rows = _but_unreadable(config, prepared, _rows(config, prepared, split))
-    how = network.spec.preprocessing
     pictures = picture_digests(table, rows)
     augmented: Any = None
     if view is not None:
         augmented = (config.augmentation.model_dump(), config.seed, view)
         pictures = view_identities(pictures)
 
-    def batches(some: np.ndarray) -> Batches:
+    def batches(how: Preprocessing, some: np.ndarray) -> Batches:
         identities = None if view is None else pictures[np.searchsorted(rows, some)]
         return build.batches(config, table, how, split, rows=some, view=view, identities=identities)
 
+    def way(sight: Sight) -> Way:  # a backbone's features are the same beside others as alone
+        (part,) = sight.parts
+        how = feature_key(
+            weights_digest(sight.backbone.state_dict()), part.name, network.spec.head.kind.reads,
+            part.preprocessing.to_dict(), prepared.resolved, layout_of(sight), augmented,
+        )  # fmt: skip
+        return Way(how, sight, partial(batches, part.preprocessing))
+
     found = features_of(
-        feature_key(
-            weights_digest(network.backbone.state_dict()), network.spec.name, network.spec.head.kind.reads,
-            how.to_dict(), prepared.resolved, layout_of(network), augmented,
-        ),
+        [way(sight) for sight in network.sights],
         FeatureFiles(
             cache_folder() / "features", config.trainer.feature_cache_gb, waited=prepared.waited.append,
             pictures_of=f"{table.name}, {table.root or 'in memory'}",
         ),
-        network,
-        batches,
         pictures=pictures, rows=rows, labels=table.labels[rows], fabric=prepared.fabric,
     )  # fmt: skip
     prepared.features[split, view] = found

@@ -22,6 +22,7 @@ from pipeline.data.digest import data_digest
 from pipeline.data.table import PictureTable
 from pipeline.data.taxonomy import join_taxonomy
 from pipeline.experiment import build
+from pipeline.experiment.backbones import check_joined
 from pipeline.experiment.build import Prepared
 from pipeline.experiment.own_pictures import OwnPictures
 from pipeline.experiment.stages import Stage, check_epochs, check_fitted, is_fitted, learning, stages
@@ -62,6 +63,7 @@ def ground(config: schema.Train, own: OwnPictures | None = None, typed: Sequence
     `typed`: the overrides that its user gave.
     """
     if own is None:
+        check_joined(config, typed)
         check_epochs(config)
         check_fitted(config, typed)
     if config.trainer.threads:
@@ -78,10 +80,11 @@ def prepare(config: schema.Train, base: Ground | None = None) -> Prepared:
     base = base or ground(config)
     split, table, fabric = base.split, base.table, base.fabric
     network, loaded = build.network(config, table.classes)
-    if loaded:
-        log.info("%s", loaded)
+    for one in loaded:
+        log.info("%s", one)
     build.loss(config, table)
-    build.batches(config, table, network.spec.preprocessing, "train", training=True)  # what is known to be unreadable
+    how = network.parts[0].preprocessing
+    build.batches(config, table, how, "train", training=True)  # what is known to be unreadable
     check_smallest_batch(config, network)
     return Prepared(split, table, network, fabric, resolved(fabric))
 

@@ -1,74 +1,67 @@
 """A classifier: pictures in, one logit a class out; and the plain facts it can be built again from."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import nn
 
 from pipeline.data.batch import Inputs
-from pipeline.data.reading.preprocessing import Preprocessing
-from pipeline.models.backbone import build_backbone
-from pipeline.models.convolutions import speed_up
+from pipeline.data.reading.preprocessing import Joined, Preprocessing, Reading
 from pipeline.models.heads.registry import HeadSpec
-from pipeline.models.sizes import sized
+from pipeline.models.sight import Part, Sight
 
 
 @dataclass(frozen=True)
 class NetworkSpec:
-    """All that is needed to build a classifier again: known names and numbers, no code."""
+    """All that is needed to build a classifier again: known names and numbers, no code.
+
+    Where several backbones are joined, they are the `parts`, and `name` and `preprocessing` are made of theirs.
+    """
 
     name: str
     n_classes: int
-    preprocessing: Preprocessing
+    preprocessing: Reading
     head: HeadSpec = field(default_factory=HeadSpec)
     options: Mapping[str, Any] = field(default_factory=dict)  # of the library's own network, where it has any
+    joined: tuple[Part, ...] = ()
+
+    @classmethod
+    def of(cls, parts: Sequence[Part], n_classes: int, head: HeadSpec) -> "NetworkSpec":
+        """That of one backbone, or of several beside each other."""
+        if len(parts) == 1:
+            return cls(parts[0].name, n_classes, parts[0].preprocessing, head, parts[0].options)
+        name = "+".join(part.name.rpartition("/")[2] for part in parts)
+        return cls(name, n_classes, Joined(tuple(part.preprocessing for part in parts)), head, joined=tuple(parts))
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The backbones, of which there is mostly one."""
+        if isinstance(self.preprocessing, Preprocessing):
+            return (Part(self.name, self.preprocessing, self.options),)
+        return self.joined
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON holds it."""
-        plain = {
-            "name": self.name,
-            "n_classes": self.n_classes,
-            "preprocessing": self.preprocessing.to_dict(),
-            "head": self.head.to_dict(),
-        }
-        return plain | ({"options": dict(self.options)} if self.options else {})
+        plain = {"n_classes": self.n_classes, "head": self.head.to_dict()}
+        if self.joined:
+            return plain | {"joined": [part.to_dict() for part in self.joined]}
+        return self.parts[0].to_dict() | plain
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> "NetworkSpec":
         """The inverse of `to_dict`; KeyError or TypeError where a part is missing or unknown."""
-        return cls(
-            name=plain["name"],
-            n_classes=plain["n_classes"],
-            preprocessing=Preprocessing.from_dict(plain["preprocessing"]),
-            head=HeadSpec.from_dict(plain["head"]),
-            options=plain.get("options", {}),
-        )
+        parts = [Part.from_dict(part) for part in plain.get("joined", [plain])]
+        return cls.of(parts, plain["n_classes"], HeadSpec.from_dict(plain["head"]))
 
 
-class Classifier(nn.Module):
-    """`Inputs` -> (n, n_classes) logits. Normalises by itself, so no batch can miss it or get it twice."""
-
-    mean: torch.Tensor
-    std: torch.Tensor
+class Classifier(Sight):
+    """`Inputs` -> (n, n_classes) logits."""
 
     def __init__(self, spec: NetworkSpec) -> None:
-        super().__init__()
+        super().__init__(spec.parts, spec.head.kind.reads)
         self.spec = spec
-        self.register_buffer("mean", _per_channel(spec.preprocessing.mean), persistent=False)
-        self.register_buffer("std", _per_channel(spec.preprocessing.std), persistent=False)
-        fits = sized(spec.name, spec.preprocessing.image_size, spec.head.kind.reads, spec.options)
-        self.backbone = build_backbone(spec.name, spec.head.kind.reads, fits.options)
-        self.head = spec.head.build(fits.features, spec.n_classes)
-
-    def features(self, inputs: Inputs) -> torch.Tensor:
-        """(n, features): those that are kept, else what the backbone makes of the pixels."""
-        if inputs.features is not None:
-            return inputs.features
-        assert inputs.pixels is not None
-        pixels = inputs.pixels.to(self.mean.dtype) / 255
-        return self.backbone((pixels - self.mean) / self.std)
+        self.head = spec.head.build(self.n_features, spec.n_classes)
 
     def forward(self, inputs: Inputs) -> torch.Tensor:
         return self.head(self.features(inputs))
@@ -77,9 +70,5 @@ class Classifier(nn.Module):
 def build_classifier(spec: NetworkSpec) -> Classifier:
     """A classifier with weights left to chance, its convolutions computed the faster way."""
     made = Classifier(spec)
-    speed_up(made.backbone)
+    made.speed_up()
     return made
-
-
-def _per_channel(values: tuple[float, float, float]) -> torch.Tensor:
-    return torch.tensor(values).view(1, 3, 1, 1)

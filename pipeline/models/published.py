@@ -32,6 +32,8 @@ HUB, FOLDER = "hf-hub:", "local-dir:"
 _CONFIG, _CLIP_CONFIG = "config.json", "open_clip_config.json"
 # As timm looks for them, those without code in them first.
 _HUB_FILES = ("model.safetensors", "pytorch_model.bin", "open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+# What else a user can do who cannot have published weights.
+_OTHERWISE = "model.weights_file=PATH; or use regime=scratch"
 _DOWNLOAD_TIMEOUT = 20  # seconds without an answer
 
 Interpolation = Literal["bilinear", "bicubic"]
@@ -148,17 +150,18 @@ def _of_config(plain: Mapping[str, Any], usual: AsTrained) -> AsTrained:
     return usual
 
 
-def load_pretrained(backbone: nn.Module, name: str, weights: str) -> Loaded:
+def load_pretrained(backbone: nn.Module, name: str, weights: str, otherwise: str = _OTHERWISE) -> Loaded:
     """Put published weights into a backbone, from their usual cache folder or the network.
 
-    Raises BadInput where there are none by that name, or where they can be had in neither place.
+    `otherwise` is how a file of them would be named. Raises BadInput where there are none by that name, or where they
+    can be had in neither place.
     """
     found = named(name)
-    file, said = weights_file(found, weights)
+    file, said = weights_file(found, weights, otherwise=otherwise)
     return load_state(backbone, read_state(file, said=str(file)), said, found.name)
 
 
-def weights_file(found: Named, weights: str, *, fetch: bool = True) -> tuple[Path, str]:
+def weights_file(found: Named, weights: str, *, fetch: bool = True, otherwise: str = _OTHERWISE) -> tuple[Path, str]:
     """The file of published weights and what it is called; fetched where it is not here yet.
 
     Raises BadInput where there are none by that name, where they cannot be had, or (without `fetch`) are not here.
@@ -179,8 +182,8 @@ def weights_file(found: Named, weights: str, *, fetch: bool = True) -> tuple[Pat
     else:
         url = _torchvision_url(network, weights)
     if not repository:
-        return _from_url(url, fetch=fetch), said
-    file = _from_hub(repository, files, fetch=fetch)
+        return _from_url(url, otherwise, fetch=fetch), said
+    file = _from_hub(repository, files, otherwise, fetch=fetch)
     if file is None:
         raise BadInput(f"{HUB}{repository}: it has no weights that are read here: none of {', '.join(files)}")
     return file, said
@@ -221,7 +224,7 @@ def _torchvision_weights(network: str) -> Any:
         return None
 
 
-def _from_url(url: str, *, fetch: bool) -> Path:
+def _from_url(url: str, otherwise: str, *, fetch: bool) -> Path:
     file = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
     if not file.exists():
         if not fetch:
@@ -233,8 +236,7 @@ def _from_url(url: str, *, fetch: bool) -> Path:
         except (URLError, OSError, RuntimeError) as error:
             raise BadInput(
                 f"the published weights are not at {file} and could not be fetched from {url} ({brief(error)}): fetch "
-                f"them on a machine with network and put them there, or name them with model.weights_file=PATH; or use "
-                f"regime=scratch"
+                f"them on a machine with network and put them there, or name them with {otherwise}"
             ) from None
     _check_published(file)
     return file
@@ -262,7 +264,7 @@ def _published_hash(file: Path) -> str | None:
     return named.group(1) if named else None
 
 
-def _from_hub(repository: str, files: Sequence[str], *, fetch: bool = True) -> Path | None:
+def _from_hub(repository: str, files: Sequence[str], otherwise: str = _OTHERWISE, *, fetch: bool = True) -> Path | None:
     """The first of these files that a repository (OWNER/NAME, perhaps @REVISION) has, from the cache or the hub.
 
     None where it has none of them. Raises BadInput, which says what to fetch from where, where it cannot be asked.
@@ -292,7 +294,7 @@ def _from_hub(repository: str, files: Sequence[str], *, fetch: bool = True) -> P
             if files[0] in (_CONFIG, _CLIP_CONFIG):
                 remedy = f"beside its weights, into a folder, and name that: model.name=timm/{FOLDER}PATH"
             else:
-                remedy = "anywhere, and name it: model.weights_file=PATH; or use regime=scratch"
+                remedy = f"anywhere, and name it: {otherwise}"
             raise BadInput(
                 f"{files[0]} of {HUB}{repository} is not here and could not be fetched from {address} "
                 f"({brief(error)}): fetch it on a machine with network and put it {remedy}"

@@ -40,12 +40,12 @@ class Loaded:
         return f"weights from {self.source}: {self.kept} tensors kept{left}{more}"
 
 
-def load_file(backbone: nn.Module, path: Path, name: str = "") -> Loaded:
+def load_file(backbone: nn.Module, path: Path, name: str = "", said: str | None = None) -> Loaded:
     """Put the weights of a safetensors file or of a saved state dict into a backbone; nothing in it is run.
 
-    `name` as for `load_state`.
+    `name` as for `load_state`, `said` as for `read_state`.
     """
-    return load_state(backbone, read_state(path), f"model.weights_file={path}", name)
+    return load_state(backbone, read_state(path, said), said or f"model.weights_file={path}", name)
 
 
 def read_state(path: Path, said: str | None = None) -> State:

@@ -13,7 +13,7 @@ import torch
 from pipeline.common.errors import BadInput
 from pipeline.data.batch import Inputs
 from pipeline.data.reading.decoding import UnreadablePicture
-from pipeline.data.reading.preprocessing import Preprocessing
+from pipeline.data.reading.preprocessing import Reading
 from pipeline.ensembles.scoring import scores
 from pipeline.serving.bundle import Bundle
 
@@ -131,7 +131,7 @@ def answer(bundle: Bundle, pictures: Sequence[bytes], wanted: Wanted | None = No
     return said
 
 
-def _read(how: Preprocessing, pictures: Sequence[bytes], first: int) -> Inputs:
+def _read(how: Reading, pictures: Sequence[bytes], first: int) -> Inputs:
     read = []
     for place, picture in enumerate(pictures, start=first):
         try:

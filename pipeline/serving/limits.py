@@ -14,7 +14,7 @@ from typing import Self
 
 from pipeline.common.errors import BadInput
 from pipeline.data.reading.decoding import pixels_to_decode
-from pipeline.data.reading.preprocessing import Preprocessing
+from pipeline.data.reading.preprocessing import Reading
 
 PICTURES_VARIABLE = "PIPELINE_SERVED_PICTURES"  # set where the server is started, they replace the defaults
 MEGAPIXELS_VARIABLE = "PIPELINE_SERVED_MEGAPIXELS"
@@ -59,7 +59,7 @@ class Limits:
                 f"{pictures:,} pictures in a request: at most {self.pictures:,} ({PICTURES_VARIABLE}): send several"
             )
 
-    def check_pixels(self, pictures: Sequence[bytes], shown: Collection[Preprocessing]) -> bool:
+    def check_pixels(self, pictures: Sequence[bytes], shown: Collection[Reading]) -> bool:
         """Raise BadInput for too large pictures, which are not decoded for it; gives whether one is worth a clean-up.
 
         `shown` is how the networks see pictures: each way decodes them once.

@@ -66,6 +66,24 @@ class FeatureRows:
 
 
 @dataclass(frozen=True)
+class SideBySide:
+    """Features of the same n pictures by several backbones, which follow one another in a row."""
+
+    columns: tuple[FeatureRows, ...]
+
+    def __len__(self) -> int:
+        return len(self.columns[0])
+
+    def choose(self, chosen: np.ndarray) -> "SideBySide":
+        """Those of some of the pictures: their numbers (k,) or a mask (n,)."""
+        return SideBySide(tuple(column.choose(chosen) for column in self.columns))
+
+    def read(self) -> np.ndarray:
+        """(n, features of all) float16, out of the files."""
+        return np.concatenate([column.read() for column in self.columns], axis=1)
+
+
+@dataclass(frozen=True)
 class FeatureFiles(BoundedFolder):
     """A bounded folder of features; with `most_gb=0` none are kept.
 

@@ -14,8 +14,8 @@ from lightning_fabric import Fabric
 
 from pipeline.common.progress import watch
 from pipeline.data.batch import Batch, Inputs
-from pipeline.models.classifier import Classifier
-from pipeline.training.feature_files import FeatureFiles, FeatureRows
+from pipeline.models.sight import Sight
+from pipeline.training.feature_files import FeatureFiles, FeatureRows, SideBySide
 from pipeline.training.loop import Batches, layout_of
 
 
@@ -23,39 +23,50 @@ from pipeline.training.loop import Batches, layout_of
 class Features:
     """`values` of n pictures, their `labels` (n,) int64 and `rows` (n,) int64 of the table of pictures."""
 
-    values: FeatureRows
+    values: FeatureRows | SideBySide
     labels: np.ndarray
     rows: np.ndarray
 
 
+@dataclass(frozen=True)
+class Way:
+    """A backbone that makes features: kept under the key `how`; `batches` shows it the pictures of some rows."""
+
+    how: str
+    network: Sight
+    batches: Callable[[np.ndarray], Batches]
+
+
 def features_of(
-    how: str,
+    ways: Sequence[Way],
     files: FeatureFiles,
-    network: Classifier,
-    batches: Callable[[np.ndarray], Batches],
     *,
     pictures: np.ndarray,
     rows: np.ndarray,
     labels: np.ndarray,
     fabric: Fabric,
 ) -> Features:
-    """The features of `pictures` (n,) uint64, kept under `how`, or computed now and kept there.
+    """The features of `pictures` (n,) uint64 by one backbone or by several, as they are kept, or computed and kept now.
 
-    They stand in the `rows` (n,) of the table and have these `labels` (n,); `batches` reads some rows. Pictures that
-    could not be read are left out.
+    They stand in the `rows` (n,) of the table and have these `labels` (n,). Pictures that could not be read are left
+    out.
     """
 
-    def make(missing: np.ndarray) -> np.ndarray:
-        some = rows[missing]
-        return compute_features(network, batches(some), rows=some, fabric=fabric)
+    def found(way: Way) -> FeatureRows:
+        def make(missing: np.ndarray) -> np.ndarray:
+            some = rows[missing]
+            return compute_features(way.network, way.batches(some), rows=some, fabric=fabric)
 
-    values = files.get_or_make(how, pictures, make)
-    read = values.readable()
+        return files.get_or_make(way.how, pictures, make)
+
+    columns = [found(way) for way in ways]
+    read = np.logical_and.reduce([column.readable() for column in columns])
+    values = columns[0] if len(columns) == 1 else SideBySide(tuple(columns))
     return Features(values.choose(read), labels[read], rows[read])
 
 
 @torch.inference_mode()
-def compute_features(network: Classifier, batches: Batches, *, rows: np.ndarray, fabric: Fabric) -> np.ndarray:
+def compute_features(network: Sight, batches: Batches, *, rows: np.ndarray, fabric: Fabric) -> np.ndarray:
     """One pass of the backbone, in evaluation mode: (n, features) float16 in the order of `rows` (n, ascending).
 
     NaN where a picture could not be read; a single column of it where none could.

@@ -16,7 +16,7 @@ from pipeline.cli.command import VERSION_BASE
 from pipeline.cli.messages import check
 from pipeline.config.keys import CONF
 from pipeline.data.batch import Inputs
-from pipeline.experiment import build
+from pipeline.experiment.backbones import backbones, with_its_size
 from pipeline.experiment.training import prepare, train
 from pipeline.models.heads.fitted import FittedHead
 from pipeline.models.heads.registry import HEADS
@@ -128,8 +128,8 @@ def test_the_last_blocks_train_from_a_file_of_weights(tmp_path):
 
 def test_a_picture_is_of_the_networks_own_size_where_that_is_asked_for():
     config = composed("model=effnetb3", "regime=scratch", "data.image_size=auto")
-    assert build.with_its_size(config).data.image_size == 300
-    assert build.preprocessing(config).image_size == 300
+    assert with_its_size(config).data.image_size == 300
+    assert backbones(config)[0].part(config.data).preprocessing.image_size == 300
 
 
 def test_the_weights_of_chosen_epochs_are_kept(tmp_path):

@@ -8,7 +8,7 @@ from pipeline.data.batch import Inputs
 from pipeline.data.reading.preprocessing import Preprocessing
 from pipeline.models.classifier import Classifier, NetworkSpec
 from pipeline.training.feature_files import FeatureFiles, FeatureRows
-from pipeline.training.features import FeatureBatches, Features, compute_features, features_of
+from pipeline.training.features import FeatureBatches, Features, Way, compute_features, features_of
 from pipeline.training.hardware import make_fabric
 from pipeline.training.loop import Batch
 
@@ -47,7 +47,7 @@ def network():
 
 def read(network, pictures, folder, chosen=slice(None)):
     return features_of(
-        "how", FeatureFiles(folder), network, pictures, pictures=ROWS[chosen].astype("<u8"), rows=ROWS[chosen],
+        [Way("how", network, pictures)], FeatureFiles(folder), pictures=ROWS[chosen].astype("<u8"), rows=ROWS[chosen],
         labels=LABELS[chosen], fabric=make_fabric("cpu", "fp32"),
     )  # fmt: skip
 

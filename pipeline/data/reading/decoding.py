@@ -9,7 +9,7 @@ import math
 import os
 import struct
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -72,8 +72,22 @@ def decode(source: str | os.PathLike[str] | bytes, least_side: int) -> torch.Ten
     Large JPEGs come scaled down, their shorter side still at least 1.6 times `least_side`.
     Raises `UnreadablePicture`.
     """
+    return decode_at(source, [least_side])[0]
+
+
+def decode_at(source: str | os.PathLike[str] | bytes, least_sides: Sequence[int]) -> list[torch.Tensor]:
+    """What `decode` gives for each of these sides: the same pixels, though a picture is decoded only once.
+
+    It is decoded again where it is a JPEG so large that it comes at another scale for another side.
+    """
+    made: dict[object, torch.Tensor] = {}
     try:
-        return _decode(source if isinstance(source, bytes) else read_file(source), least_side)
+        data = source if isinstance(source, bytes) else read_file(source)
+        scales = [_scale(data, side) for side in least_sides] if len(least_sides) > 1 else [None]
+        for side, scale in zip(least_sides, scales, strict=True):
+            if scale not in made:
+                made[scale] = _decode(data, side)
+        return [made[scale] for scale in scales]
     except (MemoryError, UnreadablePicture):
         raise
     except Exception as error:  # decoders raise anything at all on broken files
@@ -105,6 +119,17 @@ def _decode(data: bytes, least_side: int) -> torch.Tensor:
             pass  # Pillow reads some that this does not, and says why of the others
     with _opened(data) as image:
         return _by_pillow(image, math.ceil(_MARGIN * least_side))
+
+
+def _scale(data: bytes, least_side: int) -> tuple[int, int] | None:
+    """The size at which a large JPEG comes out of its decoder; None for what comes as it is."""
+    frame = _jpeg_frame(data)
+    if not data.startswith(b"\xff\xd8") or (frame and frame.is_read_whole(least_side)):
+        return None
+    with _opened(data) as image:
+        whole = image.size
+        image.draft(None, (math.ceil(_MARGIN * least_side),) * 2)
+        return None if image.size == whole else image.size
 
 
 def pixels_to_decode(data: bytes, least_side: int) -> int:

@@ -17,7 +17,7 @@ from pipeline.data.contents import mixed
 from pipeline.data.reading.augmentation import Augmentation
 from pipeline.data.reading.cache import PictureCache
 from pipeline.data.reading.decoding import UnreadablePicture
-from pipeline.data.reading.preprocessing import Preprocessing
+from pipeline.data.reading.preprocessing import Joined, Preprocessing, Reading
 from pipeline.data.reading.unreadable import remember, remembered
 from pipeline.data.table import PictureTable
 
@@ -39,7 +39,7 @@ class PictureBatches:
         self,
         table: PictureTable,
         rows: np.ndarray,
-        preprocessing: Preprocessing,
+        preprocessing: Reading,
         *,
         batch_size: int,
         augmentation: Augmentation | None = None,
@@ -186,15 +186,14 @@ class Requests(Sampler[Request]):
 class Reader(Dataset[Answer]):
     """Makes batches of requests, in this process or a worker's."""
 
-    preprocessing: Preprocessing
+    preprocessing: Reading
     augmentation: Augmentation | None = None
     unreadable: Mapping[str, str] = field(default_factory=dict)  # known from earlier runs: path, and why
     cache: PictureCache | None = None
 
     def __getitem__(self, request: Request) -> Answer:
         """The pictures that could be read, and the others."""
-        side = self.preprocessing.image_size
-        pictures = torch.empty((len(request.rows), 3, side, side), dtype=torch.uint8)
+        pictures = torch.empty((len(request.rows), *self.preprocessing.shape), dtype=torch.uint8)
         kept: list[int] = []
         unreadable: list[UnreadablePicture] = []
         with torch.random.fork_rng(devices=[]):
@@ -223,7 +222,8 @@ class Reader(Dataset[Answer]):
     def _read(self, source: str | np.ndarray) -> torch.Tensor:
         if isinstance(source, str) and source in self.unreadable:
             raise UnreadablePicture(source, self.unreadable[source])
-        return canvas(self.preprocessing, self.augmentation).read(source)
+        how = self.preprocessing
+        return (how if isinstance(how, Joined) else canvas(how, self.augmentation)).read(source)
 
 
 def canvas(how: Preprocessing, augmentation: Augmentation | None) -> Preprocessing:

@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import asdict, dataclass, fields, replace
+from math import prod
 from typing import Any, Literal, Self, get_args
 
 import numpy as np
@@ -9,11 +10,12 @@ import torch
 from torchvision.transforms.v2 import InterpolationMode, functional
 
 from pipeline.common.errors import BadInput, did_you_mean
-from pipeline.data.reading.decoding import decode
+from pipeline.data.reading.decoding import decode, decode_at
 
 Colour = tuple[float, float, float]
 Fit = Literal["squash", "crop", "pad"]
 Interpolation = Literal["bilinear", "bicubic"]
+Source = str | os.PathLike[str] | bytes | np.ndarray
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,12 @@ class Preprocessing:
             if value not in get_args(known):
                 raise BadInput(f"data.{key}: {value!r} is not known{did_you_mean(value, get_args(known))}")
 
-    def read(self, source: str | os.PathLike[str] | bytes | np.ndarray) -> torch.Tensor:
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of what is read of a picture."""
+        return 3, self.image_size, self.image_size
+
+    def read(self, source: Source) -> torch.Tensor:
         """(3, image_size, image_size) uint8 of a file, its bytes, or pixels (h, w, 3). Raises `UnreadablePicture`."""
         if isinstance(source, np.ndarray):
             return self.fit_pixels(torch.from_numpy(source).permute(2, 0, 1))
@@ -85,3 +92,37 @@ class Preprocessing:
         top, left = (side - height) // 2, (side - width) // 2
         square[:, top : top + height, left : left + width] = self._resized(pixels, height, width)
         return square
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Pictures as several networks beside each other see them: each in its own way, one after the other in a row."""
+
+    parts: tuple[Preprocessing, ...]
+
+    @property
+    def image_size(self) -> int:
+        """The largest, which is the one that takes the most to read."""
+        return max(part.image_size for part in self.parts)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of what is read of a picture."""
+        return (sum(prod(part.shape) for part in self.parts),)
+
+    def read(self, source: Source) -> torch.Tensor:
+        """(bytes,) uint8, what each part reads, flattened; decoded once. Raises `UnreadablePicture`."""
+        if isinstance(source, np.ndarray):
+            return torch.cat([part.read(source).flatten() for part in self.parts])
+        decoded = decode_at(source, [part.image_size for part in self.parts])
+        return torch.cat([how.fit_pixels(one).flatten() for how, one in zip(self.parts, decoded, strict=True)])
+
+    def split(self, pixels: torch.Tensor) -> list[torch.Tensor]:
+        """What is read of n pictures, (n, bytes) -> each part's (n, 3, its size, its size)."""
+        lengths = [prod(part.shape) for part in self.parts]
+        rows = torch.split(pixels, lengths, dim=1)
+        return [some.view(len(some), *how.shape) for how, some in zip(self.parts, rows, strict=True)]
+
+
+# How pictures are read, for whichever network.
+Reading = Preprocessing | Joined

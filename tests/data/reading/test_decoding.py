@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline.data.reading.decoding import UnreadablePicture, decode
+from pipeline.data.reading import decoding
+from pipeline.data.reading.decoding import UnreadablePicture, decode, decode_at
 
 
 def ramp(width: int = 64, height: int = 48) -> Image.Image:
@@ -179,6 +180,27 @@ def test_large_jpegs_come_scaled_but_never_too_small() -> None:
     pixels = decode(encoded(ramp(1600, 1200), "JPEG", quality=95), 90)
     assert pixels.shape == (3, 150, 200)
     assert difference(pixels, ramp(1600, 1200).resize((200, 150))) < 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "sides", "times"),
+    [
+        ("PNG", {}, [40, 200], 1),
+        ("JPEG", {}, [190, 200], 1),  # read whole for both
+        ("JPEG", {}, [20, 24, 90], 2),  # at an eighth for two of them, at a quarter
+        ("JPEG", {"progressive": True}, [20, 200], 2),
+    ],
+)
+def test_for_several_sides_it_is_decoded_once_where_they_take_the_same(
+    kind: str, options: dict, sides: list[int], times: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = encoded(ramp(620, 600), kind, **options)
+    alone = [decode(data, side) for side in sides]
+    asked, decoded = [], decoding._decode
+    monkeypatch.setattr(decoding, "_decode", lambda *given: asked.append(1) or decoded(*given))
+    for one, beside in zip(alone, decode_at(data, sides), strict=True):
+        assert torch.equal(one, beside)
+    assert len(asked) == times
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from pipeline.common.errors import BadInput
-from pipeline.data.reading.preprocessing import Preprocessing
+from pipeline.data.reading.preprocessing import Joined, Preprocessing
 from tests.data.conftest import Write
 
 TALL = torch.zeros(3, 60, 20, dtype=torch.uint8)
@@ -63,3 +63,13 @@ def test_values_that_are_not_known() -> None:
 def test_read_names_the_file(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"gone\.jpg is not there"):
         Preprocessing(8).read(tmp_path / "gone.jpg")
+
+
+def test_what_is_read_for_several_networks_is_what_each_reads(write: Write) -> None:
+    parts = Preprocessing(30, "crop"), Preprocessing(20, "pad", mean=(0.5, 0.5, 0.5))
+    how, file = Joined(parts), write("a.png", (60, 20))
+    for source in (file, file.read_bytes(), TALL.permute(1, 2, 0).numpy()):
+        row = how.read(source)
+        assert row.shape == how.shape
+        for part, pixels in zip(parts, how.split(row[None]), strict=True):
+            assert torch.equal(pixels[0], part.read(source))

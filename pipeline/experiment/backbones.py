@@ -1,0 +1,129 @@
+"""The backbones that a config chooses, one or several joined: how each sees pictures, and where its weights are."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from pipeline.common.errors import BadInput
+from pipeline.common.paths import expanded
+from pipeline.config import schema
+from pipeline.data.reading.preprocessing import Preprocessing
+from pipeline.models.published import AsTrained, Named, as_trained, load_pretrained, named
+from pipeline.models.saved import BEST_FACTS, BEST_WEIGHTS, read_facts
+from pipeline.models.shelf import shelf
+from pipeline.models.sight import Part
+from pipeline.models.weights import Loaded, load_file
+from pipeline.tracking.registry import weights_of
+
+log = logging.getLogger(__name__)
+
+# What would say otherwise than a join which networks there are, and at which size they see pictures.
+_OF_ONE = ("model=", "model.name=", "model.weights=", "model.weights_file=", "data.image_size=")
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A network by its `model.name`, and its weights: published ones by their name, or those of a `file`.
+
+    `joined_as` is its name among several.
+    """
+
+    name: str
+    weights: str
+    file: Path | None = None
+    joined_as: str | None = None
+
+    @property
+    def found(self) -> Named:
+        """The library's network that the name stands for."""
+        return named(self.name)
+
+    def as_trained(self) -> AsTrained:
+        """How pictures were shown to it when its weights were made."""
+        if self.file and self.file.name == BEST_WEIGHTS and self.file.with_name(BEST_FACTS).exists():
+            how: Any = read_facts(self.file.parent).spec
+            if how.joined:
+                raise BadInput(f"model.weights_file: those are of several networks joined ({how.name}); name one's")
+            return AsTrained(
+                how.preprocessing.mean, how.preprocessing.std, how.preprocessing.interpolation,
+                how.preprocessing.image_size,
+            )  # fmt: skip
+        return as_trained(self.name, self.weights, self.file)
+
+    def part(self, data: schema.Data) -> Part:
+        """As it sees pictures: of the size that is asked for (beside others its own), normalised as it was trained."""
+        norm = self.as_trained()
+        side = norm.image_size if self.joined_as or data.image_size == "auto" else data.image_size
+        how = Preprocessing(side, data.fit, norm.interpolation, norm.mean, norm.std)
+        return Part(self.found.name, how, self.found.options)
+
+    def load(self, network: nn.Module) -> Loaded:
+        """Give the network its weights. BadInput where there are none, or they are another's."""
+        if self.file:
+            said = f"model.join_weights.{self.joined_as}={self.file}" if self.joined_as else None
+            return load_file(network, self.file, self.found.name, said)
+        if self.joined_as:
+            named_by = f"'model.join_weights={{{self.joined_as}: PATH}}'"
+            return load_pretrained(network, self.name, self.weights, named_by)
+        return load_pretrained(network, self.name, self.weights)
+
+
+def backbones(config: schema.Train) -> list[Backbone]:
+    """Those that a config chooses."""
+    model = config.model
+    if not model.join:
+        return [Backbone(model.name, model.weights, own_weights(config))]
+    known = {one.answer: one for one in shelf()}
+    files = {name: expanded(file, "model.join_weights") for name, file in model.join_weights.items()}
+    return [Backbone(known[one].name, known[one].weights, files.get(one), one) for one in model.join]
+
+
+def own_weights(config: schema.Train) -> Path | None:
+    """The file of weights that `model.weights_file` names: a path, or an earlier run's or registered model's.
+
+    None where the regime begins from chance.
+    """
+    named_so = config.model.weights_file
+    if named_so is None or config.regime.weights == "none":
+        return None
+    if named_so.startswith(("runs:/", "models:/")):
+        return weights_of(named_so)
+    return expanded(named_so, "model.weights_file")
+
+
+def check_joined(config: schema.Train, typed: Sequence[str] = ()) -> None:
+    """BadInput where networks are to be joined that train, are to see augmented pictures, or one more is `typed`."""
+    if not config.model.join:
+        return
+    if config.regime.trains != "head" or config.regime.weights == "none":
+        raise BadInput(
+            f"model.join puts features of frozen networks side by side: regime=frozen, not {config.regime.name}"
+        )
+    if config.regime.views:
+        raise BadInput("model.join: each network would see other augmented copies: leave out regime.views")
+    if config.head.name == "pretrained":
+        raise BadInput("head=pretrained asks one network's own classifier: leave out model.join, name it with model=")
+    for override in typed:
+        if override.lstrip("+").startswith(_OF_ONE):
+            raise BadInput(
+                f"model.join names its networks itself, each with its own picture size: leave out {override}"
+            )
+
+
+def with_its_size(config: schema.Train) -> schema.Train:
+    """The config with the network's own picture size, where it asks for that: what is recorded is a number.
+
+    Of networks that are joined it is the largest.
+    """
+    if config.data.image_size != "auto" and not config.model.join:
+        return config
+    sides = [one.as_trained().image_size for one in backbones(config)]
+    shown = " and ".join(map(str, sides))
+    log.info("data.image_size=%s, which the weights of %s are for", shown, config.model.name)
+    return config.model_copy(update={"data": config.data.model_copy(update={"image_size": max(sides)})})
