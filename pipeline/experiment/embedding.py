@@ -30,7 +30,7 @@ from pipeline.experiment.build import Prepared
 from pipeline.experiment.stages import features
 from pipeline.reporting.embedding_page import Embedded, embedding_page
 from pipeline.reporting.page import save
-from pipeline.training.feature_files import FeatureRows, weights_digest
+from pipeline.training.feature_files import FeatureRows, SideBySide, weights_digest
 from pipeline.training.features import Features
 from pipeline.training.hardware import make_fabric, resolved
 
@@ -73,7 +73,7 @@ def all_features(config: schema.Embed, prepared: Prepared) -> Features:
     return found
 
 
-def blocks(values: FeatureRows) -> Iterator[np.ndarray]:
+def blocks(values: FeatureRows | SideBySide) -> Iterator[np.ndarray]:
     """Features some pictures at a time."""
     for start in range(0, len(values), _BLOCK):
         yield values.choose(np.arange(start, min(start + _BLOCK, len(values)))).read()
@@ -84,10 +84,9 @@ def made_of(config: schema.Embed, prepared: Prepared) -> dict[str, Any]:
     network, table = prepared.network, prepared.table
     return {
         "network": {
-            "name": network.spec.name, "options": dict(network.spec.options),
-            "weights": config.model.weights_file or config.model.weights,
-            "weights_digest": weights_digest(network.backbone.state_dict()),
-            "preprocessing": network.spec.preprocessing.to_dict(), "reads": network.spec.head.kind.reads,
+            **network.spec.to_dict(),
+            "weights": config.model.join_weights or config.model.weights_file or config.model.weights,
+            "weights_digest": weights_digest(network.backbone.state_dict()), "reads": network.spec.head.kind.reads,
             "computed": prepared.resolved,
         },
         "data": {"name": config.data.name, "data_digest": data_digest(table), "classes": table.classes},
