@@ -14,6 +14,7 @@ from pipeline.config import schema
 from pipeline.data.table import PictureTable
 from pipeline.evaluation.flattening import chosen
 from pipeline.experiment import build
+from pipeline.experiment.backbones import with_its_size
 from pipeline.experiment.embedding import all_features, blocks, compare, made_of, prepare, row_of, written_page
 from pipeline.predictions.feature_table import holds_features, write_features
 from pipeline.reporting.embedding_page import Embedded
@@ -33,7 +34,7 @@ def run(config: schema.Embed) -> Path:
     how = chosen(config.map)
     if (config.model.weights_file or "").startswith(("runs:/", "models:/")):
         Store().open(to_write=False)
-    config = build.with_its_size(config)
+    config = with_its_size(config)
     prepared = prepare(config)
     table = prepared.table
     wanted = None if config.neighbours_of is None else row_of(table, config.neighbours_of)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rich.console import Console
 
+from pipeline.common.errors import BadInput
 from pipeline.config import schema
 from pipeline.data.reading.preprocessing import Preprocessing
 from pipeline.models.at_hand import missing

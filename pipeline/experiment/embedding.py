@@ -30,7 +30,7 @@ from pipeline.experiment.build import Prepared
 from pipeline.experiment.stages import features
 from pipeline.reporting.embedding_page import Embedded, embedding_page
 from pipeline.reporting.page import save
-from pipeline.training.feature_files import FeatureRows, weights_digest
+from pipeline.training.feature_files import FeatureRows, SideBySide, weights_digest
 from pipeline.training.features import Features
 from pipeline.training.hardware import make_fabric, resolved
 
@@ -47,6 +47,8 @@ def prepare(config: schema.Embed) -> Prepared:
             f"regime={config.regime.name}: features are asked of a network that has learned: add regime=frozen, and "
             "model.weights_file where the weights are your own"
         )
+    if config.model.join:
+        raise BadInput(f"model.join: a file holds the features of one network: model={config.model.join[0]}, and so on")
     if config.trainer.threads:
         torch.set_num_threads(config.trainer.threads)
     fabric = make_fabric(config.trainer.accelerator, config.trainer.precision)
@@ -56,8 +58,8 @@ def prepare(config: schema.Embed) -> Prepared:
     if data.on_unreadable == "raise":
         check_files(table)
     network, loaded = build.network(config, table.classes)
-    if loaded:
-        log.info("%s", loaded)
+    for one in loaded:
+        log.info("%s", one)
     if config.trainer.channels_last:
         network.to(memory_format=torch.channels_last)
     return Prepared(split, table, network, fabric, resolved(fabric))
@@ -73,7 +75,7 @@ def all_features(config: schema.Embed, prepared: Prepared) -> Features:
     return found
 
 
-def blocks(values: FeatureRows) -> Iterator[np.ndarray]:
+def blocks(values: FeatureRows | SideBySide) -> Iterator[np.ndarray]:
     """Features some pictures at a time."""
     for start in range(0, len(values), _BLOCK):
         yield values.choose(np.arange(start, min(start + _BLOCK, len(values)))).read()
@@ -87,7 +89,7 @@ def made_of(config: schema.Embed, prepared: Prepared) -> dict[str, Any]:
             "name": network.spec.name, "options": dict(network.spec.options),
             "weights": config.model.weights_file or config.model.weights,
             "weights_digest": weights_digest(network.backbone.state_dict()),
-            "preprocessing": network.spec.preprocessing.to_dict(), "reads": network.spec.head.kind.reads,
+            "preprocessing": network.parts[0].preprocessing.to_dict(), "reads": network.spec.head.kind.reads,
             "computed": prepared.resolved,
         },
         "data": {"name": config.data.name, "data_digest": data_digest(table), "classes": table.classes},
