@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import nn
 
@@ -22,6 +22,8 @@ from pipeline.models.weights import Loaded, load_file
 from pipeline.tracking.registry import weights_of
 
 log = logging.getLogger(__name__)
+
+Asking = TypeVar("Asking", bound=schema.Train)  # a training, or a command that asks as one
 
 # What would say otherwise than a join which networks there are, and at which size they see pictures.
 _OF_ONE = ("model=", "model.name=", "model.weights=", "model.weights_file=", "data.image_size=")
@@ -116,7 +118,7 @@ def check_joined(config: schema.Train, typed: Sequence[str] = ()) -> None:
             )
 
 
-def with_its_size(config: schema.Train) -> schema.Train:
+def with_its_size(config: Asking) -> Asking:
     """The config with the network's own picture size, where it asks for that: what is recorded is a number.
 
     Of networks that are joined it is the largest.

@@ -47,6 +47,8 @@ def prepare(config: schema.Embed) -> Prepared:
             f"regime={config.regime.name}: features are asked of a network that has learned: add regime=frozen, and "
             "model.weights_file where the weights are your own"
         )
+    if config.model.join:
+        raise BadInput(f"model.join: a file holds the features of one network: model={config.model.join[0]}, and so on")
     if config.trainer.threads:
         torch.set_num_threads(config.trainer.threads)
     fabric = make_fabric(config.trainer.accelerator, config.trainer.precision)
@@ -56,8 +58,8 @@ def prepare(config: schema.Embed) -> Prepared:
     if data.on_unreadable == "raise":
         check_files(table)
     network, loaded = build.network(config, table.classes)
-    if loaded:
-        log.info("%s", loaded)
+    for one in loaded:
+        log.info("%s", one)
     if config.trainer.channels_last:
         network.to(memory_format=torch.channels_last)
     return Prepared(split, table, network, fabric, resolved(fabric))
@@ -84,9 +86,10 @@ def made_of(config: schema.Embed, prepared: Prepared) -> dict[str, Any]:
     network, table = prepared.network, prepared.table
     return {
         "network": {
-            **network.spec.to_dict(),
-            "weights": config.model.join_weights or config.model.weights_file or config.model.weights,
-            "weights_digest": weights_digest(network.backbone.state_dict()), "reads": network.spec.head.kind.reads,
+            "name": network.spec.name, "options": dict(network.spec.options),
+            "weights": config.model.weights_file or config.model.weights,
+            "weights_digest": weights_digest(network.backbone.state_dict()),
+            "preprocessing": network.parts[0].preprocessing.to_dict(), "reads": network.spec.head.kind.reads,
             "computed": prepared.resolved,
         },
         "data": {"name": config.data.name, "data_digest": data_digest(table), "classes": table.classes},
