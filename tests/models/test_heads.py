@@ -113,10 +113,10 @@ def test_the_strength_is_chosen_by_pictures_left_out_and_never_by_another_view_o
         HeadSpec("logistic", {"C": "auto"}).build(arguments[0].shape[1], 3).fit(*arguments, **more)
         return float(re.search(r"head\.C=([\d.e-]+) was chosen", caplog.text)[1])
 
-    assert chosen(noise, labels) == pytest.approx(1e-3, rel=0.01)
+    assert chosen(noise, labels) == pytest.approx(10**-2.5, rel=0.01)
     assert chosen(*pictures()) > 0.01
     twice, of = torch.cat([noise, noise]), torch.arange(40).repeat(2)
-    assert chosen(twice, labels.repeat(2), pictures=of) == pytest.approx(1e-3, rel=0.01)
+    assert chosen(twice, labels.repeat(2), pictures=of) == pytest.approx(10**-2.5, rel=0.01)
     caplog.clear()
     HeadSpec("logistic").build(30, 2).fit(noise[:2], labels[:2])
     assert "too few to choose by" in caplog.text

@@ -1,19 +1,13 @@
-"""L2 logistic regression on standardised features, its strength chosen by cross-validation.
-
-scikit-learn's solver takes each strength and fold anew, some hundred steps each. Here all folds of a strength go
-together, from the solution at the strength before, in a basis in which all directions are about equally curved: eight
-steps do to choose by. (bench/logistic_head.py sets one beside the other.)
-"""
+"""scikit-learn's L2 logistic regression on standardised features, its strength chosen by cross-validation."""
 
 import logging
-from collections.abc import Iterator, Sequence
+import warnings
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.functional import one_hot
 
 from pipeline.models.heads.fitted import FittedHead, usual_scale
 
@@ -43,52 +37,80 @@ class LogisticRegression(FittedHead):
         self, features: torch.Tensor, labels: torch.Tensor, *, weights: torch.Tensor | None = None,
         pictures: torch.Tensor | None = None,
     ) -> None:  # fmt: skip
-        mean, scale = usual_scale(features)
-        there, codes = torch.unique(labels, return_inverse=True)
-        weight = torch.zeros(self.linear.weight.shape, dtype=torch.float64)
-        bias = torch.full((len(weight),), -np.log(len(labels)))  # of a class without pictures: rarer than one in all
-        bias = bias.double().index_fill(0, there, 0.0)
+        mean, scale = (found.numpy() for found in usual_scale(features))
+        there = labels.unique().numpy()
+        weight = np.zeros((len(self.linear.weight), features.shape[1]))
+        bias = np.full(len(weight), -np.log(len(labels)))  # of a class without pictures: rarer than one in all
+        bias[there] = 0.0
         if len(there) > 1:
-            counts = torch.ones(len(labels)) if weights is None else weights.float()
-            problem = Problem.of((features.double() - mean) / scale, codes)
-            chosen = self.inverse_penalty
-            if chosen == "auto":
-                chosen = best_strength(problem, counts, torch.arange(len(labels)) if pictures is None else pictures)
-            ((found, shift),) = problem.solve([chosen], counts[:, None], _EXACT)
-            weight[there] = (problem.basis @ found[..., 0].double()).T / scale
-            bias[there] = shift[:, 0].double() - weight[there] @ mean
-        self.linear.weight.copy_(weight)
-        self.linear.bias.copy_(bias)
+            counts = np.ones(len(labels)) if weights is None else weights.numpy().astype(np.float64)
+            own = np.arange(len(labels)) if pictures is None else pictures.numpy()
+            values, basis = _rotated(((features.numpy() - mean) / scale).astype(np.float32))
+            known = Known(values, labels.numpy(), counts, own)
+            strength = best_strength(known) if self.inverse_penalty == "auto" else self.inverse_penalty
+            fitted = known.fit(_solver(_EXACT), strength, slice(None))
+            if fitted.n_iter_.max() >= _MOST_STEPS:
+                log.warning("warning: head=logistic stopped after %d steps: try a smaller head.C", _MOST_STEPS)
+            found, shift = fitted.coef_ @ basis, fitted.intercept_
+            if len(there) == 2:  # one row, the log odds of the second: half for it and half against the first
+                found, shift = np.concatenate([-found, found]) / 2, np.concatenate([-shift, shift]) / 2
+            weight[there] = found / scale
+            bias[there] = shift - weight[there] @ mean
+        self.linear.weight.copy_(torch.from_numpy(weight))
+        self.linear.bias.copy_(torch.from_numpy(bias))
 
 
 # Those that are tried: the weights of features that are standardised need no more than these.
-STRENGTHS = tuple(10 ** (power / 2) for power in range(-6, 2))
+STRENGTHS = tuple(10 ** (power / 2) for power in range(-5, 2))
 _USUAL = 1.0  # scikit-learn's, where there are too few pictures to try any
 _FOLDS = 3
-_ROUGH, _EXACT = (8, 1e-6), (500, 1e-7)
-_MOST = 2**25  # logits in memory at once
+# How flat is flat enough for the solver: its own, where it goes on from a solution close by, and for the weights that are
+# kept; with its own from nothing it stops long before a weak penalty's solution.
+_ROUGH, _EXACT = 1e-4, 1e-6
+_MOST_STEPS = 1000
 
 
-def best_strength(problem: "Problem", counts: torch.Tensor, pictures: torch.Tensor) -> float:
+@dataclass(frozen=True)
+class Known:
+    """Standardised features (n, r), labels (n,), how much each counts (n,), and which are of one picture (n,)."""
+
+    values: np.ndarray
+    labels: np.ndarray
+    counts: np.ndarray
+    pictures: np.ndarray
+
+    def fit(self, solver: Any, strength: float, some: Any) -> Any:
+        """The solver, fitted to `some` rows; it goes on from where it was."""
+        from sklearn.exceptions import ConvergenceWarning
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # told of by who keeps the weights
+            return solver.set_params(C=strength).fit(self.values[some], self.labels[some], self.counts[some])
+
+
+def best_strength(known: Known) -> float:
     """The least C whose log loss on pictures left out, each fold's in turn, is within a standard error of the best.
 
-    That rule is Breiman's (1984): what cannot be told from the best is not taken for better. `counts` (n,) says how
-    much each picture counts; of what is of one of `pictures` all is left out. C rises until it has been worse twice.
+    That rule is Breiman's (1984): what cannot be told from the best is not taken for better. Of what is of one picture
+    all is left out. C rises until it has been worse twice.
     """
-    labels = problem.labels
-    owner = torch.unique(pictures, return_inverse=True)[1]
-    first = torch.zeros(int(owner.max()) + 1, dtype=torch.int64).scatter_(0, owner, labels)
-    if int(first.bincount(minlength=problem.n_classes).min()) < 2:
+    _, first, owner = np.unique(known.pictures, return_index=True, return_inverse=True)
+    if np.unique(known.labels[first], return_counts=True)[1].min() < 2:
         log.info("head.C=%g: some class has one picture, too few to choose by", _USUAL)
         return _USUAL
-    fold = torch.from_numpy(_dealt_out(first.numpy()))[owner]
-    seen = torch.stack([counts * (fold != number) for number in range(_FOLDS)], dim=1)
+    fold = _dealt_out(known.labels[first])[owner]
+    solvers = [_solver(_ROUGH) for _ in range(_FOLDS)]
     losses, errors = list[float](), list[float]()
-    for weight, bias in problem.solve(STRENGTHS, seen, _ROUGH):
-        own = problem.logits(weight, bias)[torch.arange(len(labels)), :, fold].log_softmax(1)
-        each = -own[torch.arange(len(labels)), labels] * counts / counts.mean()
+    for strength in STRENGTHS:
+        each = np.empty(len(fold))
+        for number, solver in enumerate(solvers):
+            left_out = fold == number
+            known.fit(solver, strength, ~left_out)
+            said, truth = solver.predict_log_proba(known.values[left_out]), known.labels[left_out]
+            each[left_out] = -said[np.arange(len(said)), np.searchsorted(solver.classes_, truth)]
+        each *= known.counts / known.counts.mean()
         losses.append(float(each.mean()))
-        errors.append(float(each.std()) / len(each) ** 0.5)
+        errors.append(float(each.std() / len(each) ** 0.5))
         if len(losses) - 1 - int(np.argmin(losses)) >= 2:
             break
     best = int(np.argmin(losses))
@@ -100,6 +122,23 @@ def best_strength(problem: "Problem", counts: torch.Tensor, pictures: torch.Tens
     return STRENGTHS[chosen]
 
 
+def _solver(tolerance: float) -> Any:
+    from sklearn.linear_model import LogisticRegression as Solver  # only who fits needs it, who serves does not
+
+    return Solver(tol=tolerance, max_iter=_MOST_STEPS, warm_start=True)
+
+
+def _rotated(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Values (n, p) as (n, r) coordinates in an orthonormal basis (r, p), r as small as it can be: n where n < p.
+
+    Nothing is lost: the penalty knows lengths alone, and weights have no reason to leave what the pictures span.
+    """
+    if len(values) >= values.shape[1]:
+        return values, np.eye(values.shape[1], dtype=values.dtype)
+    basis, coordinates = np.linalg.qr(values.T)
+    return np.ascontiguousarray(coordinates.T), basis.T
+
+
 def _dealt_out(labels: np.ndarray) -> np.ndarray:
     """(n,) the fold of each picture: a class's pictures one by one, in an order by chance that is always the same."""
     shuffled = np.random.default_rng(0).permutation(len(labels))
@@ -107,93 +146,3 @@ def _dealt_out(labels: np.ndarray) -> np.ndarray:
     fold = np.empty(len(labels), dtype=np.int64)
     fold[by_class] = np.arange(len(labels)) % _FOLDS
     return fold
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Features (n, r) in the basis (n_features, r) of their principal directions, whose squared lengths are `spread`.
-
-    With fewer pictures than features that basis loses nothing: weights have no reason to leave it.
-    """
-
-    values: torch.Tensor
-    labels: torch.Tensor
-    spread: torch.Tensor
-    basis: torch.Tensor
-    n_classes: int
-
-    @classmethod
-    def of(cls, features: torch.Tensor, labels: torch.Tensor) -> "Problem":
-        """From standardised features (n, n_features) float64 and labels (n,), each of 0 to n_classes - 1 among them."""
-        few = len(features) < features.shape[1]
-        spread, basis = torch.linalg.eigh(features @ features.T if few else features.T @ features)
-        kept = spread > _LEAST_SPREAD * spread[-1]
-        spread, basis = spread[kept], basis[:, kept]
-        if few:
-            basis = features.T @ basis / spread.sqrt()
-        return cls((features @ basis).float(), labels, spread.float(), basis, int(labels.max()) + 1)
-
-    def logits(self, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-        """(n, n_classes, k) of k solutions."""
-        return torch.einsum("nr,rck->nck", self.values, weight) + bias
-
-    def solve(
-        self, strengths: Sequence[float], counts: torch.Tensor, how: tuple[int, float]
-    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """For each strength, from the solution at the one before: weights (r, n_classes, k), biases (n_classes, k).
-
-        k problems at once, which differ in how much pictures count: `counts` (n, k). L-BFGS (Liu and Nocedal 1989) on
-        weights divided by what the curvature suggests; `how`: the most steps, and the gain a picture that ends them.
-        """
-        shape = (len(self.spread) + 1, self.n_classes, counts.shape[1])
-        solution = torch.zeros(shape)
-        for strength in strengths:
-            # Two classes have one row in scikit-learn, whose penalty is twice that of two rows half as long.
-            penalty = (2 if self.n_classes == 2 else 1) / strength
-            curvature = (self.n_classes - 1) / self.n_classes**2  # where all classes are as likely
-            unit = torch.cat([curvature * self.spread + penalty, torch.tensor([curvature * len(self.values)])])
-            unit = unit.rsqrt()[:, None, None]
-            solution = self._solution(solution / unit, unit, penalty, counts, how) * unit
-            yield solution[:-1], solution[-1]
-
-    def _solution(
-        self, start: torch.Tensor, unit: torch.Tensor, penalty: float, counts: torch.Tensor, how: tuple[int, float]
-    ) -> torch.Tensor:
-        found = start.clone().requires_grad_()
-        found.grad = torch.zeros_like(found)
-        solver = torch.optim.LBFGS(
-            [found], max_iter=how[0], tolerance_grad=0, tolerance_change=how[1] * float(counts.sum()),
-            line_search_fn="strong_wolfe",
-        )  # fmt: skip
-
-        @torch.no_grad()
-        def loss() -> torch.Tensor:
-            scaled = found * unit
-            value, slope = self._log_loss(scaled[:-1], scaled[-1], counts)
-            slope[:-1] += penalty * scaled[:-1]
-            found.grad = slope * unit
-            return value + penalty / 2 * scaled[:-1].square().sum()
-
-        with torch.enable_grad():
-            solver.step(loss)  # type: ignore[no-untyped-call]
-        return found.detach()
-
-    def _log_loss(
-        self, weight: torch.Tensor, bias: torch.Tensor, counts: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The sum over pictures and problems (), and its slope (r + 1, n_classes, k)."""
-        rows, shape = weight.flatten(1), weight.shape[1:]
-        total, slope = torch.zeros(()), torch.zeros(len(weight) + 1, *shape)
-        for some in torch.split(torch.arange(len(self.values)), max(1, _MOST // shape.numel())):
-            values, count = self.values[some], counts[some]
-            scores = (values @ rows).view(-1, *shape) + bias
-            truth = one_hot(self.labels[some], self.n_classes)[..., None]
-            scores = scores.log_softmax(1)
-            total -= ((scores * truth).sum(1) * count).sum()
-            off = (scores.exp_() - truth) * count[:, None]
-            slope[:-1] += (values.T @ off.flatten(1)).view(-1, *shape)
-            slope[-1] += off.sum(0)
-        return total, slope
-
-
-_LEAST_SPREAD = 1e-9  # of the widest direction's: below is what rounding left
