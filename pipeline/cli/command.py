@@ -20,7 +20,7 @@ from omegaconf import DictConfig
 
 from pipeline.cli.given import check_given, overrides_first
 from pipeline.cli.messages import FAILED, check, exit_code, tell
-from pipeline.cli.quoting import open_tags, quote_address, quote_path
+from pipeline.cli.quoting import open_mappings, quote_address, quote_path
 from pipeline.cli.sweep import launcher_broke, note_failure
 from pipeline.common.atomic import clear_abandoned, held_folder
 from pipeline.common.errors import BadInput, Stopped
@@ -88,7 +88,7 @@ def command(name: str, recipe: str, *, begins: bool = False) -> Callable[[], Non
 
 def for_hydra(name: str, typed: Sequence[str], *, multirun: bool) -> list[str]:
     """What is typed after a command as Hydra can take it; BadInput for slips that it would take for something else."""
-    arguments = [open_tags(quote_path(argument, multirun=multirun)) for argument in overrides_first(typed)]
+    arguments = [open_mappings(quote_path(argument, multirun=multirun)) for argument in overrides_first(typed)]
     arguments = arguments if name in NETWORK_COMMANDS else list(map(quote_address, arguments))
     check_given(arguments, multirun=multirun)
     return arguments

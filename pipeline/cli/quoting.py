@@ -21,12 +21,13 @@ def quote_address(argument: str) -> str:
     return f"model={{address:'{text}'}}"
 
 
-def open_tags(argument: str) -> str:
+def open_mappings(argument: str) -> str:
     """`tracking.tags.site=reef` and `tracking.tags={site: reef}` as Hydra can take them: it would know no such key.
 
-    Tags are free, and so is which of the joined networks have weights of the user's; all other keys are closed.
+    Tags are free, and so are the options of scikit-learn's classifiers, and which of the joined networks have weights
+    of the user's; all other keys are closed.
     """
-    free = re.match(r"\+?(tracking\.tags|model\.join_weights)(\.[^=]+)?=", argument)
+    free = re.match(r"\+?(tracking\.tags|head\.options|model\.join_weights)(\.[^=]+)?=", argument)
     return f"++{argument.lstrip('+')}" if free else argument
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pipeline.cli.command import VERSION_BASE
 from pipeline.cli.messages import check
-from pipeline.cli.quoting import as_typed, open_tags, quote_path
+from pipeline.cli.quoting import as_typed, open_mappings, quote_path
 from pipeline.common.errors import BadInput
 from pipeline.config.keys import CONF
 
@@ -202,7 +202,7 @@ def test_in_a_sweep_a_comma_separates_unless_the_folder_exists(tmp_path):
 
 def composed(*arguments):
     with initialize_config_dir(str(CONF), **VERSION_BASE):
-        return check(compose("train", list(map(open_tags, arguments))), "train")
+        return check(compose("train", list(map(open_mappings, arguments))), "train")
 
 
 @pytest.mark.parametrize(
@@ -213,12 +213,17 @@ def test_tags_are_free(typed):
     assert composed(typed).tracking.tags == {"a": "b"}
 
 
+def test_the_options_of_a_classifier_are_free_too():
+    given = ("head=sklearn", "head.estimator=SVC", "head.options={C: 10}", "head.options.gamma=0.5")
+    assert composed(*given).head.options == {"C": 10, "gamma": 0.5}
+
+
 def test_tags_are_text_and_other_keys_closed():
     assert composed("tracking.tags={n: 1, yes: true}", "tracking.tags.x=0.5").tracking.tags == {
         "n": "1", "yes": "true", "x": "0.5",
     }  # fmt: skip
     for other in ("tracking.run_name=tags", "tracking.tagged.a=b", "data.tags={a: b}"):
-        assert open_tags(other) == other
+        assert open_mappings(other) == other
 
 
 @pytest.mark.parametrize(

@@ -64,8 +64,8 @@ class LogisticRegression(FittedHead):
 STRENGTHS = tuple(10 ** (power / 2) for power in range(-5, 2))
 _USUAL = 1.0  # scikit-learn's, where there are too few pictures to try any
 _FOLDS = 3
-# How flat is flat enough for the solver: its own, where it goes on from a solution close by, and for the weights that
-# are kept; with its own from nothing it stops long before a weak penalty's solution.
+# How flat is flat enough for the solver: to choose by, where it goes on from a solution close by, its own; for the
+# weights that are kept less, as from nothing it would stop long before a weak penalty's solution.
 _ROUGH, _EXACT = 1e-4, 1e-6
 _MOST_STEPS = 1000
 
