@@ -37,8 +37,8 @@ NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 def _pixels_or_auto(given: object) -> object:
-    whole = isinstance(given, int) and not isinstance(given, bool)
-    if given != "auto" and not (whole and 1 <= given < 2**31):  # type: ignore[operator]
+    whole = isinstance(given, int) and not isinstance(given, bool) and 1 <= given < 2**31
+    if given != "auto" and not whole:
         raise ValueError("should be a number of pixels, 1 or more, or auto: the size that the weights are for")
     return given
 
@@ -217,7 +217,7 @@ class Model(Section):
 class AnyModel(Model):
     """A network, or none."""
 
-    name: str | None  # type: ignore[assignment]
+    name: str | None  # type: ignore[assignment]  # wider than what it stands for, on purpose
 
 
 class Layers(Section):

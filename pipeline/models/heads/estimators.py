@@ -65,7 +65,7 @@ class Estimator(Tempered):
         self.register_buffer("stored", torch.zeros(0, dtype=torch.uint8))
 
     @property
-    def weighs(self) -> bool:  # type: ignore[override]
+    def weighs(self) -> bool:  # type: ignore[override]  # it hangs on the estimator; of other heads it is the class's
         return "sample_weight" in inspect.signature(self.estimator.fit).parameters
 
     def scores(self, features: torch.Tensor) -> torch.Tensor:
