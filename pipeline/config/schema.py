@@ -217,7 +217,7 @@ class Model(Section):
 class AnyModel(Model):
     """A network, or none."""
 
-    name: str | None  # type: ignore[assignment]  # wider than what it stands for, on purpose
+    name: str | None  # type: ignore[assignment]  # the one key that `models` may leave open; all others are Model's
 
 
 class Layers(Section):

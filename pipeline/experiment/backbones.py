@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,6 +14,7 @@ from torch import nn
 from pipeline.common.errors import BadInput
 from pipeline.common.paths import expanded
 from pipeline.config import schema
+from pipeline.data.contents import content_digests, file_states
 from pipeline.data.reading.preprocessing import Preprocessing
 from pipeline.models.published import AsTrained, Named, as_trained, load_pretrained, named
 from pipeline.models.saved import BEST_FACTS, BEST_WEIGHTS, read_facts
@@ -84,6 +86,14 @@ def backbones(config: schema.Train) -> list[Backbone]:
     known = {one.answer: one for one in shelf()}
     files = {name: expanded(file, "model.join_weights") for name, file in model.join_weights.items()}
     return [Backbone(known[one].name, known[one].weights, files.get(one), one) for one in model.join]
+
+
+def files_digest(config: schema.Train) -> str:
+    """Twelve hex digits of what the files beside the pictures hold: the names of a config stay while these change."""
+    keys = {"data.taxonomy": config.data.taxonomy, "head.mapping": getattr(config.head, "mapping", None)}
+    beside = [expanded(path, key) for key, path in keys.items() if path]
+    files = [str(file) for file in (*(one.file for one in backbones(config)), *beside) if file]
+    return sha256(content_digests(files, file_states(files)).tobytes()).hexdigest()[:12]
 
 
 def own_weights(config: schema.Train) -> Path | None:

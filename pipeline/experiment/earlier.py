@@ -7,7 +7,6 @@ import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.entities import Run
@@ -22,7 +21,7 @@ from pipeline.tracking.finished import label
 from pipeline.tracking.liveness import is_under_way
 from pipeline.tracking.runs import git_sha, home, run_experiment
 from pipeline.tracking.selection import CHOOSE_BY, FINISHED, find_run
-from pipeline.tracking.twins import IDENTITY, claimed, finished, note_found, twins, under_way, unfinished
+from pipeline.tracking.twins import claimed, finished, note_found, twins, under_way, unfinished
 from pipeline.training.checkpoints import has_state
 
 log = logging.getLogger("pipeline.train")
@@ -42,7 +41,7 @@ def config_of(run_id: str, given: schema.Train, typed: Sequence[str]) -> tuple[s
 
 
 @contextmanager
-def earlier(config: schema.Train, identity: Mapping[str, Any]) -> Iterator[Run | None]:
+def earlier(config: schema.Train, identity: Mapping[str, str]) -> Iterator[Run | None]:
     """The run to go on with, or (`is_done`) to take as it is; None where this training begins anew.
 
     While this lasts no other process of this machine begins the same training.
@@ -53,11 +52,11 @@ def earlier(config: schema.Train, identity: Mapping[str, Any]) -> Iterator[Run |
         yield find_run(MlflowClient(), config.resume, f"resume={config.resume}", ("train",))
     else:
         experiment = run_experiment(config.tracking.experiment)
-        with claimed(experiment, *(identity[name] for name in IDENTITY)):
+        with claimed(experiment, *identity.values()):
             yield _twin(experiment, identity)
 
 
-def _twin(experiment: str, identity: Mapping[str, Any]) -> Run | None:
+def _twin(experiment: str, identity: Mapping[str, str]) -> Run | None:
     found = twins(MlflowClient(), experiment, identity)
     if PARENT_VARIABLE in os.environ:
         return finished(found) or under_way(found) or unfinished(found)

@@ -22,7 +22,7 @@ from pipeline.data.digest import data_digest
 from pipeline.data.table import PictureTable
 from pipeline.data.taxonomy import join_taxonomy
 from pipeline.experiment import build
-from pipeline.experiment.backbones import check_joined
+from pipeline.experiment.backbones import check_joined, files_digest
 from pipeline.experiment.build import Prepared
 from pipeline.experiment.own_pictures import OwnPictures
 from pipeline.experiment.stages import Stage, check_epochs, check_fitted, is_fitted, learning, stages
@@ -49,11 +49,12 @@ class Ground:
     fabric: Fabric
 
     def identity(self, config: schema.Train) -> dict[str, str]:
-        """Digests, as the run's tags hold them: runs that have both alike are the same training."""
+        """Digests, as the run's tags hold them: runs that have all alike are the same training."""
         plain = config.model_dump(mode="json")
         return {
             "config_digest": config_digest(plain, resolved(self.fabric), defaults(plain)),
             "data_digest": data_digest(self.table),
+            "files_digest": files_digest(config),
         }
 
 

@@ -58,7 +58,7 @@ class Sight(nn.Module):
     @property
     def sights(self) -> "tuple[Sight, ...]":
         """One a part: itself, where there is one."""
-        # A ModuleList does not say of which modules it is.
+        # A ModuleList cannot say of which modules it is, and must be one, so that PyTorch finds their weights.
         return tuple(self.backbone.sights) if isinstance(self.backbone, SideBySide) else (self,)  # type: ignore[arg-type]
 
     def features(self, inputs: Inputs) -> torch.Tensor:
@@ -86,7 +86,8 @@ class SideBySide(nn.Module):
         self.reading = Joined(tuple(sight.parts[0].preprocessing for sight in sights))
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        seen = zip(self.sights, self.reading.split(pixels), strict=True)  # nor here
+        seen = zip(self.sights, self.reading.split(pixels), strict=True)
+        # As above: to the type checker a module may have any `features`.
         return torch.cat([sight.features(Inputs(some)) for sight, some in seen], dim=1)  # type: ignore[operator]
 
 

@@ -15,12 +15,10 @@ from pipeline.tracking.liveness import is_under_way
 from pipeline.tracking.runs import home, local_folder
 from pipeline.tracking.selection import FINISHED, found_tag, job_key, search
 
-IDENTITY = ("config_digest", "data_digest")  # tags that twins have alike
-
 
 def twins(client: MlflowClient, experiment_id: str, identity: Mapping[str, str]) -> list[Run]:
-    """The training runs of an experiment with this identity, newest first; without those whose answers are gone."""
-    where = " and ".join(f"tags.{name} = '{identity[name]}'" for name in IDENTITY)
+    """The training runs of an experiment with these tags, newest first; without those whose answers are gone."""
+    where = " and ".join(f"tags.{name} = '{value}'" for name, value in identity.items())
     found = search(client, [experiment_id], f"tags.stage = 'train' and {where}")
     return [run for run in found if run.info.status != FINISHED or _whole(run)]
 

@@ -9,6 +9,7 @@ from time import sleep, time
 
 import numpy as np
 import pytest
+import torch
 from mlflow import MlflowClient
 from PIL import Image
 
@@ -108,6 +109,19 @@ def test_other_pictures_or_settings_are_another_training(train, store, tmp_path)
     assert train() == 0
     assert [run.info.status for run in runs(store)] == ["FAILED", "FINISHED", "FINISHED"]
     assert train("resume=never", "optimizer.lr=0.002") == 0
+    assert len(runs(store)) == 4
+
+
+def test_other_weights_under_the_same_name_are_another_training(train, store, tmp_path):
+    from torchvision.models import squeezenet1_0
+
+    frozen = ("regime=frozen", "model.weights_file=own.pth", "-m", "seed=0,1")
+    for number in range(2):
+        torch.manual_seed(number)
+        torch.save(squeezenet1_0(weights=None).state_dict(), tmp_path / "own.pth")
+        assert train(*frozen) == 0
+        assert len(runs(store)) == 2 * (number + 1)
+    assert train(*frozen) == 0
     assert len(runs(store)) == 4
 
 
