@@ -302,7 +302,7 @@ def refused(*_):
 
 def test_its_run_does_not_stay_running_when_it_fails(store, monkeypatch):
     finished()
-    monkeypatch.setattr("pipeline.commands.compare.write_comparison", refused)
+    monkeypatch.setattr("pipeline.experiment.comparison_run.write_comparison", refused)
     assert compare(monkeypatch) == 1
     [run] = store.search_runs([store.get_experiment_by_name("birds").experiment_id], "tags.stage = 'compare'")
     assert run.info.status == "FAILED"

@@ -115,7 +115,7 @@ def test_a_cell_that_is_interrupted_leaves_a_killed_run_and_a_process_to_go_on_w
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("pipeline.commands.train.describe", interrupted)
+        patch.setattr("pipeline.experiment.training_run.describe", interrupted)
         with pytest.raises(KeyboardInterrupt):
             notebook.train(*TINY)
     assert state() == before

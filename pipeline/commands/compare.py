@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 from datetime import datetime
 from pathlib import Path
 from shlex import quote
@@ -16,17 +15,17 @@ from pipeline.common.errors import BadInput
 from pipeline.common.paths import expanded
 from pipeline.comparison.entrants import Entrant
 from pipeline.config import schema
-from pipeline.experiment.photographs import log_mistakes_of, write_disagreements
-from pipeline.reporting.comparison import Comparison, note, show, write_comparison
+from pipeline.experiment.comparison_run import keep
+from pipeline.experiment.photographs import log_mistakes_of
+from pipeline.reporting.comparison import Comparison, show
 from pipeline.reporting.terminal import console
 from pipeline.tracking.champion import ensemble_ahead, weigh
 from pipeline.tracking.compared import chosen, entered, grouped
-from pipeline.tracking.finished import count_test_looks, label
-from pipeline.tracking.runs import git_sha, tracked_run
-from pipeline.tracking.selection import find_experiment, find_sweep
+from pipeline.tracking.finished import count_test_looks
+from pipeline.tracking.runs import git_sha
 from pipeline.tracking.store import Store
 
-MOST_SIDE_BY_SIDE, MOST_DIGESTS = 3, 5  # leaders on the page of disagreements, digests at the foot
+MOST_DIGESTS = 5  # at the page's foot
 
 log = logging.getLogger("pipeline.compare")
 
@@ -61,14 +60,6 @@ def made_of(entrants: list[Entrant]) -> list[str]:
     ]
 
 
-def write_pages(folder: Path, comparison: Comparison, runs: dict[str, Run]) -> bytes:
-    """The tables, the page of the leaders' disagreements and the comparison's page, which is given back."""
-    leaders = comparison.groups[0].leaders
-    named = {row.name: runs[row.first.id] for row in leaders[:MOST_SIDE_BY_SIDE]}
-    disagreements = write_disagreements(folder, comparison.title, named) if len(named) > 1 else ""
-    return write_comparison(folder, comparison, disagreements)
-
-
 def checked_output(output: str) -> Path:
     """Where the page goes. BadInput where it cannot."""
     path = expanded(output, "output").resolve()
@@ -77,31 +68,6 @@ def checked_output(output: str) -> Path:
     if not path.parent.is_dir():
         raise BadInput(f"output={output}: the folder {path.parent} is not there")
     return path
-
-
-def keep(
-    client: MlflowClient, config: schema.Compare, comparison: Comparison, runs: dict[str, Run]
-) -> tuple[bytes, str]:
-    """Put page and tables on the sweep's parent run; where there is none, on a run of their own. `runs` are by id.
-
-    Gives the page, and the name of that run.
-    """
-    if config.sweep:
-        run = find_sweep(client, find_experiment(client, config.tracking.experiment, config.sweep), config.sweep)
-        with tempfile.TemporaryDirectory() as scratch:
-            page = write_pages(Path(scratch), comparison, runs)
-            client.log_artifacts(run.info.run_id, scratch, "comparison")
-        kept = label(run)
-    else:
-        experiment = client.get_experiment(next(iter(runs.values())).info.experiment_id).name
-        tags = {"stage": "compare", "runs": str(len(runs)), "mlflow.note.content": note(comparison)}
-        with tracked_run(experiment, name=f"compare {comparison.title}"[:250], tags=tags, params={}) as own:
-            folder = own.folder / "comparison"
-            folder.mkdir(exist_ok=True)
-            page = write_pages(folder, comparison, runs)
-            kept = f"{own.name} ({own.id})"
-    log.info("in MLflow: %s, under comparison/", kept)
-    return page, kept
 
 
 def put_page(path: Path, output: str, page: bytes, kept: str) -> None:

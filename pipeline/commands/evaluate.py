@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
 
 from mlflow import MlflowClient
 from mlflow.entities import Run
@@ -12,15 +11,13 @@ from pipeline.common.errors import BadInput
 from pipeline.common.wording import counted
 from pipeline.config import schema
 from pipeline.evaluation.assessment import Assessment, assess
-from pipeline.experiment.photographs import write_mistakes
-from pipeline.experiment.question import NETWORK, Question
-from pipeline.predictions.parquet import write_predictions
+from pipeline.experiment.evaluation_run import keep
+from pipeline.experiment.question import Question
 from pipeline.predictions.predictions import Predictions
-from pipeline.reporting.assessment import summary_table, write_assessment
+from pipeline.reporting.assessment import summary_table
 from pipeline.reporting.terminal import console
 from pipeline.tracking.finished import count_test_looks, label, taxonomy_of
 from pipeline.tracking.registry import run_of_model
-from pipeline.tracking.runs import flatten, git_sha, tracked_run
 from pipeline.tracking.selection import CHOOSE_BY, by_metric, find_experiment, find_run, trained_runs
 from pipeline.tracking.store import Store
 
@@ -69,33 +66,3 @@ def show(question: Question, answered: Predictions, found: Assessment, source: s
         screen.print(f"  {row['true']} taken for {row['predicted']}: {row['pictures']} ({row['share']:.0%} of it)")
     for line in found.notes:
         log.info("%s", line)
-
-
-def keep(
-    question: Question, raw: Predictions, answered: Predictions, found: Assessment, source: str,
-    changes: dict[str, float],
-) -> None:  # fmt: skip
-    """The evaluation as an MLflow run beside the run it is of."""
-    config, split, of = question.config, question.split, question.run
-    params = flatten(config.model_dump(mode="json", include={"run", "model", "checkpoint", "evaluation"}))
-    tags = {
-        "stage": "evaluate", "evaluated_run": of.info.run_id, "model": of.data.tags.get("model", ""),
-        "data": question.name, "split": split, "source": source, "git_sha": git_sha(),
-    }  # fmt: skip
-    if source == NETWORK:
-        tags["evaluation_key"] = question.key(split)
-    name = f"evaluate {of.info.run_name} on {split} of {question.name}"[:250]
-    experiment = question.client.get_experiment(of.info.experiment_id).name
-    with tracked_run(experiment, name=name, tags=tags, params=params | {"split": split}) as run:
-        write_assessment(run.folder, split, answered, found, taxonomy_of(of))
-        if raw is not answered:  # what the network said of each picture can be asked again, pooled or not
-            file = run.folder / "predictions" / f"{split}.parquet"
-            file.rename(file.with_stem(f"{split}_pooled"))
-            write_predictions(raw, file)
-        with suppress(BadInput):  # the pictures are gone, say; what was answered of them stands
-            shown = raw if raw is answered else question.still_there(raw)
-            write_mistakes(run.folder, label(of), split, shown, question.table)
-        run.log_metrics({f"{split}/{key}": value for key, value in found.figures.items()} | changes)
-        if found.temperature is not None:
-            run.log_metrics({"temperature": found.temperature})
-        log.info("in MLflow: %s (%s), with plots and tables in %s", run.name, run.id, run.folder)

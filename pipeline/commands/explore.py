@@ -4,26 +4,16 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from pathlib import Path
 
-from pipeline.common.errors import BadInput
-from pipeline.common.progress import watch
 from pipeline.common.wording import counted
 from pipeline.config import schema
 from pipeline.data.digest import class_counts, data_digest
 from pipeline.data.files import write_csv
-from pipeline.data.reading.augmentation import build_augmentation
-from pipeline.data.reading.preprocessing import Preprocessing
-from pipeline.data.split_files import keep_split
-from pipeline.data.splits import too_small_classes
-from pipeline.data.survey.measure import Parts, augmented_views, collect, jpegs, thumbnails
-from pipeline.data.survey.outliers import outliers
-from pipeline.data.survey.statistics import copies, figures, leaking, sample, unreadable, without_leaks
-from pipeline.data.table import SPLITS, PictureTable
+from pipeline.data.survey.statistics import figures, unreadable
 from pipeline.experiment import build
+from pipeline.experiment.survey import image_size, look, mended_split, refusing_nothing
 from pipeline.reporting.page import save
 from pipeline.reporting.survey_page import Survey, findings, survey_page
-from pipeline.reporting.survey_pictures import MOST_PAIRS
 from pipeline.tracking.runs import TrackedRun, flatten, git_sha, log_dataset, tracked_run
 from pipeline.tracking.store import Store
 
@@ -51,58 +41,6 @@ def run(config: schema.Explore) -> None:
         for finding in findings(found):
             log.warning("warning: %s", finding)
         log.info("the page: %s", file)
-
-
-def refusing_nothing(data: schema.Data) -> schema.Data:
-    """The same, but what training would stop at is left out or goes to train, so that it can be shown."""
-    return build.taking_small_classes(data).model_copy(update={"on_unreadable": "skip"})
-
-
-def look(config: schema.Explore, table: PictureTable, given: PictureTable) -> Survey:
-    """Open the pictures and compare them; `given` is the table before it was split."""
-    data, options, augmentation = config.data, config.explore, config.augmentation
-    how = Preprocessing(image_size(data), data.fit)
-    workers = build.workers(options.num_workers, in_memory=table.in_memory)
-    facts = collect(list(watch(Parts(table, sample(table, options.pictures), how, workers=workers), "open")))
-    alike = copies(table, facts, options.near)
-    leaks, odd = leaking(table, alike), outliers(facts)
-    readable = facts.loc[facts["problem"] == "", "row"].to_numpy()
-    seen = leaks.head(MOST_PAIRS)
-    in_pairs = table.rows_of([*seen["path"], *seen["other_path"]]).values()
-    views = []
-    if augmentation.name != "none":
-        changes = build_augmentation(augmentation.name, how.image_size, **augmentation.options)
-        views = augmented_views(table, readable, how, changes, most=_AUGMENTED, views=_VIEWS)
-    split = data.split
-    return Survey(
-        table, facts, alike, leaks, thumbnails(table, readable, options.samples, data.fit), options.near,
-        how.image_size,
-        brought=tuple(name for name in SPLITS if len(given.where(name))),
-        too_small=too_small_classes(given, val=split.val, test=split.test, group=split.group, folds=split.folds),
-        odd=odd, jpegs=jpegs(table, [*in_pairs, *odd["row"]]), augmented=views,
-        augmentation=(augmentation.name, augmentation.options),
-    )  # fmt: skip
-
-
-def image_size(data: schema.Data) -> int:
-    """The side of the squares that are looked at. BadInput where it would be a network's to say."""
-    if data.image_size == "auto":
-        raise BadInput("data.image_size=auto is the size of a network, and here is none: give a number, such as 224")
-    return data.image_size
-
-
-def mended_split(found: Survey, run: TrackedRun) -> str:
-    """Keep, where pictures are in two splits, the same split with all copies in train; gives the file as typed here.
-
-    The page is made to be shared, so a file elsewhere is named by its place among the run's artifacts.
-    """
-    if not (found.leaks["leak"] != "label").any():
-        return ""
-    folder = run.folder / "without_leaks"
-    folder.mkdir(exist_ok=True)
-    file = keep_split(without_leaks(found.table, found.alike), folder).resolve()
-    base = next(one for one in (Path.cwd().resolve(), run.folder.resolve()) if file.is_relative_to(one))
-    return str(file.relative_to(base))
 
 
 def record(found: Survey, run: TrackedRun) -> None:

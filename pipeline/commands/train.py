@@ -4,38 +4,22 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 
 from hydra.core.hydra_config import HydraConfig
-from mlflow.entities import Run
 
 from pipeline.cli.quoting import typed_overrides
 from pipeline.cli.sweep import drawing_beside, job_name
 from pipeline.common.names import PARENT_VARIABLE
 from pipeline.config import schema
-from pipeline.data.remaining import check_what_is_left
-from pipeline.experiment import build
 from pipeline.experiment.backbones import with_its_size
-from pipeline.experiment.build import Prepared
-from pipeline.experiment.earlier import config_of, earlier, is_done, take, tell_going_on
-from pipeline.experiment.records import (
-    announce,
-    conclude,
-    describe,
-    log_inputs,
-    logged_epochs,
-    make_up_for_metrics,
-    run_tags,
-)
-from pipeline.experiment.training import ground, prepare, train
+from pipeline.experiment.earlier import config_of, earlier, is_done, take
+from pipeline.experiment.training import ground, prepare
+from pipeline.experiment.training_run import tracked, trained
 from pipeline.reporting.run_report import draw_figures
-from pipeline.tracking.runs import TrackedRun, flatten, tracked_run
 from pipeline.tracking.store import Store
 from pipeline.tracking.sweeps import note_best
 from pipeline.tracking.weights import drop_weights
-from pipeline.training.checkpoints import drop_state
-from pipeline.training.loop import Progress
 
 log = logging.getLogger("pipeline.train")
 
@@ -63,8 +47,11 @@ def run(config: schema.Train) -> float | None:
         with earlier(config, identity) as found:
             if found and is_done(found):
                 return take(found, typed)
-            run = until_the_end.enter_context(tracked(config, prepared, identity, found))
-        best = trained(config, prepared, run, goes_on=found is not None)
+            run = until_the_end.enter_context(
+                tracked(config, prepared, identity, found, name=run_name(config), typed=typed)
+            )
+        draw = drawing_beside() if run.in_place else None  # files that are sent must be there first
+        best = trained(config, prepared, run, goes_on=found is not None, draw=draw or draw_figures)
     beaten, keep = note_best(run.id, best), config.tracking.keep_weights
     if unneeded := run.id if keep == "none" else beaten if keep == "best" else None:
         drop_weights(unneeded)
@@ -76,49 +63,6 @@ def names_a_run(config: schema.Train) -> bool:
     """Whether something in MLflow is needed before the run can be made."""
     named = (config.model.weights_file or "").startswith(("runs:/", "models:/"))
     return named or config.resume not in ("auto", "never")
-
-
-def trained(config: schema.Train, prepared: Prepared, run: TrackedRun, *, goes_on: bool) -> float:
-    """Train and score; gives the best val accuracy. What a run logged before it broke off is not logged again."""
-    log_inputs(config, prepared, run, goes_on=goes_on)
-    announce(config, prepared, run)
-    checkpoints, progress = run.folder / "checkpoints", Progress()
-    logged = logged_epochs(run) if goes_on else set()
-    for number, epoch in enumerate(train(config, prepared, checkpoints, progress)):
-        if not number:  # by now every picture of train and val was opened
-            check_what_is_left(prepared.table, "train", "val")
-        if epoch.epoch not in logged:
-            run.log_metrics(epoch.metrics(), step=epoch.epoch)
-        log.info("%s", describe(epoch))
-    if goes_on:
-        make_up_for_metrics(run, progress)
-    draw = drawing_beside() if run.in_place else None  # files that are sent must be there first
-    best = conclude(config, prepared, run, progress, goes_on=goes_on, draw=draw or draw_figures)
-    drop_state(checkpoints)
-    return best
-
-
-@contextmanager
-def tracked(
-    config: schema.Train, prepared: Prepared, identity: Mapping[str, str], earlier: Run | None
-) -> Iterator[TrackedRun]:
-    """The run in MLflow; an `earlier` one goes on with the parameters and tags that it began with."""
-    if earlier is None:
-        params = flatten(config.model_dump(mode="json", exclude={"resume"}))
-        tags = run_tags(config, prepared, identity, typed_overrides())
-    else:
-        params, tags = {}, {}
-        tell_going_on(earlier, typed_overrides())
-    began = tracked_run(
-        config.tracking.experiment, name=run_name(config), tags=tags, params=params,
-        resume=None if earlier is None else earlier.info.run_id,
-    )  # fmt: skip
-    with (
-        began as run,
-        build.memory_in_one_line(config.trainer.batch_size),
-        build.full_disk_in_one_line(run.folder, run.id),
-    ):
-        yield run
 
 
 def run_name(config: schema.Train) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -42,7 +42,9 @@ _LIKELY, _MOST_LOOKED_AT = 0.7, 300  # cosine of features, pairs: those are open
 _MOST_PAIRS = 200_000_000  # of features compared
 
 
-def run_tags(config: schema.Train, prepared: Prepared, identity: Mapping[str, str], typed: list[str]) -> dict[str, Any]:
+def run_tags(
+    config: schema.Train, prepared: Prepared, identity: Mapping[str, str], typed: Sequence[str]
+) -> dict[str, Any]:
     """What a run is found by; `typed`: the overrides that its user gave."""
     return {
         "stage": "train",

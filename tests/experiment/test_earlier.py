@@ -51,7 +51,7 @@ def train(store, typed, monkeypatch):
             return ""
 
         with monkeypatch.context() as patch:
-            patch.setattr("pipeline.commands.train.describe", describe)
+            patch.setattr("pipeline.experiment.training_run.describe", describe)
             try:
                 return typed("train", *OPTIONS, *more)
             except BrokenOff:

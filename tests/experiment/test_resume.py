@@ -181,7 +181,7 @@ def broken_off(store, tmp_path, monkeypatch, typed, _saves_every_epoch):
             return ""
 
         with monkeypatch.context() as patch:
-            patch.setattr("pipeline.commands.train.describe", describe)
+            patch.setattr("pipeline.experiment.training_run.describe", describe)
             with pytest.raises(BrokenOff):
                 typed(*PHOTOS, *arguments)
         [run] = store.search_runs([store.get_experiment_by_name("photos").experiment_id])

@@ -1,0 +1,72 @@
+"""A training as a run in MLflow, new or gone on with: what is logged, and when."""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from mlflow.entities import Run
+
+from pipeline.config import schema
+from pipeline.data.remaining import check_what_is_left
+from pipeline.experiment import build
+from pipeline.experiment.build import Prepared
+from pipeline.experiment.earlier import tell_going_on
+from pipeline.experiment.records import (
+    announce,
+    conclude,
+    describe,
+    log_inputs,
+    logged_epochs,
+    make_up_for_metrics,
+    run_tags,
+)
+from pipeline.experiment.training import train
+from pipeline.reporting.run_report import Draw
+from pipeline.tracking.runs import TrackedRun, flatten, tracked_run
+from pipeline.training.checkpoints import drop_state
+from pipeline.training.loop import Progress
+
+log = logging.getLogger("pipeline.train")
+
+
+@contextmanager
+def tracked(
+    config: schema.Train, prepared: Prepared, identity: Mapping[str, str], earlier: Run | None, *,
+    name: str | None, typed: Sequence[str],
+) -> Iterator[TrackedRun]:  # fmt: skip
+    """The run in MLflow; an `earlier` one goes on with the parameters and tags that it began with."""
+    if earlier is None:
+        params = flatten(config.model_dump(mode="json", exclude={"resume"}))
+        tags = run_tags(config, prepared, identity, typed)
+    else:
+        params, tags = {}, {}
+        tell_going_on(earlier, typed)
+    began = tracked_run(
+        config.tracking.experiment, name=name, tags=tags, params=params,
+        resume=None if earlier is None else earlier.info.run_id,
+    )  # fmt: skip
+    with (
+        began as run,
+        build.memory_in_one_line(config.trainer.batch_size),
+        build.full_disk_in_one_line(run.folder, run.id),
+    ):
+        yield run
+
+
+def trained(config: schema.Train, prepared: Prepared, run: TrackedRun, *, goes_on: bool, draw: Draw) -> float:
+    """Train and score; gives the best val accuracy. What a run logged before it broke off is not logged again."""
+    log_inputs(config, prepared, run, goes_on=goes_on)
+    announce(config, prepared, run)
+    checkpoints, progress = run.folder / "checkpoints", Progress()
+    logged = logged_epochs(run) if goes_on else set()
+    for number, epoch in enumerate(train(config, prepared, checkpoints, progress)):
+        if not number:  # by now every picture of train and val was opened
+            check_what_is_left(prepared.table, "train", "val")
+        if epoch.epoch not in logged:
+            run.log_metrics(epoch.metrics(), step=epoch.epoch)
+        log.info("%s", describe(epoch))
+    if goes_on:
+        make_up_for_metrics(run, progress)
+    best = conclude(config, prepared, run, progress, goes_on=goes_on, draw=draw)
+    drop_state(checkpoints)
+    return best
