@@ -108,7 +108,7 @@ class Job:
         try:
             listen()  # here too, as a launcher's process has not done so
             config = check(composed, self.name)
-            if self.begins:
+            if self.begins and not getattr(config, "estimate", False):
                 Store()
             module, _, function = self.recipe.partition(":")
             return getattr(import_module(module), function)(config)

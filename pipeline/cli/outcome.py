@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from pipeline.common.wording import percent
+from pipeline.common.wording import counted, duration, percent
 from pipeline.comparison.repeats import over_repeats
 from pipeline.config.keys import REPEATS
+from pipeline.experiment.forecast import Forecast, read_forecasts, size
 from pipeline.reporting.tables import Table
 from pipeline.reporting.terminal import console
 from pipeline.tracking.finished import minutes
@@ -52,6 +54,32 @@ def show(outcome: Outcome) -> None:
     if any(CHOOSE_BY in job.data.metrics for job in outcome.jobs):
         print(f"next: python -m pipeline.compare sweep={outcome.parent}    to see what mattered, and how sure that is")
         print(f"or:   python -m pipeline.promote sweep={outcome.parent}    to serve the best (or look: mlflow ui)")
+
+
+def show_forecasts(folder: Path, jobs: list[str]) -> bool:
+    """What each job of a sweep will take, and all together; False where a job could not say."""
+    found = read_forecasts(folder)
+    left = [one for one in found if not one.found]
+    passes = {key: seconds for one in left for key, seconds in one.passes.items()}  # of which jobs share some
+    features = {key: amount for one in left for key, amount in one.features.items()}
+    rows = [[one.job, *_cells(one)] for one in found]
+    Table(["job", "time", "memory", "disk"], rows, ["memory", "disk"]).show(console())
+    seconds, kept = sum(one.seconds for one in left), sum(one.kept for one in left)
+    done = f", {len(found) - len(left)} of them done already" if len(left) < len(found) else ""
+    print(
+        f"forecast of {counted(len(found), 'job')}{done}: {duration((seconds + sum(passes.values())) / 60)} one after "
+        f"the other, at most {size(max((one.memory for one in left), default=0))} of memory, "
+        f"{size(kept + sum(features.values()))} on disk "
+        f"({size(max((one.meanwhile for one in left), default=0))} more while a job trains)"
+    )
+    return len(found) == len(jobs) or not jobs
+
+
+def _cells(one: Forecast) -> list[str]:
+    if one.found:
+        return ["done already", "", ""]
+    seconds = sum([one.seconds, *one.passes.values()])
+    return [duration(seconds / 60), size(one.memory), size(one.kept + sum(one.features.values()))]
 
 
 def over_repeats_table(jobs: list[Any], swept: list[dict[str, str]]) -> Any:

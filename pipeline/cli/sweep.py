@@ -7,6 +7,7 @@ import os
 import shlex
 import sys
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -21,7 +22,7 @@ from pipeline.cli.composing import ComposedOnce
 from pipeline.cli.messages import BAD_INPUT, FAILED, check, exit_code, one_line, tell
 from pipeline.cli.quoting import as_typed, typed_overrides
 from pipeline.common.errors import BadInput
-from pipeline.common.names import PARENT_VARIABLE, SWEPT_VARIABLE
+from pipeline.common.names import FORECASTS_VARIABLE, PARENT_VARIABLE, SWEPT_VARIABLE
 from pipeline.reporting.drawing import DrawingProcess
 from pipeline.tracking.store import Store
 
@@ -34,7 +35,13 @@ class SweepCallback(Callback):
     def __init__(self) -> None:
         self._parent: str | None = None
         self._jobs: list[str] = []
+        self._forecasts: Path | None = None
         self.draw: DrawingProcess | None = None
+        self.progress: Any = None  # a SweepProgress, which knows MLflow
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For a launcher's process, whose jobs have what is beside the sweep in the process that was typed."""
+        return {**self.__dict__, "draw": None, "progress": None}
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Check what all jobs share, then open the parent. Hydra swallows exceptions here, but no SystemExit."""
@@ -46,14 +53,20 @@ class SweepCallback(Callback):
             experiment = _experiment(task, typed)
             overrides = [*sweeper_params(config), *typed]
             self._jobs = expected_jobs(config, overrides)
+            if task.get("estimate"):
+                self._foretell(config, swept(overrides) or overrides)
+                return
             store = Store()
-            if str(config.hydra.launcher._target_).endswith(".BasicLauncher"):  # jobs run in this process
+            in_process = str(config.hydra.launcher._target_).endswith(".BasicLauncher")  # the jobs run
+            if in_process:
                 import_module("pipeline.commands.train")  # beside the making of a new store
             store.open()
         except Exception as error:
             tell(error)
             sys.exit(exit_code(error))
-        from pipeline.tracking import sweeps  # MLflow: `--help` makes a callback as well, and does without
+        # MLflow: `--help` makes a callback as well, and does without
+        from pipeline.tracking import sweeps
+        from pipeline.tracking.sweep_progress import SweepProgress
 
         given, varied = ([as_typed(one) for one in some] for some in (overrides, swept(overrides) or overrides))
         anew = task.get("resume") in ("never", None)
@@ -61,11 +74,28 @@ class SweepCallback(Callback):
         hydra: Any = GlobalHydra.instance().hydra
         hydra.config_loader = ComposedOnce(hydra.config_loader)
         self.draw = DrawingProcess()
+        self.progress = SweepProgress(self._parent, len(self._jobs))
+        if not in_process:
+            self.progress.watch()
         atexit.register(self.abandon)
         _under_way.append(self)
 
+    def _foretell(self, config: DictConfig, varied: list[str]) -> None:
+        """Have the jobs say what they will take, in a folder that goes with the command, and no parent be opened."""
+        self._forecasts = Path(str(config.hydra.sweep.dir)) / "forecasts"
+        self._forecasts.mkdir(parents=True)
+        os.environ[FORECASTS_VARIABLE] = str(self._forecasts)
+        os.environ[SWEPT_VARIABLE] = ",".join(override.partition("=")[0] for override in varied)
+
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Close the parent, show the jobs best first; exit code 1 where one failed."""
+        if self._forecasts is not None:
+            from pipeline.cli.outcome import show_forecasts
+
+            os.environ.pop(FORECASTS_VARIABLE)
+            if not show_forecasts(self._forecasts, self._jobs):
+                sys.exit(FAILED)
+            return
         if sys.exc_info()[1] is not None:  # Hydra 1.4 calls this where it gives up too, which `launcher_broke` sees to
             return
         try:
@@ -81,7 +111,7 @@ class SweepCallback(Callback):
 
         if self._parent is None:
             return
-        self._end_drawing()
+        self._end_beside()
         outcome = sweeps.close_sweep(self._parent, {one: job_name(shlex.split(one)) for one in self._jobs}, why)
         self._parent = None
         show(outcome)
@@ -92,14 +122,16 @@ class SweepCallback(Callback):
         """Broken off: no trace where no job had begun, else FAILED."""
         from pipeline.tracking import sweeps
 
-        self._end_drawing()
+        self._end_beside()
         if self._parent is not None:
             sweeps.abandon_sweep(self._parent)
             self._parent = None
 
-    def _end_drawing(self) -> None:
+    def _end_beside(self) -> None:
         if self.draw is not None:
             self.draw.close()
+        if self.progress is not None:
+            self.progress.end()
 
 
 _under_way: list[SweepCallback] = []  # in the process that was typed, never in a job's
@@ -123,6 +155,13 @@ def drawing_beside() -> DrawingProcess | None:
     Where each job has a process of its own all cores are taken.
     """
     return next((sweep.draw for sweep in _under_way), None)
+
+
+def tell_progress() -> None:
+    """At a job's end: how far its sweep is, where the process is the sweep's own."""
+    for sweep in _under_way:
+        if sweep.progress is not None:
+            sweep.progress.tell()
 
 
 def sweeper_params(config: DictConfig) -> list[str]:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import logging
 import os
 from contextlib import ExitStack
+from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 
 from pipeline.cli.quoting import typed_overrides
-from pipeline.cli.sweep import drawing_beside, job_name
-from pipeline.common.names import PARENT_VARIABLE
+from pipeline.cli.sweep import drawing_beside, job_name, tell_progress
+from pipeline.common.names import FORECASTS_VARIABLE, PARENT_VARIABLE
 from pipeline.config import schema
 from pipeline.experiment.backbones import with_its_size
 from pipeline.experiment.earlier import config_of, earlier, is_done, take
+from pipeline.experiment.forecast import foresee
 from pipeline.experiment.training import ground, prepare
 from pipeline.experiment.training_run import tracked, trained
 from pipeline.reporting.run_report import draw_figures
@@ -29,7 +31,11 @@ def run(config: schema.Train) -> float | None:
 
     What the same command did before is not done again: a run that broke off goes on, a sweep's finished job is taken.
     """
-    store, own, in_sweep, typed = Store(), None, PARENT_VARIABLE in os.environ, typed_overrides()
+    typed = typed_overrides()
+    if config.estimate:
+        foretell(config, typed)
+        return None
+    store, own, in_sweep = Store(), None, PARENT_VARIABLE in os.environ
     if in_sweep or names_a_run(config):
         store.open()
     if config.resume not in ("auto", "never"):
@@ -56,7 +62,17 @@ def run(config: schema.Train) -> float | None:
     if unneeded := run.id if keep == "none" else beaten if keep == "best" else None:
         drop_weights(unneeded)
     log.info("next: mlflow ui    to look;    python -m pipeline.promote run=%s    to serve it", run.id)
+    tell_progress()
     return best
+
+
+def foretell(config: schema.Train, typed: list[str]) -> None:
+    """Say what a training will take, and no more."""
+    folder = os.environ.get(FORECASTS_VARIABLE)
+    found = foresee(config, job_name(typed), typed, in_sweep=folder is not None)
+    log.info("%s", found.told())
+    if folder:
+        found.write(Path(folder))
 
 
 def names_a_run(config: schema.Train) -> bool:

@@ -4,6 +4,7 @@ import re
 
 PARENT_VARIABLE = "PIPELINE_SWEEP_RUN_ID"  # how a sweep's jobs, in whatever process, find their parent run
 SWEPT_VARIABLE = "PIPELINE_SWEPT_KEYS"  # and which keys set them apart, for their names
+FORECASTS_VARIABLE = "PIPELINE_FORECASTS"  # where jobs that are only foretold leave what they say, in their stead
 
 
 def safe_name(name: str) -> str:

@@ -19,7 +19,7 @@ PATH_KEYS = (
 
 # Beginnings of keys, from here on. Whatever stands under these, the figures are the same,
 SAME_FIGURES = (
-    "tracking.", "resume", "trainer.num_workers", "trainer.keep_epochs", "trainer.checkpoint_minutes",
+    "tracking.", "resume", "estimate", "trainer.num_workers", "trainer.keep_epochs", "trainer.checkpoint_minutes",
     "data.split.save", "data.cache",
 )  # fmt: skip
 # and under these it says where things lie, or how fast they go: no choice to compare runs by.

@@ -424,6 +424,7 @@ class Train(Command):
 
     seed: Seed
     resume: Annotated[str, BeforeValidator(lambda given: given or "never")]  # null, as earlier versions had it
+    estimate: bool
     data: Data
     model: Model
     head: Head

@@ -115,14 +115,16 @@ def learning(config: schema.Train, prepared: Prepared, phase: Phase) -> tuple[nn
 
 def feature_batches(config: schema.Train, prepared: Prepared, split: str, *, training: bool = False) -> Batches:
     """Batches of a split's features; in training of as many augmented views as the regime asks for."""
-    views: list[int | None] = [None]
-    if training and config.regime.views:
-        views = list(range(config.regime.views))
-    elif training and config.augmentation.name != "none":
+    if training and not config.regime.views and config.augmentation.name != "none":
         log.info("features are of the pictures as they are, without augmentation; regime.views=8 augments them")
-    found = [features(config, prepared, split, view) for view in views]
+    found = [features(config, prepared, split, view) for view in views(config, training=training)]
     size = config.trainer.batch_size
     return FeatureBatches(found, batch_size=size, shuffle=training, seed=config.seed)
+
+
+def views(config: schema.Train, *, training: bool) -> list[int | None]:
+    """Those of a picture that features are made of: itself (None), or for training so many augmented ones."""
+    return list(range(config.regime.views)) if training and config.regime.views else [None]
 
 
 def features(config: schema.Train, prepared: Prepared, split: str, view: int | None) -> Features:
@@ -130,8 +132,27 @@ def features(config: schema.Train, prepared: Prepared, split: str, view: int | N
 
     They serve every table that these pictures are in: other splits, folds, samples, sets that have grown or moved.
     """
-    if (split, view) in prepared.features:
-        return prepared.features[split, view]
+    if (split, view) not in prepared.features:
+        asked = wanted(config, prepared, split, view)
+        prepared.features[split, view] = features_of(
+            asked.ways, asked.files, pictures=asked.pictures, rows=asked.rows,
+            labels=prepared.table.labels[asked.rows], fabric=prepared.fabric,
+        )  # fmt: skip
+    return prepared.features[split, view]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Features that a run needs: of which `pictures` (n,) uint64, in which `rows` (n,), made how, and kept where."""
+
+    ways: list[Way]
+    files: FeatureFiles
+    pictures: np.ndarray
+    rows: np.ndarray
+
+
+def wanted(config: schema.Train, prepared: Prepared, split: str, view: int | None) -> Wanted:
+    """What `features` are, before any is made."""
     network, table = prepared.network, prepared.table
     rows = _but_unreadable(config, prepared, _rows(config, prepared, split))
     pictures = picture_digests(table, rows)
@@ -152,16 +173,11 @@ def features(config: schema.Train, prepared: Prepared, split: str, view: int | N
         )  # fmt: skip
         return Way(how, sight, partial(batches, part.preprocessing))
 
-    found = features_of(
-        [way(sight) for sight in network.sights],
-        FeatureFiles(
-            cache_folder() / "features", config.trainer.feature_cache_gb, waited=prepared.waited.append,
-            pictures_of=f"{table.name}, {table.root or 'in memory'}",
-        ),
-        pictures=pictures, rows=rows, labels=table.labels[rows], fabric=prepared.fabric,
+    files = FeatureFiles(
+        cache_folder() / "features", config.trainer.feature_cache_gb, waited=prepared.waited.append,
+        pictures_of=f"{table.name}, {table.root or 'in memory'}",
     )  # fmt: skip
-    prepared.features[split, view] = found
-    return found
+    return Wanted([way(sight) for sight in network.sights], files, pictures, rows)
 
 
 def _but_unreadable(config: schema.Train, prepared: Prepared, rows: np.ndarray) -> np.ndarray:

@@ -36,7 +36,7 @@ def tracked(
 ) -> Iterator[TrackedRun]:  # fmt: skip
     """The run in MLflow; an `earlier` one goes on with the parameters and tags that it began with."""
     if earlier is None:
-        params = flatten(config.model_dump(mode="json", exclude={"resume"}))
+        params = flatten(config.model_dump(mode="json", exclude={"resume", "estimate"}))
         tags = run_tags(config, prepared, identity, typed)
     else:
         params, tags = {}, {}

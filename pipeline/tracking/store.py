@@ -30,6 +30,12 @@ def tracking_uri() -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"{_PREFIX}{Path.cwd() / 'mlflow.db'}"
 
 
+def is_there() -> bool:
+    """Whether there is a store to look into; one of a file that is not there would be made."""
+    uri = tracking_uri()
+    return not uri.startswith(_PREFIX) or database(uri).exists()
+
+
 _being_made: dict[str, subprocess.Popen[bytes]] = {}  # by address: who asks for a store that is begun waits for that
 
 

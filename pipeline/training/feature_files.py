@@ -116,6 +116,13 @@ class FeatureFiles(BoundedFolder):
             self._warn(error)
             return _completed(_none_of(pictures), pictures, make)
 
+    def missing(self, how: str, pictures: np.ndarray) -> int:
+        """How many of the pictures (n,) uint64 `get_or_make` would have made."""
+        if not self.most_gb:
+            return len(np.unique(pictures))
+        found = self._find(self.folder / how, pictures)
+        return len(np.unique(pictures[found.part < 0]))
+
     def _find(self, folder: Path, pictures: np.ndarray) -> FeatureRows:
         found = _none_of(pictures)
         parts: list[np.ndarray] = []
