@@ -7,9 +7,11 @@ import atexit
 import gc
 import logging
 import os
+import re
 import sys
 import tempfile
 import threading
+import traceback
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -19,9 +21,10 @@ import hydra
 from omegaconf import DictConfig
 
 from pipeline.cli.given import check_given, overrides_first
+from pipeline.cli.gpus import jobs_at_once, take_gpu
 from pipeline.cli.messages import FAILED, check, exit_code, tell
 from pipeline.cli.quoting import open_mappings, quote_address, quote_path
-from pipeline.cli.sweep import launcher_broke, note_failure
+from pipeline.cli.sweep import in_launchers_process, launcher_broke, note_failure
 from pipeline.common.atomic import clear_abandoned, held_folder
 from pipeline.common.errors import BadInput, Stopped
 from pipeline.common.interruption import Interrupted, heed, listen
@@ -107,6 +110,8 @@ class Job:
         """Nothing is raised through Hydra: it would add lines of its own, and end a sweep's later batches."""
         try:
             listen()  # here too, as a launcher's process has not done so
+            if PARENT_VARIABLE in os.environ and in_launchers_process():
+                take_gpu()
             config = check(composed, self.name)
             if self.begins and not getattr(config, "estimate", False):
                 Store()
@@ -140,7 +145,24 @@ def _of_hydra(error: Exception) -> Exception:
             "a job's process died, and joblib ended the others: mostly memory is too small for so many at once; "
             "try fewer, hydra.launcher.n_jobs=..."
         )
+    if type(error).__name__ == "UncompletedJobError":  # submitit's
+        _wait_for_the_others(error)
+        log_file = re.search(r"\S+_log\.out", str(error))
+        return Stopped(f"a job's process died; what it said last is in {log_file[0] if log_file else 'its log'}")
+    if isinstance(error, RuntimeError) and "Could not detect" in str(error) and "srun" in str(error):
+        return BadInput(
+            "hydra/launcher=submitit: SLURM is not on this machine (no srun); type the command on the cluster's login "
+            "machine, or take hydra/launcher=local"
+        )
     return error
+
+
+def _wait_for_the_others(error: Exception) -> None:
+    """Until all jobs of submitit have ended: the launcher leaves at the first that died, while others go on."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if frame.f_code.co_name == "launch":
+            for job in frame.f_locals.get("jobs", ()):
+                job.wait()
 
 
 def _own_folder() -> str:
@@ -169,6 +191,7 @@ def _networks_here() -> str:
 # Here, so that the processes of a launcher, which import this module, know them too.
 register("own_folder", _own_folder)
 register("networks_here", _networks_here)
+register("jobs_at_once", jobs_at_once)
 
 
 def _leave() -> None:

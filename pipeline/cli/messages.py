@@ -15,6 +15,7 @@ from pipeline.common.errors import BadInput, Stopped, did_you_mean
 from pipeline.config import schema
 
 BAD_INPUT, FAILED = 2, 1
+_LAUNCHERS = {"joblib": "parallel", "submitit_local": "cluster", "submitit_slurm": "cluster"}  # and the extra of each
 
 
 def check(composed: DictConfig, command_name: str) -> Any:
@@ -86,9 +87,12 @@ def tell(error: BaseException, command_name: str = "") -> None:
 
 def one_line(error: BaseException, command_name: str = "") -> str:
     """What went wrong, without line breaks; of errors that users know little of the type as well."""
-    if isinstance(error, MissingConfigException) and error.options:
+    if isinstance(error, MissingConfigException):
         group, _, choice = str(error.missing_cfg_file).rpartition("/")
-        return f"{group}={choice}: no such choice{did_you_mean(choice, error.options)}"
+        if group == "hydra/launcher" and choice in _LAUNCHERS:
+            return f"hydra/launcher: {choice} is not installed: pip install -e '.[{_LAUNCHERS[choice]}]'"
+        if error.options:
+            return f"{group}={choice}: no such choice{did_you_mean(choice, error.options)}"
     struct = re.search(r"Could not override '([^']+)'", str(error))
     if struct:
         return _unknown_key(struct[1], command_name)

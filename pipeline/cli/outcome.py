@@ -15,6 +15,7 @@ from pipeline.experiment.forecast import Forecast, read_forecasts, size
 from pipeline.reporting.tables import Table
 from pipeline.reporting.terminal import console
 from pipeline.tracking.finished import minutes
+from pipeline.tracking.liveness import KILLED
 from pipeline.tracking.selection import CHOOSE_BY
 from pipeline.tracking.sweeps import Outcome
 
@@ -49,7 +50,8 @@ def show(outcome: Outcome) -> None:
     for job in outcome.under_way:
         print(f"under way in another process: {job.info.run_name}")
     for job in outcome.failed:
-        error = job.data.tags.get("error", "see its messages above")
+        again = "stopped; the same command again goes on with it"
+        error = job.data.tags.get("error", again if job.info.status == KILLED else "see its messages above")
         print(f"failed: {error if error.startswith(job.info.run_name) else f'{job.info.run_name}: {error}'}")
     if any(CHOOSE_BY in job.data.metrics for job in outcome.jobs):
         print(f"next: python -m pipeline.compare sweep={outcome.parent}    to see what mattered, and how sure that is")

@@ -137,6 +137,11 @@ class SweepCallback(Callback):
 _under_way: list[SweepCallback] = []  # in the process that was typed, never in a job's
 
 
+def in_launchers_process() -> bool:
+    """Whether this process runs a job for another one, which was typed."""
+    return not _under_way
+
+
 def launcher_broke(error: Exception) -> None:
     """A launcher gave up (joblib does where a worker's process dies): the sweep ends FAILED, every job accounted for.
 

@@ -3,11 +3,12 @@
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
+_LAUNCHERS = ("SIGUSR1", "SIGUSR2")  # submitit's, which puts a job that is out of time into the queue again
 _SAID = b"\nstopping as soon as what was learned is on disk; once more stops at once\n"
 
 
@@ -22,7 +23,28 @@ class _Requests:
     """What was asked of this process, and whether it can wait."""
 
     waits = False
-    asked: Interrupted | None = None
+    asked: "Interrupted | _Deferred | None" = None
+
+
+class _Deferred:
+    """A launcher's own answer to a signal, which ends the process: given as soon as what was learned is on disk."""
+
+    def __init__(self, answer: Callable[[int, FrameType | None], object]) -> None:
+        self._answer, self._given = answer, False
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        self._number = number
+        if _Requests.waits and _Requests.asked is None:
+            _Requests.asked = self
+        else:
+            self.give()
+
+    def give(self) -> None:
+        """Once; who still goes on then is ended."""
+        if self._given:
+            raise Interrupted(self._number)
+        self._given = True
+        self._answer(self._number, None)
 
 
 def listen() -> None:
@@ -36,6 +58,11 @@ def listen() -> None:
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _receive)
+    for name in _LAUNCHERS:
+        number = getattr(signal, name, None)
+        answer = None if number is None else signal.getsignal(number)
+        if number is not None and callable(answer) and not isinstance(answer, _Deferred):
+            signal.signal(number, _Deferred(answer))
 
 
 def leave_to_parent(*_: object) -> None:
@@ -60,9 +87,12 @@ def requested() -> bool:
 
 
 def heed() -> None:
-    """End the command if that was asked for. Raises Interrupted."""
-    if _Requests.asked is not None:
-        raise _Requests.asked
+    """End the command if that was asked for. Raises Interrupted, or what a launcher ends its jobs with."""
+    asked = _Requests.asked
+    if isinstance(asked, _Deferred):
+        asked.give()
+    elif asked is not None:
+        raise asked
 
 
 def _receive(number: int, _frame: FrameType | None) -> None:

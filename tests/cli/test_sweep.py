@@ -4,6 +4,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
 
 from pipeline.cli.sweep import swept
 
@@ -20,14 +22,15 @@ def typed(*arguments, cwd, **environment):
 @pytest.mark.parametrize(
     ("launcher", "code", "said"),
     [
-        ("joblib", "raise ImportError('libGL.so.1 is not there')", "ImportError: libGL.so.1 is not there"),
-        ("joblib", "import os; os._exit(3)", "a job's process died, and joblib ended the others"),
+        ("parallel", "raise ImportError('libGL.so.1 is not there')", "ImportError: libGL.so.1 is not there"),
+        ("parallel", "import os; os._exit(3)", "a job's process died, and joblib ended the others"),
+        ("local", "import os; os._exit(3)", "a job's process died; what it said last is in "),
         ("basic", "raise MemoryError", "MemoryError"),
     ],
 )
 def test_a_job_that_dies_before_its_run_is_counted_and_named(launcher, code, said, store, tmp_path):
-    if launcher == "joblib":
-        pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    if launcher != "basic":
+        pytest.importorskip(f"hydra_plugins.hydra_{'joblib' if launcher == 'parallel' else 'submitit'}_launcher")
     broken = tmp_path / "path" / "timm"
     broken.mkdir(parents=True)
     (broken / "__init__.py").write_text(code)
@@ -36,7 +39,12 @@ def test_a_job_that_dies_before_its_run_is_counted_and_named(launcher, code, sai
         cwd=tmp_path, PYTHONPATH=os.pathsep.join([str(ROOT), str(broken.parent)]),
     )  # fmt: skip
     assert done.returncode == 1
-    assert {one.name for one in tmp_path.iterdir()} <= {"path", "mlflow.db", ".mlflow.db.lock"}  # none of Hydra's
+    kept = {"mlruns"} if launcher == "local" else set()  # what its jobs printed
+    assert {one.name for one in tmp_path.iterdir()} <= {
+        "path",
+        "mlflow.db",
+        ".mlflow.db.lock",
+    } | kept  # none of Hydra's
     (experiment,) = [one for one in store.search_experiments() if one.name == "digits"]
     runs = store.search_runs([experiment.experiment_id])
     assert [run.info.status for run in runs] == ["FAILED"] * 3
@@ -57,3 +65,29 @@ def test_runs_go_on_one_at_a_time(store, tmp_path):
 def test_swept_is_what_hydra_sweeps():
     given = ["data.classes=[a,b]", "model=glob(*)", "data.root='a, b'", "seed=0,1", "+x=range(1,3)"]
     assert swept(given) == ["model=glob(*)", "seed=0,1", "+x=range(1,3)"]
+
+
+@pytest.mark.parametrize(
+    ("launcher", "said"),
+    [
+        ("parallel", "hydra/launcher: joblib is not installed: pip install -e '.[parallel]'"),
+        ("local", "hydra/launcher: submitit_local is not installed: pip install -e '.[cluster]'"),
+    ],
+)
+def test_a_launcher_that_is_not_installed_is_named_with_its_extra(launcher, said, store, typed, monkeypatch, capsys):
+    Plugins.instance()  # which are found once
+    there = ConfigStore.instance().repo["hydra"]["launcher"]
+    kept = {name: node for name, node in there.items() if not name.startswith(("joblib", "submitit"))}
+    monkeypatch.setitem(ConfigStore.instance().repo["hydra"], "launcher", kept)
+    assert typed("train", "-m", "seed=0,1", f"hydra/launcher={launcher}") == 2
+    assert capsys.readouterr().err == f"error: {said}\n"
+    assert [one.name for one in store.search_experiments()] == ["Default"]
+
+
+def test_without_slurm_that_is_said(store, typed, monkeypatch, capsys, tmp_path):
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert typed("train", "-m", "seed=0,1", "hydra/launcher=submitit") == 2
+    assert capsys.readouterr().err.startswith("error: hydra/launcher=submitit: SLURM is not on this machine")
+    (experiment,) = [one for one in store.search_experiments() if one.name == "digits"]
+    assert not store.search_runs([experiment.experiment_id])
