@@ -4,6 +4,7 @@ import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from multiprocessing import get_all_start_methods
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -68,6 +69,8 @@ class PictureBatches:
             batch_size=None,  # a request is a whole batch
             collate_fn=_as_it_is,
             num_workers=num_workers,
+            # The system's own way to start them, by name: in a process of joblib's the default is joblib's, and fails.
+            multiprocessing_context=get_all_start_methods()[0] if num_workers else None,
             persistent_workers=num_workers > 0,
             pin_memory=torch.cuda.is_available(),
             worker_init_fn=leave_to_parent,

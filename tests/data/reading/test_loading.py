@@ -164,3 +164,15 @@ def test_readers_and_requests_can_be_sent_to_new_processes(photos: PictureTable)
     assert torch.equal(batch.inputs.pixels, reader[request][0].inputs.pixels)
     assert not unreadable
     assert not cache_full
+
+
+def test_helpers_read_in_a_process_of_joblibs_too(photos: PictureTable) -> None:
+    """Its default way to start processes is its own, by which none of PyTorch's can be started."""
+    joblib = pytest.importorskip("joblib")
+    read = joblib.Parallel(n_jobs=2)(joblib.delayed(_read_by_two)(photos) for _ in range(2))
+    assert read == [len(photos.rows)] * 2
+
+
+def _read_by_two(table: PictureTable) -> int:
+    made = PictureBatches(table, np.arange(len(table.rows)), Preprocessing(16), batch_size=4, num_workers=2)
+    return sum(len(batch.rows) for batch in made)
