@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from threading import Event, Thread
-from time import monotonic
+from time import monotonic, time
 
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
@@ -12,7 +12,7 @@ from mlflow.exceptions import MlflowException
 from pipeline.common.wording import duration
 from pipeline.tracking.finished import minutes
 from pipeline.tracking.liveness import RUNNING
-from pipeline.tracking.selection import members
+from pipeline.tracking.selection import FINISHED, members
 
 EVERY = 20.0  # seconds at least from one telling to the next, as looking at 500 jobs takes a while
 
@@ -25,6 +25,7 @@ class SweepProgress:
     def __init__(self, parent: str, jobs: int) -> None:
         self._parent, self._jobs = parent, jobs
         self._told_at, self._ended = monotonic(), 0
+        self._began = 1000 * time()
         self._over = Event()
 
     def tell(self) -> None:
@@ -37,7 +38,7 @@ class SweepProgress:
         except MlflowException:  # the store is away; the jobs see to that
             return
         running = sum(run.info.status == RUNNING for run in runs)
-        ended = [run for run in runs if run.info.status != RUNNING]
+        ended = [run for run in runs if run.info.status == FINISHED or (run.info.end_time or 0) >= self._began]
         left = self._jobs - len(ended)
         if len(ended) <= self._ended or left <= 0:
             return

@@ -9,11 +9,11 @@ def job(store):
     experiment = store.create_experiment("photos")
     parent = store.create_run(experiment, run_name="sweep").info.run_id
 
-    def _job(name, *, minutes=None):
+    def _job(name, *, minutes=None, status="FINISHED"):
         tags = {"mlflow.parentRunId": parent, "stage": "train", "overrides": name}
         run = store.create_run(experiment, start_time=1_000_000, tags=tags)
         if minutes:
-            store.set_terminated(run.info.run_id, "FINISHED", end_time=1_000_000 + 60_000 * minutes)
+            store.set_terminated(run.info.run_id, status, end_time=1_000_000 + 60_000 * minutes)
 
     return parent, _job
 
@@ -46,3 +46,13 @@ def test_it_looks_seldom_and_a_store_that_is_away_hurts_nobody(job, monkeypatch,
         monkeypatch.setattr(sweep_progress, "EVERY", 0.0)
         SweepProgress("0" * 32, 2).tell()
     assert not caplog.messages
+
+
+def test_jobs_that_broke_off_before_are_still_to_be_done(job, store, monkeypatch, caplog):
+    parent, add = job
+    monkeypatch.setattr(sweep_progress, "EVERY", 0.0)
+    add("seed=0", minutes=3)
+    add("seed=1", minutes=1, status="KILLED")
+    with caplog.at_level("INFO"):
+        SweepProgress(parent, 3).tell()
+    assert caplog.messages == ["sweep: 1 of 3 jobs have ended; the rest: about 6.0 min"]
