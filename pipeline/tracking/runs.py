@@ -34,6 +34,7 @@ from pipeline.tracking.store import experiment_id
 
 _VERSIONS = ("torch", "torchvision", "timm", "lightning-fabric", "mlflow", "scikit-learn", "numpy", "pillow")
 PARAMETER_LIMIT = 6000  # characters
+STANDS_IN = "stands_in"  # tag of a run that is there for a job which ended before it had one
 _METRICS_AT_ONCE = 1000  # MLflow takes no more
 
 log = logging.getLogger(__name__)
@@ -181,7 +182,8 @@ def run_given(experiment: str) -> str | None:
 
 def record_failure(experiment: str, *, name: str | None, tags: Mapping[str, Any], error: str) -> None:
     """A job of a sweep that ended before it had a run gets one, FAILED, so that it does not go unseen."""
-    _start(experiment, name, {**{key: str(value) for key, value in tags.items()}, "error": error[:PARAMETER_LIMIT]})
+    texts = {key: str(value) for key, value in tags.items()}
+    _start(experiment, name, {**texts, "error": error[:PARAMETER_LIMIT], STANDS_IN: "true"})
     mlflow.end_run("FAILED")
 
 

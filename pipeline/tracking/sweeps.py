@@ -14,7 +14,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_USER
 
 from pipeline.common.names import PARENT_VARIABLE, SWEPT_VARIABLE
 from pipeline.tracking.liveness import KILLED, RUNNING, is_own, is_under_way, own_process
-from pipeline.tracking.runs import PARAMETER_LIMIT, git_sha, record_failure, run_given
+from pipeline.tracking.runs import PARAMETER_LIMIT, STANDS_IN, git_sha, record_failure, run_given
 from pipeline.tracking.selection import CHOOSE_BY, FINISHED, by_metric, job_key, members, search
 from pipeline.tracking.store import experiment_id
 from pipeline.tracking.twins import claimed
@@ -95,6 +95,15 @@ def note_best(run_id: str, figure: float) -> str | None:
     return best if best != run_id else None
 
 
+def _drop_stand_ins(client: MlflowClient, outcome: Outcome) -> None:
+    """Delete the runs that stood in for jobs which had none when an earlier try ended, and have one by now."""
+    there = {job.info.run_id for job in outcome.jobs}
+    experiment = client.get_run(outcome.parent).info.experiment_id
+    for run in search(client, [experiment], f"tags.mlflow.parentRunId = '{outcome.parent}'"):
+        if run.info.run_id not in there and STANDS_IN in run.data.tags:
+            client.delete_run(run.info.run_id)
+
+
 def _settle_best(client: MlflowClient, outcome: Outcome) -> None:
     """At the end: jobs that ended at the same moment may each have noted less than both."""
     scored = [job for job in outcome.jobs if CHOOSE_BY in job.data.metrics]
@@ -138,6 +147,7 @@ def close_sweep(parent: str, expected: Mapping[str, str] | None = None, why: str
         if job_key(overrides) not in there:
             record_failure("", name=name, tags={"stage": "train", "overrides": overrides}, error=why)
     outcome = Outcome(parent, by_metric(members(client, parent)))
+    _drop_stand_ins(client, outcome)
     _settle_best(client, outcome)
     _keep_dataset(client, outcome)
     client.set_tag(parent, "mlflow.note.content", _note(outcome))

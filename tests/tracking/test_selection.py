@@ -134,6 +134,14 @@ def test_at_a_sweeps_end_jobs_without_a_run_get_one_that_failed(store):
         "one": None, "seed=2": "MemoryError", "job 3": "its process died",
     }  # fmt: skip
 
+    again = sweeps.open_sweep("digits", ["seed=1,2,3"], ["seed=1,2,3"])
+    assert again == parent
+    trained(0.6, name="two", overrides="seed=2")
+    outcome = sweeps.close_sweep(parent, jobs, "its process died")
+    assert {job.info.run_name for job in outcome.jobs} == {"one", "two", "job 3"}
+    runs = store.search_runs([store.get_run(parent).info.experiment_id])
+    assert len(runs) == 4  # and none that stood in for the second
+
 
 def test_more_runs_than_a_page_holds_are_all_seen(store, monkeypatch):
     monkeypatch.setattr(selection, "_PAGE", 2)
