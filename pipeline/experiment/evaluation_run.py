@@ -6,7 +6,7 @@ from contextlib import suppress
 from pipeline.common.errors import BadInput
 from pipeline.evaluation.assessment import Assessment
 from pipeline.experiment.photographs import write_mistakes
-from pipeline.experiment.question import NETWORK, Question
+from pipeline.experiment.question import NETWORK, STORED, Question
 from pipeline.predictions.parquet import write_predictions
 from pipeline.predictions.predictions import Predictions
 from pipeline.reporting.assessment import write_assessment
@@ -39,7 +39,9 @@ def keep(
             write_predictions(raw, file)
         with suppress(BadInput):  # the pictures are gone, say; what was answered of them stands
             shown = raw if raw is answered else question.still_there(raw)
-            write_mistakes(run.folder, label(of), split, shown, question.table)
+            # What was answered then is shown beside what was seen then; what is answered now, beside what is there now.
+            pictures = question.own_pictures.unedited if source == STORED else question.table
+            write_mistakes(run.folder, label(of), split, shown, pictures)
         run.log_metrics({f"{split}/{key}": value for key, value in found.figures.items()} | changes)
         if found.temperature is not None:
             run.log_metrics({"temperature": found.temperature})

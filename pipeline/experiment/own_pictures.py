@@ -29,12 +29,14 @@ class OwnPictures:
     """What of a run's pictures is still there, and what differs.
 
     `split` has every such picture in the split that the run had it in, `table` those that it used of them (as its
-    `data.fraction`, `data.per_class` and `data.bootstrap` chose). `vanished` and `changed` (content or label) are rows
-    `path` and `split` of what it kept; `new` counts pictures that are there today and that it never had.
+    `data.fraction`, `data.per_class` and `data.bootstrap` chose), `unedited` those of `split` that hold what they held,
+    which alone may be shown beside an answer given then. `vanished` and `changed` (content or label) are rows `path`
+    and `split` of what it kept; `new` counts pictures that are there today and that it never had.
     """
 
     split: PictureTable
     table: PictureTable
+    unedited: PictureTable
     vanished: pd.DataFrame
     changed: pd.DataFrame
     new: int
@@ -86,11 +88,13 @@ def own_pictures(run: Run, folder: Path, data: schema.Data) -> OwnPictures:
     could_be_new = every if data.classes is None and data.small_classes != "drop" else today
     split = today.take(places[found])
     split = split.with_rows(split.rows.assign(split=_as_splits(kept["split"][found])))
+    edited = _edited(split, kept[found])
     changed = np.zeros(len(kept), dtype=bool)
-    changed[found] = _changed(split, kept[found])
+    changed[found] = edited | (split.rows["label"].astype("str").to_numpy() != kept["label"][found].to_numpy())
     return OwnPictures(
         split=split,
         table=split.take(_used(kept, found, classes, data)),
+        unedited=split.take(np.flatnonzero(~edited)),
         vanished=kept.loc[~found, ["path", "split"]],
         changed=kept.loc[changed, ["path", "split"]],
         new=int((~could_be_new.rows["path"].isin(kept["path"])).sum()),
@@ -140,13 +144,12 @@ def _as_splits(names: pd.Series) -> pd.Categorical:
     return pd.Categorical(names, categories=list(SPLITS))
 
 
-def _changed(split: PictureTable, kept: pd.DataFrame) -> np.ndarray:
-    """(n,) whether a picture has another label or content than it had; earlier versions kept the label alone."""
-    changed = (split.rows["label"].astype("str").to_numpy() != kept["label"].to_numpy()).astype(bool)
-    if "digest" in kept:
-        then = np.array([int(text, 16) for text in kept["digest"]], dtype=np.uint64)
-        changed |= picture_digests(split, np.arange(len(kept))) != then
-    return changed
+def _edited(split: PictureTable, kept: pd.DataFrame) -> np.ndarray:
+    """(n,) whether a picture has another content than it had; earlier versions kept no word of that."""
+    if "digest" not in kept:
+        return np.zeros(len(kept), dtype=bool)
+    then = np.array([int(text, 16) for text in kept["digest"]], dtype=np.uint64)
+    return np.asarray(picture_digests(split, np.arange(len(kept))) != then, dtype=bool)
 
 
 def _used(kept: pd.DataFrame, found: np.ndarray, classes: list[str], data: schema.Data) -> np.ndarray:

@@ -26,7 +26,7 @@ log = logging.getLogger("pipeline.compare")
 
 
 def write_mistakes(folder: Path, title: str, split: str, predictions: Predictions, table: PictureTable) -> Path:
-    """Write the page and give its file; a picture that is gone or cannot be read is said to be so."""
+    """Write the page and give its file; a picture that `table` has not, or that cannot be read, is said to be so."""
     return save(
         mistakes_page(title, f"What it got wrong on {split} of {table.name}", predictions, _thumbnails(table)),
         folder / FILE,
@@ -42,7 +42,7 @@ def write_disagreements(folder: Path, title: str, runs: Mapping[str, Run]) -> st
         first = next(iter(runs.values()))
         split = "test" if has_predictions(first, "test") else "val"
         members = aligned({name: stored_predictions(run, split) for name, run in runs.items()})
-        table = own_pictures(first, artifact_folder(first, ""), data_config(first)).table
+        table = own_pictures(first, artifact_folder(first, ""), data_config(first)).unedited
     except BadInput as error:
         log.info("no page of disagreements: %s", error)
         return ""
@@ -75,7 +75,7 @@ def log_mistakes_of(client: MlflowClient, runs: Iterable[Run]) -> None:
             predictions = stored_predictions(run, split)
             own = own_pictures(run, artifact_folder(run, ""), data_config(run))
             with tempfile.TemporaryDirectory() as scratch:
-                write_mistakes(Path(scratch), label(run), split, predictions, own.table)
+                write_mistakes(Path(scratch), label(run), split, predictions, own.unedited)
                 client.log_artifact(run.info.run_id, str(Path(scratch) / FILE))
         except BadInput as error:  # its pictures or answers are gone
             log.info("no page of mistakes: %s", error)

@@ -36,6 +36,7 @@ from pipeline.tracking.selection import evaluated_run, find_run
 
 log = logging.getLogger("pipeline.evaluate")
 NETWORK = "the network"  # where answers came from that were not stored
+STORED = "the run's stored predictions"
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ class Question:
         """The answers for a split, and where they came from: stored ones where there are, else the network's."""
         config, run = self.config, self.run
         if self.own and config.evaluation.tta == "none" and config.checkpoint == "best" and has_predictions(run, split):
-            return stored_predictions(run, split), "the run's stored predictions"
+            return stored_predictions(run, split), STORED
         earlier = evaluated_run(self.client, run.info.experiment_id, self.key(split))
         if earlier and has_predictions(earlier, split):
             return stored_predictions(earlier, split), f"the evaluation {earlier.info.run_name}"

@@ -22,7 +22,7 @@ Thumbnails = Callable[[list[str]], dict[str, bytes]]
 
 @dataclass
 class _Album:
-    """Pictures by their path, each opened once; a path without a picture is one that cannot be read any more."""
+    """Pictures by their path, each opened once; a path without a picture is gone, changed or unreadable now."""
 
     predictions: Predictions
     jpegs: dict[str, bytes]

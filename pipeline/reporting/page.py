@@ -87,7 +87,7 @@ def pictures(
     """Thumbnails side by side, each with its words and, smaller, its path; None where there is nothing to show."""
     cards = []
     for jpeg, words, path in zip(jpegs, captions, paths or [""] * len(captions), strict=True):
-        shown = Markup('<div class="gone">cannot be read any more</div>')
+        shown = Markup('<div class="gone">gone, changed or unreadable now</div>')
         if jpeg is not None:
             alt = words.striptags() if isinstance(words, Markup) else words
             shown = Markup('<img alt="{}" src="{}">').format(alt, source(jpeg))

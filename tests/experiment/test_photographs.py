@@ -1,5 +1,7 @@
 """The page of what a network got wrong: of a run, of an evaluation, and of a sweep's leaders, as typed."""
 
+from html import escape
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -42,10 +44,14 @@ def test_a_run_and_an_evaluation_have_their_page(photos, store, typed):
     assert all(path.replace("<", "&lt;").replace(">", "&gt;") in page for path in wrong)
     assert "<script" not in page
     assert str(photos) not in page
+    before = page.count("<img")
     (photos / wrong[0]).unlink()
+    Image.fromarray(np.full((40, 40, 3), 200, np.uint8)).save(photos / wrong[1])  # another picture of the same name
     assert typed("evaluate", f"run={run.info.run_id}", "trainer.num_workers=0") == 0
     [evaluated] = finished(store, "evaluate")
-    assert page_of(evaluated).count("cannot be read any more") > 0
+    now = page_of(evaluated)
+    not_shown = sum(page.count(f"<small>{escape(path)}</small>") for path in wrong[:2])
+    assert now.count("gone, changed or unreadable now") == not_shown == before - now.count("<img")
 
 
 def test_of_a_sweep_the_leaders_have_one_once_they_are_compared(photos, store, typed):
@@ -53,7 +59,11 @@ def test_of_a_sweep_the_leaders_have_one_once_they_are_compared(photos, store, t
     runs = [run for run in finished(store, "train") if "mlflow.parentRunId" in run.data.tags]
     files = [{file.path for file in store.list_artifacts(run.info.run_id)} for run in runs]
     assert not any("mistakes.html" in found for found in files)
+    answers = read_predictions(artifact_folder(runs[0], "predictions") / "test.parquet")
+    for path in answers.ids:
+        Image.fromarray(np.full((40, 40, 3), 200, np.uint8)).save(photos / path)
     assert typed("compare", "sweep=latest") == 0
     drawn = [run for run in runs if "mistakes.html" in {file.path for file in store.list_artifacts(run.info.run_id)}]
     assert len(drawn) == 1  # the two seeds are one row
     assert "Most confident errors" in page_of(drawn[0])
+    assert "<img" not in page_of(drawn[0])  # what lies there now is not what was answered for

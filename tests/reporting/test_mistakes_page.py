@@ -36,7 +36,7 @@ def test_a_planted_wrong_label_comes_first() -> None:
 def test_a_picture_that_is_gone_is_said() -> None:
     found = sure_of(["cat", "dog"], [0, 1], [1, 1], [3.0, 3.0])
     html = mistakes_page("net", "on test", found, lambda paths: {path: jpeg(path) for path in paths if "1" in path})
-    assert html.count("cannot be read any more") == 3  # once in each section that shows it
+    assert html.count("gone, changed or unreadable now") == 3  # once in each section that shows it
     assert html.count("<img") == 2
 
 
