@@ -78,7 +78,7 @@ def histogram(values: np.ndarray, *, title: str, unit: str = "", bins: int = 30,
         x = across(tick)
         parts.append(_line(f"M{x:.1f} {height}v4"))
         anchor = "start" if x < _EDGE else "end" if x > width - _EDGE else "middle"
-        parts.append(_text(x, height + 18, f"{written(tick)}{unit}", anchor))
+        parts.append(_text(x, height + 18, written(tick), anchor))  # its unit, below, would have them touch
     foot = f"{written(low)} to {written(high)}{unit}, median {written(middle)}{unit}"
     parts.append(_text(0, height + 36, foot, "start"))
     return _chart(title, parts, height + 42, width=width)

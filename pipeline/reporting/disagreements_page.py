@@ -48,8 +48,8 @@ def disagreements_page(
 
 def _card(members: Mapping[str, Predictions], place: int) -> Markup:
     first = next(iter(members.values()))
-    lines = [Markup("label: {}").format(first.classes[first.labels[place]])]
+    lines = [Markup("label: <bdi>{}</bdi>").format(first.classes[first.labels[place]])]
     for name, one in members.items():
         answer, sure = one.classes[one.predicted[place]], percent(float(one.confidence[place]), 0)
-        lines.append(Markup("{}: {} {}").format(name, answer, sure))
+        lines.append(Markup("{}: <bdi>{}</bdi> {}").format(name, answer, sure))
     return Markup("<br>").join(lines)

@@ -43,9 +43,9 @@ class _Album:
             return self.jpegs.get(path), sure, path
         predicted, true = found.classes[found.predicted[place]], found.classes[found.labels[place]]
         if found.correct[place]:
-            return self.jpegs.get(path), Markup("{} {}").format(true, sure), path
+            return self.jpegs.get(path), Markup("<bdi>{}</bdi> {}").format(true, sure), path
         of_true = percent(float(np.exp(found.true_log_probability[place])), 0)
-        words = Markup("answer: {} {}<br>label: {} {}").format(predicted, sure, true, of_true)
+        words = Markup("answer: <bdi>{}</bdi> {}<br>label: <bdi>{}</bdi> {}").format(predicted, sure, true, of_true)
         return self.jpegs.get(path), words, path
 
 

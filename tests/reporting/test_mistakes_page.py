@@ -28,7 +28,8 @@ def test_a_planted_wrong_label_comes_first() -> None:
     html = mistakes_page("net", "on test", found, lambda paths: {path: jpeg(path) for path in paths})
     first = html[html.index("Most confident errors</h2>") :]
     assert "<small>folder/29.jpg</small>" in first[: first.index("</figure>")]
-    assert "answer: &lt;script&gt;dog 100\xa0%<br>label: cat 0\xa0%" in html  # a figure keeps its sign beside it
+    # A figure keeps its sign beside it, and stays behind a name that is written from right to left.
+    assert "answer: <bdi>&lt;script&gt;dog</bdi> 100\xa0%<br>label: <bdi>cat</bdi> 0\xa0%" in html
     assert "<script" not in html
     assert not re.search(r'(src|href)="(?!data:|#)', html)  # nothing is fetched
 

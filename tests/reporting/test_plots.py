@@ -1,10 +1,13 @@
+import importlib
 import io
+import warnings
 
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
 from pipeline.reporting import plots
+from pipeline.reporting.plots import style
 
 
 def drawn(figure: Figure) -> list[str]:
@@ -105,3 +108,13 @@ def test_cost_and_quality_names_the_runs_on_the_front(minutes):
     texts = drawn(plots.cost_and_quality(runs, "minutes", "accuracy", low="low", high="high"))
     assert {"cheap", "good"} <= set(texts)
     assert "beaten" not in texts
+
+
+def test_letters_that_the_font_has_not_bring_no_warning(make_predictions):
+    found = make_predictions(10, 2)
+    found.classes[0] = "\N{FOX FACE}\N{CJK UNIFIED IDEOGRAPH-72D0}"
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        importlib.reload(style)  # as a command imports it: pytest sets all filters back for each test
+        drawn(plots.confusion(found))
+    assert not said

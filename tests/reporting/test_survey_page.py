@@ -2,6 +2,7 @@ import html as markup
 import re
 import shlex
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,7 @@ from pipeline.data.splits import split_table
 from pipeline.data.survey.measure import Parts, collect, thumbnails
 from pipeline.data.survey.statistics import copies, leaking, sample
 from pipeline.data.table import PictureTable
-from pipeline.reporting.charts import bars
+from pipeline.reporting.charts import bars, histogram
 from pipeline.reporting.survey_page import Survey, classes, metadata, survey_page
 
 
@@ -119,3 +120,13 @@ def test_a_page_to_share_tells_no_place_of_this_machine_nor_of_the_picture(roote
     for jpeg, _ in shown:
         assert b"Exif" not in jpeg
         assert b"at home" not in jpeg
+
+
+@pytest.mark.parametrize("most", [10_000, 9_000])
+def test_the_numbers_under_a_histogram_do_not_touch(most):
+    drawn = histogram(np.array([1.0, 414, most]), title="Width", unit=" px")
+    found = re.findall(r'<text x="([\d.]+)" y="138.0" text-anchor="(\w+)">([^<]+)<', drawn)
+    assert len(found) > 2
+    shift = {"start": 0, "middle": 0.5, "end": 1}
+    sides = [(float(x) - 7 * len(text) * shift[kind], 7 * len(text)) for x, kind, text in found]  # some 7 a letter
+    assert all(one + width < other for (one, width), (other, _) in pairwise(sides))

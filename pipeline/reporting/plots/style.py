@@ -1,5 +1,6 @@
 """The look all figures share: quiet ink, a light grid, no box; colours that the colour-blind tell apart."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
@@ -14,6 +15,9 @@ SHADES = LinearSegmentedColormap.from_list(
     "shades", ["#ffffff", "#cfe3f2", "#6aaed6", "#0072B2", "#08315c"]
 ).with_extremes(bad=EMPTY)
 DPI = 144
+
+# A letter that the font has not becomes a box, and is right on the pages; a warning for each would drown all else.
+warnings.filterwarnings("ignore", message="Glyph .* missing from font")
 
 
 def new_figure(width: float, height: float, title: str = "", margins: Mapping[str, float] | None = None) -> Figure:
