@@ -252,6 +252,12 @@ def test_only_columns_that_the_user_brought_make_groups(group, remedy, make_aske
     assert capsys.readouterr().err == f"error: evaluation.group={group}: photos has no such column{remedy}\n"
 
 
+def test_a_split_that_is_not_there_brings_those_that_are(make_asked, capsys, evaluate):
+    run = make_asked(split={"test": 0})
+    assert evaluate(f"run={run}", "evaluation.tta=flips") == 2
+    assert capsys.readouterr().err.endswith("split=test: photos has no such pictures; it can be train, val or all\n")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

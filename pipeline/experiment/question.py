@@ -17,7 +17,7 @@ from mlflow.entities import Run
 from pipeline.common.errors import BadInput, did_you_mean
 from pipeline.config import schema
 from pipeline.data.digest import content_digest
-from pipeline.data.table import PictureTable
+from pipeline.data.table import SPLITS, PictureTable
 from pipeline.ensembles.recipe import Recipe
 from pipeline.ensembles.rules import Rule
 from pipeline.experiment import build
@@ -106,7 +106,10 @@ class Question:
             )
         rows = np.arange(len(self.table.rows)) if split == "all" else self.table.where(split)
         if not len(rows):
-            raise BadInput(f"split={split}: {self.table.name} has no such pictures; try split=all")
+            there = [name for name in SPLITS if len(self.table.where(name))]
+            raise BadInput(
+                f"split={split}: {self.table.name} has no such pictures; it can be {', '.join(there)} or all"
+            )
         return rows
 
     @cached_property

@@ -121,12 +121,14 @@ def write_comparison(folder: Path, comparison: Comparison, disagreements: str = 
 
 
 def curves(group: Group) -> Figure | None:
-    """Learning curves of the best rows."""
+    """Learning curves of the best rows; None where no run has more than one epoch."""
+    if all(len(history) < 2 for history in group.histories.values()):
+        return None
     known = {}
     for place, row in enumerate(group.ranking.rows, start=1):
         if len(group.histories.get(row.name, ())):  # its place tells names apart that are cut alike
             known[f"{place}  {shortened([row.name], _SHORT)[0]}"] = group.histories[row.name]
-    return curves_together(known) if known else None
+    return curves_together(known)
 
 
 def cost_figures(group: Group) -> list[Figure]:

@@ -99,19 +99,22 @@ def _confused(album: _Album, pairs: list[ConfusedPair]) -> Section:
     names = album.predictions.classes
     for pair in pairs:
         one, other = names[pair.one], names[pair.other]
-        section.add(Markup("<h3>{} and {}: {}</h3>").format(one, other, counted(pair.mistakes, "mistake")))
+        section.add(
+            Markup("<h3><bdi>{}</bdi> and <bdi>{}</bdi>: {}</h3>").format(one, other, counted(pair.mistakes, "mistake"))
+        )
         halves = []
         for mistaken, true, answer in ((pair.one_as_other, one, other), (pair.other_as_one, other, one)):
             if len(mistaken):
-                halves.append(_titled(f"{true}, taken for {answer} ({len(mistaken)})", album, mistaken))
+                said = Markup("<bdi>{}</bdi>, taken for <bdi>{}</bdi> ({})").format(true, answer, len(mistaken))
+                halves.append(_titled(said, album, mistaken))
         for recognised, name in ((pair.ones, one), (pair.others, other)):
             if len(recognised):
-                halves.append(_titled(f"{name}, recognised", album, recognised))
+                halves.append(_titled(Markup("<bdi>{}</bdi>, recognised").format(name), album, recognised))
         section.add(page.side_by_side(*halves))
     return section
 
 
-def _titled(title: str, album: _Album, places: np.ndarray) -> Markup:
+def _titled(title: Markup, album: _Album, places: np.ndarray) -> Markup:
     return Markup("<h4>{}</h4>{}").format(title, album.show(places[:_EACH], name_both=False))
 
 
@@ -125,7 +128,8 @@ def _by_class(album: _Album, worst: dict[int, np.ndarray]) -> Section:
     for code, places in worst.items():
         of_class = found.labels == code
         missed = int((of_class & ~found.correct).sum())
-        words = f"{found.classes[code]}: {missed:,} of {counted(int(of_class.sum()), 'picture')} wrong"
+        many = counted(int(of_class.sum()), "picture")
+        words = Markup("<bdi>{}</bdi>: {:,} of {} wrong").format(found.classes[code], missed, many)
         section.add(page.details(words, album.show(places)))
     return section
 

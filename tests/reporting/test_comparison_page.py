@@ -2,9 +2,13 @@
 
 import re
 import sys
+from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 from stored import finished
+
+from pipeline.reporting.comparison import curves
 
 
 def page_of(monkeypatch, tmp_path):
@@ -40,6 +44,15 @@ def test_runs_with_long_names_keep_their_own_curves(store, monkeypatch, tmp_path
     for place in (1, 2, 3):
         assert re.search(rf">{place}\s+vit_base_patch16_clip", curves)
     assert network.partition("/")[2] in text  # the leaderboard has the whole name
+
+
+def test_runs_of_one_epoch_have_no_curve():
+    epoch = pd.DataFrame([{"epoch": 1, "val/loss": 1.0}])
+    row = SimpleNamespace(name="net")
+    fitted = SimpleNamespace(histories={"net": epoch}, ranking=SimpleNamespace(rows=[row]))
+    assert curves(fitted) is None
+    fitted.histories["net"] = pd.concat([epoch, epoch.assign(epoch=2)])
+    assert curves(fitted) is not None
 
 
 def test_an_effect_is_set_beside_what_seeds_alone_do(store, monkeypatch, tmp_path):

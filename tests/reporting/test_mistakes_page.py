@@ -56,3 +56,4 @@ def test_many_classes_stay_small(classes: int) -> None:
     html = mistakes_page("net", "on test", found, lambda paths: dict.fromkeys(paths, thumbnail))
     assert len(html) < 15_000_000
     assert html.count("<details>") == 100
+    assert "details:has(.pictures)::details-content" in html.partition("@media print")[2]  # on paper nothing unfolds

@@ -40,6 +40,28 @@ def test_curves_mark_the_epoch_whose_weights_are_kept():
     assert "best epoch 2: val 0.700" in texts
 
 
+def numbers_below(figure):
+    """The ticks of the horizontal axis that are seen."""
+    drawn(figure)
+    axes = figure.axes[0]
+    low, high = axes.get_xlim()
+    return [tick for tick in axes.get_xticks() if low <= tick <= high]
+
+
+def test_there_is_no_part_of_an_epoch_or_a_picture():
+    classes = pd.DataFrame({"class": ["a", "b", "c"], "trained": 27, "pictures": 5, "error": [0.2, 0.2, 0.0]})
+    assert numbers_below(plots.curves(HISTORY[:1])) == [1]
+    assert numbers_below(plots.curves_together({"one": HISTORY[:1]})) == [1]
+    assert 27 in (ticks := numbers_below(figure := plots.error_by_size(classes)))
+    assert all(float(tick).is_integer() for tick in ticks)
+    assert ("a" in drawn(figure)) != ("b" in drawn(figure))  # names on one dot would cover each other
+
+
+def test_one_epoch_is_a_dot():
+    lines = plots.curves_together({"one": HISTORY[:1], "two": HISTORY}).axes[0].lines
+    assert [line.get_marker() for line in lines] == ["o", "o", "", ""]
+
+
 def test_curves_without_val():
     drawn(plots.curves([{"epoch": 1, "train/loss": 1.0, "train/accuracy": 0.5}]))
 

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter
 
 from pipeline.comparison.effects import pareto
-from pipeline.reporting.plots.learning import History, as_table
+from pipeline.reporting.plots.learning import History, as_table, lone
 from pipeline.reporting.plots.style import COLOURS, MUTED, new_figure, shortened, tidy
 
 STYLES: dict[str, Literal["--", "-"]] = {"train": "--", "val": "-"}
@@ -27,9 +27,9 @@ def curves_together(histories: Mapping[str, History], title: str = "") -> Figure
             epochs = as_table(history)
             for split, style in STYLES.items():
                 if (column := f"{split}/{measure}") in epochs:
-                    axes.plot(epochs["epoch"], epochs[column], style, color=colour, linewidth=1.8)
+                    axes.plot(epochs["epoch"], epochs[column], style, color=colour, linewidth=1.8, marker=lone(epochs))
         tidy(axes, xlabel="epoch", title=measure.capitalize())
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         if measure == "accuracy":
             axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     named = zip(cycle(COLOURS), histories, strict=False)
@@ -49,7 +49,7 @@ def error_by_size(classes: pd.DataFrame, title: str = "") -> Figure:
     axes = figure.subplots()
     size = 12 + 90 * classes["pictures"] / classes["pictures"].max()
     axes.scatter(classes["trained"], classes["error"], s=size, color=COLOURS[0], alpha=0.6, linewidths=0)
-    worst = classes.nlargest(3, "error")
+    worst = classes.nlargest(3, "error").drop_duplicates(["trained", "error"])  # two names on one dot cannot be read
     for _, row in worst[worst["error"] > 0].iterrows():
         name = shortened([row["class"]], 28)[0]
         axes.annotate(name, (row["trained"], row["error"]), (6, 4), textcoords="offset points", fontsize=8, color=MUTED)
@@ -57,6 +57,8 @@ def error_by_size(classes: pd.DataFrame, title: str = "") -> Figure:
     if low > 0 and high / low >= 10:
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter("{x:,g}")
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.margins(x=0.15, y=0.12)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     tidy(axes, xlabel="training pictures of the class", ylabel="wrong answers")

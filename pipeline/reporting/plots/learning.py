@@ -26,7 +26,7 @@ def curves(history: History, title: str = "") -> Figure:
         _line(axes, epochs, f"train/{measure}", linestyle="--", color=MUTED, label="train")
         _line(axes, epochs, f"val/{measure}", linestyle="-", color=BLUE, label="val")
         tidy(axes, xlabel="epoch", title=measure.capitalize())
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         if measure == "accuracy":
             axes.yaxis.set_major_formatter(PercentFormatter(1.0))
         note = _mark_best(axes, epochs, measure)
@@ -41,8 +41,12 @@ def as_table(history: History) -> pd.DataFrame:
 
 def _line(axes: Axes, epochs: pd.DataFrame, column: str, **style: Any) -> None:
     if column in epochs:
-        lone = "o" if len(epochs) == 1 else ""  # a line of one point is invisible
-        axes.plot(epochs["epoch"], epochs[column], linewidth=2, marker=lone, **style)
+        axes.plot(epochs["epoch"], epochs[column], linewidth=2, marker=lone(epochs), **style)
+
+
+def lone(epochs: pd.DataFrame) -> str:
+    """The marker of a curve: a dot where there is one epoch alone, as a line of one point is invisible."""
+    return "o" if len(epochs) == 1 else ""
 
 
 def _mark_best(axes: Axes, epochs: pd.DataFrame, measure: str) -> str:
