@@ -252,6 +252,16 @@ def test_only_columns_that_the_user_brought_make_groups(group, remedy, make_aske
     assert capsys.readouterr().err == f"error: evaluation.group={group}: photos has no such column{remedy}\n"
 
 
+def test_damaged_answers_are_asked_for_again(asked, store, capsys, evaluate, tmp_path):
+    file = artifact_folder(find_run(store, asked), "predictions") / "test.parquet"
+    file.write_bytes(file.read_bytes()[:300])
+    assert evaluate(f"run={asked}") == 0
+    told = capsys.readouterr()
+    assert "test.parquet is no whole Parquet file" in told.err + told.out
+    assert "from the network" in told.out
+    assert "what it got wrong: " in told.out
+
+
 def test_a_split_that_is_not_there_brings_those_that_are(make_asked, capsys, evaluate):
     run = make_asked(split={"test": 0})
     assert evaluate(f"run={run}", "evaluation.tta=flips") == 2

@@ -1,11 +1,10 @@
 """An evaluation as a run in MLflow, beside the run it is of."""
 
 import logging
-from contextlib import suppress
 
 from pipeline.common.errors import BadInput
 from pipeline.evaluation.assessment import Assessment
-from pipeline.experiment.photographs import write_mistakes
+from pipeline.experiment.photographs import leave_mistakes
 from pipeline.experiment.question import NETWORK, STORED, Question
 from pipeline.predictions.parquet import write_predictions
 from pipeline.predictions.predictions import Predictions
@@ -37,11 +36,13 @@ def keep(
             file = run.folder / "predictions" / f"{split}.parquet"
             file.rename(file.with_stem(f"{split}_pooled"))
             write_predictions(raw, file)
-        with suppress(BadInput):  # the pictures are gone, say; what was answered of them stands
+        try:
             shown = raw if raw is answered else question.still_there(raw)
             # What was answered then is shown beside what was seen then; what is answered now, beside what is there now.
             pictures = question.own_pictures.unedited if source == STORED else question.table
-            write_mistakes(run.folder, label(of), split, shown, pictures)
+            leave_mistakes(run, label(of), split, shown, pictures)
+        except BadInput as error:  # the pictures are gone, say; what was answered of them stands
+            log.info("no page of mistakes: %s", error)
         run.log_metrics({f"{split}/{key}": value for key, value in found.figures.items()} | changes)
         if found.temperature is not None:
             run.log_metrics({"temperature": found.temperature})

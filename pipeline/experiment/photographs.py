@@ -21,6 +21,7 @@ from pipeline.reporting.disagreements_page import disagreements_page
 from pipeline.reporting.mistakes_page import FILE, Thumbnails, mistakes_page
 from pipeline.reporting.page import save
 from pipeline.tracking.finished import artifact_folder, has_predictions, label, stored_predictions
+from pipeline.tracking.runs import TrackedRun
 
 log = logging.getLogger("pipeline.compare")
 
@@ -31,6 +32,12 @@ def write_mistakes(folder: Path, title: str, split: str, predictions: Prediction
         mistakes_page(title, f"What it got wrong on {split} of {table.name}", predictions, _thumbnails(table)),
         folder / FILE,
     )
+
+
+def leave_mistakes(run: TrackedRun, title: str, split: str, predictions: Predictions, table: PictureTable) -> None:
+    """Have the page among a run's artifacts, and say where it is."""
+    page = write_mistakes(run.folder, title, split, predictions, table)
+    log.info("what it got wrong: %s", page if run.in_place else f"{page.name}, among the run's artifacts")
 
 
 def write_disagreements(folder: Path, title: str, runs: Mapping[str, Run]) -> str:

@@ -137,11 +137,12 @@ class Question:
     def answers(self, split: str) -> tuple[Predictions, str]:
         """The answers for a split, and where they came from: stored ones where there are, else the network's."""
         config, run = self.config, self.run
-        if self.own and config.evaluation.tta == "none" and config.checkpoint == "best" and has_predictions(run, split):
-            return stored_predictions(run, split), STORED
+        as_kept = self.own and config.evaluation.tta == "none" and config.checkpoint == "best"
+        if as_kept and (stored := _left(run, split)) is not None:
+            return stored, STORED
         earlier = evaluated_run(self.client, run.info.experiment_id, self.key(split))
-        if earlier and has_predictions(earlier, split):
-            return stored_predictions(earlier, split), f"the evaluation {earlier.info.run_name}"
+        if earlier and (stored := _left(earlier, split)) is not None:
+            return stored, f"the evaluation {earlier.info.run_name}"
         bundle = self._as_chosen() if self.own and split == "val" else self.bundle
         made = answers(
             bundle.members, bundle.rule, matched(self.table, bundle.classes), self.rows(split), config.trainer,
@@ -207,6 +208,17 @@ class Question:
     def still_there(self, answered: Predictions) -> Predictions:
         """The answers for pictures that the table still has."""
         return answered.take(np.isin(answered.ids, self.table.rows["path"]))
+
+
+def _left(run: Run, split: str) -> Predictions | None:
+    """What a run left of a split; None where that is nothing or, which is said, damaged: its network can be asked."""
+    if not has_predictions(run, split):
+        return None
+    try:
+        return stored_predictions(run, split)
+    except BadInput as error:
+        log.warning("warning: not used: %s", error)
+        return None
 
 
 def _bundle(rule: Rule | None, files: Sequence[Path]) -> Bundle:

@@ -26,7 +26,7 @@ from pipeline.evaluation.verdict import Chance, judge
 from pipeline.experiment import build
 from pipeline.experiment.build import Prepared
 from pipeline.experiment.inference import split_answers
-from pipeline.experiment.photographs import write_mistakes
+from pipeline.experiment.photographs import leave_mistakes
 from pipeline.experiment.stages import is_fitted
 from pipeline.models.saved import BEST_WEIGHTS, epoch_file, fill_network, weights_for
 from pipeline.reporting.run_report import Draw, write_report
@@ -109,8 +109,7 @@ def conclude(
     log.info("%s", figures)
     if PARENT_VARIABLE not in os.environ:  # of a sweep's jobs `compare` draws the leaders'
         shown = "test" if len(predictions["test"]) else "val"
-        page = write_mistakes(run.folder, str(run.name), shown, predictions[shown], prepared.table)
-        log.info("what it got wrong: %s", page if run.in_place else f"{page.name}, among the run's artifacts")
+        leave_mistakes(run, str(run.name), shown, predictions[shown], prepared.table)
     tell_verdict(config, prepared, run, progress, predictions["val"].labels, figures)
     check_what_is_left(prepared.table, "test")
     tell_skipped(prepared, run)

@@ -44,7 +44,8 @@ def write_predictions(predictions: Predictions, path: Path) -> None:
 
 def read_predictions(path: Path) -> Predictions:
     """Read a file that `write_predictions` wrote; BadInput where it is missing, is none, or is of another version."""
-    table, header = opened(path, METADATA_KEY, FORMAT_VERSION, "score the run again with python -m pipeline.evaluate")
+    remedy = "score the run again with python -m pipeline.evaluate, or train it anew"
+    table, header = opened(path, METADATA_KEY, FORMAT_VERSION, remedy)
     return _from_table(table, header["classes"])
 
 
