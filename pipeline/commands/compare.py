@@ -26,6 +26,7 @@ from pipeline.tracking.runs import git_sha
 from pipeline.tracking.store import Store
 
 MOST_DIGESTS = 5  # at the page's foot
+MADE_BY = "python -m pipeline.compare"  # which says so there
 
 log = logging.getLogger("pipeline.compare")
 
@@ -52,7 +53,7 @@ def run(config: schema.Compare) -> Comparison:
 
 def made_of(entrants: list[Entrant]) -> list[str]:
     """When, how and of what a comparison was made, for its page's foot."""
-    typed = " ".join(["python -m pipeline.compare", *map(quote, typed_overrides())])
+    typed = " ".join([MADE_BY, *map(quote, typed_overrides())])
     digests = sorted({one.data for one in entrants if one.data})
     return [
         f"Made on {datetime.now().astimezone():%Y-%m-%d %H:%M %Z} by {typed}; commit {git_sha()}.",
@@ -67,6 +68,8 @@ def checked_output(output: str) -> Path:
         raise BadInput(f"output={output}: name a file that ends in .html")
     if not path.parent.is_dir():
         raise BadInput(f"output={output}: the folder {path.parent} is not there")
+    if path.is_file() and path.stat().st_size and MADE_BY not in path.read_text(encoding="utf-8", errors="replace"):
+        raise BadInput(f"output={output} holds something else than an earlier comparison; name another file")
     return path
 
 

@@ -11,6 +11,7 @@ from pipeline.predictions.predictions import Predictions
 from pipeline.reporting import page
 from pipeline.reporting.mistakes_page import Thumbnails
 from pipeline.reporting.page import Figure, Section
+from pipeline.reporting.shown_paths import shown_below
 
 FILE = "disagreements.html"  # beside a comparison's page
 _EACH = 24
@@ -32,12 +33,12 @@ def disagreements_page(
     }
     shown = {name: places[which][:_EACH] for name, which in kinds.items()}
     jpegs = thumbnails([str(one) for one in best.ids[np.concatenate(list(shown.values()))]])
-    sections = []
+    below, sections = shown_below(map(str, best.ids)), []
     for name, which in kinds.items():
         cards = [_card(members, place) for place in shown[name]]
         paths = [str(one) for one in best.ids[shown[name]]]
         section = Section(name, f"{counted(int(which.sum()), 'picture')}; those come first of which they are surest.")
-        section.add(page.pictures([jpegs.get(path) for path in paths], cards, paths, large=True))
+        section.add(page.pictures([jpegs.get(path) for path in paths], cards, list(map(below, paths)), large=True))
         sections += [section] if cards else []
     figures = [
         Figure(f"{len(places):,}", f"of {counted(len(best), 'picture')} answered differently"),

@@ -12,6 +12,7 @@ from pipeline.evaluation.statistics import interval_of_share
 from pipeline.predictions.predictions import Predictions
 from pipeline.reporting import page
 from pipeline.reporting.page import Figure, Section
+from pipeline.reporting.shown_paths import shown_below
 
 FILE = "mistakes.html"  # among a run's artifacts
 _ERRORS, _HITS, _PAIRS, _EACH = 24, 12, 8, 3  # pictures, pictures, pairs, pictures on each side of a pair
@@ -27,6 +28,9 @@ class _Album:
     predictions: Predictions
     jpegs: dict[str, bytes]
 
+    def __post_init__(self) -> None:
+        self._shown = shown_below(map(str, self.predictions.ids))
+
     def show(self, places: Iterable[int], *, name_both: bool = True) -> Markup:
         """Thumbnails with what was answered and what is true."""
         shown = [self._card(place, name_both) for place in places]
@@ -40,13 +44,13 @@ class _Album:
         path = str(found.ids[place])
         sure = percent(float(found.confidence[place]), 0)
         if not name_both:
-            return self.jpegs.get(path), sure, path
+            return self.jpegs.get(path), sure, self._shown(path)
         predicted, true = found.classes[found.predicted[place]], found.classes[found.labels[place]]
         if found.correct[place]:
-            return self.jpegs.get(path), Markup("<bdi>{}</bdi> {}").format(true, sure), path
+            return self.jpegs.get(path), Markup("<bdi>{}</bdi> {}").format(true, sure), self._shown(path)
         of_true = percent(float(np.exp(found.true_log_probability[place])), 0)
         words = Markup("answer: <bdi>{}</bdi> {}<br>label: <bdi>{}</bdi> {}").format(predicted, sure, true, of_true)
-        return self.jpegs.get(path), words, path
+        return self.jpegs.get(path), words, self._shown(path)
 
 
 def mistakes_page(title: str, subtitle: str, predictions: Predictions, thumbnails: Thumbnails) -> str:

@@ -17,6 +17,7 @@ from pipeline.data.table import PictureTable
 from pipeline.data.taxonomy import RANKS
 from pipeline.reporting import charts, page, survey_pictures
 from pipeline.reporting.page import Figure, Section
+from pipeline.reporting.shown_paths import shown_below
 
 _MOST_BARS = 40
 _MOST_RANK_BARS = 25
@@ -91,21 +92,9 @@ def findings(found: Survey) -> list[str]:
 def _below_root(found: Survey) -> Survey:
     """The same with no path that begins at the root of this machine."""
     table = found.table
-    bases = [] if table.root is None else [os.fspath(table.root), os.fspath(table.root.resolve())]
-    is_absolute = os.path.isabs  # of text, as there may be millions
-    absolute = [path for path in table.rows["path"] if is_absolute(path)]
-    if absolute:
-        bases.append(os.path.commonpath([os.path.dirname(path) for path in absolute]))  # noqa: PTH120
-
-    def below(path: str) -> str:
-        if not is_absolute(path):
-            return path
-        for base in bases:
-            if path.startswith(base.rstrip(os.sep) + os.sep):
-                return os.path.relpath(path, base)
-        return os.path.basename(path)  # noqa: PTH119
-
-    rows = table.rows.assign(path=table.rows["path"].map(below)) if absolute else table.rows
+    roots = [] if table.root is None else [os.fspath(table.root), os.fspath(table.root.resolve())]
+    below = shown_below(table.rows["path"], roots)
+    rows = table.rows.assign(path=table.rows["path"].map(below))
     skipped = {below(path): reason for path, reason in table.skipped.items()}
     leaks = found.leaks.assign(**{name: found.leaks[name].map(below) for name in ("path", "other_path")})
     return replace(found, table=replace(table, rows=rows, skipped=skipped), leaks=leaks)

@@ -11,6 +11,7 @@ from pipeline.config import schema
 from pipeline.ensembles.gain import LEVEL, measured, paired_gain
 from pipeline.predictions.alignment import aligned
 from pipeline.tracking.finished import stored_predictions
+from pipeline.tracking.liveness import is_under_way
 from pipeline.tracking.selection import CHOOSE_BY, by_metric, ensembles, find_experiment, find_run, trained_runs
 
 log = logging.getLogger("pipeline.promote")
@@ -27,6 +28,8 @@ def champion(client: MlflowClient, config: schema.Promote) -> Run:
         run = find_run(client, config.run)
         if metric not in run.data.metrics:
             raise BadInput(f"run={config.run} has no {metric}: it did not finish; choose another run")
+        if is_under_way(run):
+            raise BadInput(f"run={config.run}: a process is still at that run; wait for its end")
         return run
     experiment = find_experiment(client, config.tracking.experiment, config.sweep)
     single, voted = (

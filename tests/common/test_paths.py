@@ -66,3 +66,12 @@ def test_nobodys_home_elsewhere(monkeypatch):
 def test_a_name_too_long_for_any_disk_names_its_key():
     with pytest.raises(BadInput, match=r"data\.root"):
         expanded("x" * 300, "data.root")
+
+
+def test_a_comparisons_page_replaces_its_own_kind_alone(tmp_path):
+    page = tmp_path / "page.html"
+    page.write_text("<p>my thesis</p>")
+    with pytest.raises(BadInput, match="holds something else than an earlier comparison"):
+        checked_output(str(page))
+    page.write_text("<p>Made on 2026-11-26 by python -m pipeline.compare sweep=latest</p>")
+    assert checked_output(str(page)) == page

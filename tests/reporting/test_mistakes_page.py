@@ -1,5 +1,6 @@
 import io
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -39,6 +40,14 @@ def test_a_picture_that_is_gone_is_said() -> None:
     html = mistakes_page("net", "on test", found, lambda paths: {path: jpeg(path) for path in paths if "1" in path})
     assert html.count("gone, changed or unreadable now") == 3  # once in each section that shows it
     assert html.count("<img") == 2
+
+
+def test_where_pictures_lie_on_this_machine_is_not_told() -> None:
+    found = sure_of(["cat", "dog"], [0, 1, 0], [1, 1, 0], [3.0, 3.0, 2.0])
+    ids = np.array([f"/home/me/photos/{place}" for place in ("a/1.jpg", "a/2.jpg", "b/3.jpg")])
+    html = mistakes_page("net", "on test", replace(found, ids=ids), lambda paths: {path: jpeg(path) for path in paths})
+    assert "<small>a/1.jpg</small>" in html
+    assert "/home/me" not in html
 
 
 def test_no_mistakes() -> None:
