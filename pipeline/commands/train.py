@@ -46,13 +46,13 @@ def run(config: schema.Train) -> float | None:
     if in_sweep:  # before the network is built
         with earlier(config, identity) as found:
             if found and is_done(found):
-                return take(found, typed)
+                return take(found, typed, drawing_beside() or draw_figures)
     prepared = prepare(config, base)
     store.open()
     with ExitStack() as until_the_end:
         with earlier(config, identity) as found:
             if found and is_done(found):
-                return take(found, typed)
+                return take(found, typed, drawing_beside() or draw_figures)
             run = until_the_end.enter_context(
                 tracked(config, prepared, identity, found, name=run_name(config), typed=typed)
             )

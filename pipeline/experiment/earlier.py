@@ -17,9 +17,10 @@ from pipeline.common.wording import percent
 from pipeline.config import schema
 from pipeline.experiment.own_pictures import OwnPictures, own_pictures
 from pipeline.experiment.stored import unfinished_config
-from pipeline.tracking.finished import label
+from pipeline.reporting.run_report import CONFUSION, Draw
+from pipeline.tracking.finished import history, label, taxonomy_of
 from pipeline.tracking.liveness import is_under_way
-from pipeline.tracking.runs import git_sha, home, run_experiment
+from pipeline.tracking.runs import git_sha, home, local_folder, run_experiment
 from pipeline.tracking.selection import CHOOSE_BY, FINISHED, find_run
 from pipeline.tracking.twins import claimed, finished, note_found, twins, under_way, unfinished
 from pipeline.training.checkpoints import has_state
@@ -70,16 +71,28 @@ def is_done(run: Run | None) -> bool:
     return run is not None and (run.info.status == FINISHED or is_under_way(run))
 
 
-def take(run: Run, typed: Sequence[str]) -> float | None:
-    """Count an earlier run as this job of the sweep. Gives its best val accuracy, None where it is not through."""
+def take(run: Run, typed: Sequence[str], draw: Draw) -> float | None:
+    """Count an earlier run as this job of the sweep. Gives its best val accuracy, None where it is not through.
+
+    Figures are drawn beside a sweep, which may have been killed before it came to this run's: `draw` has them drawn.
+    """
     note_found(MlflowClient(), run, os.environ[PARENT_VARIABLE], shlex.join(typed))
     best: float | None = run.data.metrics.get(CHOOSE_BY)
     if run.info.status == FINISHED:
+        _draw_missing(run, draw)
         log.info("found: run %s is this training, val accuracy %s", label(run), percent(best, 2))
     else:
         log.info("run %s is this training, and under way in another process", label(run))
     tell_other_code(run)
     return best
+
+
+def _draw_missing(run: Run, draw: Draw) -> None:
+    folder = local_folder(run.info.artifact_uri or "")
+    if folder is None or (folder / CONFUSION).exists():
+        return
+    if splits := [split for split in ("test", "val") if (folder / "predictions" / f"{split}.parquet").is_file()]:
+        draw(folder, splits[0], history(MlflowClient(), run), taxonomy_of(run))
 
 
 def tell_going_on(run: Run, typed: Sequence[str]) -> None:

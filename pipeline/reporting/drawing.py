@@ -28,7 +28,7 @@ class DrawingProcess:
 
     def __call__(self, folder: Path, split: str, history: Any, taxonomy: Any, /) -> None:
         """Have a run's figures drawn; at once and here where the other process is gone."""
-        asked = (folder, split, None if history is None else list(history), taxonomy)
+        asked = (folder, split, history, taxonomy)
         try:
             if self._process is None:
                 self._process = subprocess.Popen([sys.executable, "-m", __name__], stdin=subprocess.PIPE)

@@ -4,7 +4,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pandas as pd
+from matplotlib.figure import Figure
 
+from pipeline.common.atomic import write_atomically
 from pipeline.common.wording import counted
 from pipeline.data.files import write_csv
 from pipeline.evaluation import confusion
@@ -15,6 +17,8 @@ from pipeline.reporting.plots import confusion as plot_confusion
 from pipeline.reporting.plots import curves
 from pipeline.reporting.plots.learning import History
 
+CONFUSION = "confusion_matrix.png"  # drawn last
+
 # Whatever sees to a run's figures, now or later: it takes what `draw_figures` does.
 Draw = Callable[[Path, str, History | None, pd.DataFrame | None], object]
 
@@ -22,10 +26,15 @@ Draw = Callable[[Path, str, History | None, pd.DataFrame | None], object]
 def draw_figures(folder: Path, split: str, history: History | None, taxonomy: pd.DataFrame | None) -> None:
     """Draw `curves.png`, where there is a history, and a split's `confusion_matrix.png` from its stored predictions."""
     if history is not None:
-        curves(history).savefig(folder / "curves.png")
+        _save(curves(history), folder / "curves.png")
     made = read_predictions(folder / "predictions" / f"{split}.parquet")
     figure = plot_confusion(made, taxonomy=taxonomy, title=f"{split}: {counted(len(made), 'picture')}")
-    figure.savefig(folder / "confusion_matrix.png")
+    _save(figure, folder / CONFUSION)
+
+
+def _save(figure: Figure, file: Path) -> None:
+    """Whole or not at all: who draws may be killed."""
+    write_atomically(file, lambda path: figure.savefig(path, format="png"), shared=True)
 
 
 def write_report(
