@@ -263,9 +263,16 @@ class Pretrained(Section):
     mapping: str | None
 
 
+class Texts(Section):
+    """The classes' names, as texts."""
+
+    name: Literal["text"]
+    templates: Annotated[list[str], Field(min_length=1)]
+
+
 # Those that `head=` chooses from, by name; their keys are the arguments of the head's class.
 Head = Annotated[
-    Layers | LogisticRegression | Prototype | Neighbours | Estimator | Pretrained, Field(discriminator="name")
+    Layers | LogisticRegression | Prototype | Neighbours | Estimator | Pretrained | Texts, Field(discriminator="name")
 ]
 
 
