@@ -499,6 +499,8 @@ class Look(Section):
     pictures: Count | None
     samples: Annotated[int, Field(ge=0, le=500)]
     near: Annotated[int, Field(ge=0, le=8)]
+    features: str | None
+    near_cosine: Annotated[float, Field(gt=0, le=1)]
     num_workers: Annotated[int, Field(ge=0)] | None
 
 
