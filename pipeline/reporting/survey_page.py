@@ -63,7 +63,7 @@ def survey_page(found: Survey) -> str:
     part = "every picture was opened" if opened == n else f"a sample of {counted(opened, 'picture')} was opened"
     sections = [
         classes(table, found.brought, found.too_small), *taxonomy(table), trouble(found), same(found),
-        *resembling(found), shapes(found), colours(found), *odd_ones(found), *metadata(table), *augmented(found),
+        *alike_to_a_network(found), shapes(found), colours(found), *odd_ones(found), *metadata(table), *augmented(found),
         samples(found),
     ]  # fmt: skip
     return page.page(table.name, f"{said}; {part}.", headline(found), sections)
@@ -258,24 +258,12 @@ def same(found: Survey) -> Section:
     return section.add(page.details("All groups", page.table(listing, most=400))) if len(alike) else section
 
 
-def resembling(found: Survey) -> list[Section]:
-    """Pictures that are no copies, and yet alike to a network."""
-    pairs = found.resembling
-    if pairs is None:
+def alike_to_a_network(found: Survey) -> list[Section]:
+    """Pictures that are no copies, and yet alike by features, where some were given."""
+    if found.resembling is None:
         return []
-    how = (
-        f"Pairs whose features have a cosine of {found.near_cosine:g} and more and that are no copies by their pixels: "
-        "one scene from another angle, one specimen. Those in two splits or under two labels come first."
-    )
-    section = Section("Alike to a network", how)
-    if pairs.empty:
-        return [section.add(page.note("There are none.", "good"))]
-    torn = int((pairs["split"] != pairs["other_split"]).sum())
-    if torn:
-        say = f"{counted(torn, 'pair')} in two splits: data.split.group=COLUMN keeps a specimen's pictures together."
-        section.add(page.note(say, "bad"))
-    rows = found.table.rows_of([*pairs["path"], *pairs["other_path"]])
-    return [section.add(survey_pictures.pairs(pairs, rows, found.jpegs, "in resembling.csv"))]
+    rows = found.table.rows_of([*found.resembling["path"], *found.resembling["other_path"]])
+    return [survey_pictures.resembling(found.resembling, found.near_cosine, rows, found.jpegs)]
 
 
 _REMEDY = (
