@@ -63,8 +63,8 @@ def survey_page(found: Survey) -> str:
     part = "every picture was opened" if opened == n else f"a sample of {counted(opened, 'picture')} was opened"
     sections = [
         classes(table, found.brought, found.too_small), *taxonomy(table), trouble(found), same(found),
-        *alike_to_a_network(found), shapes(found), colours(found), *odd_ones(found), *metadata(table), *augmented(found),
-        samples(found),
+        *alike_to_a_network(found), shapes(found), colours(found), *odd_ones(found), *metadata(table),
+        *augmented(found), samples(found),
     ]  # fmt: skip
     return page.page(table.name, f"{said}; {part}.", headline(found), sections)
 

@@ -33,8 +33,8 @@ def pairs(leaks: pd.DataFrame, rows: Mapping[str, int], jpegs: Mapping[int, byte
 def resembling(found: pd.DataFrame, least: float, rows: Mapping[str, int], jpegs: Mapping[int, bytes]) -> Section:
     """Pairs that a network finds alike from the cosine `least` on, as `pairs`."""
     how = (
-        f"Pairs whose features have a cosine of {least:g} and more and that are no copies by their pixels: one scene from "
-        "another angle, one specimen. Those in two splits or under two labels come first."
+        f"Pairs whose features have a cosine of {least:g} and more and that are no copies by their pixels: one scene "
+        "from another angle, one specimen. Those in two splits or under two labels come first."
     )
     section = Section("Alike to a network", how)
     if found.empty:
