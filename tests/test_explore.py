@@ -8,6 +8,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from pipeline.predictions.feature_table import write_features
+
 
 def the_run(store, experiment, stage):
     [run] = store.search_runs([store.get_experiment_by_name(experiment).experiment_id], f"tags.stage = '{stage}'")
@@ -76,6 +78,33 @@ def test_exploring_finds_what_is_wrong_and_changes_nothing(messy, store, capsys,
     said = capsys.readouterr().out
     assert "auk/empty.jpg is empty (0 bytes)" in said
     assert "2 leaks: auk/00.jpg (train, auk) is auk/again.jpg (test, auk)" in said
+
+
+def test_pictures_alike_to_a_network_are_shown_beside_copies(messy, store, capsys, tmp_path, typed):
+    paths = [f"{('auk', 'bee eater')[number % 2]}/{number:02d}.jpg" for number in range(8)] + [
+        "auk/again.jpg",
+        "gone.jpg",
+    ]
+    values = np.random.default_rng(0).normal(size=(10, 64)).astype(np.float32)
+    values[8] = values[0]  # its exact copy
+    values[4], values[6] = values[2] + 0.01, values[3] + 0.01  # train and val; two classes, both in train and test
+    rows = pd.DataFrame({"path": paths, "label": "auk", "split": "train"})
+    file = tmp_path / "features.parquet"
+    write_features(file, rows, [values], {"data": {"name": "birds"}})
+    arguments = [f"explore.features={file}", "explore.num_workers=0", "explore.samples=0"]
+    assert typed("explore", "data=table", f"data.file={messy}/birds.csv", *arguments) == 0
+    run = the_run(store, "birds", "explore")
+    folder = store.download_artifacts(run.info.run_id, "", str(tmp_path))
+    found = pd.read_csv(f"{folder}/resembling.csv")
+    assert set(found[["path", "other_path"]].itertuples(index=False, name=None)) == {
+        ("auk/02.jpg", "auk/04.jpg"), ("bee eater/03.jpg", "auk/06.jpg"),
+    }  # fmt: skip
+    assert found["cosine"].min() > 0.95
+    page = Path(folder, "explore.html").read_text(encoding="utf-8")
+    assert "<h2>Alike to a network</h2>" in page
+    assert "2 pairs in two splits" in page
+    assert typed("explore", "data=digits", *arguments) == 2
+    assert "it is of other pictures (of birds, the first auk/00.jpg)" in capsys.readouterr().err
 
 
 def test_exploring_what_is_not_there_leaves_no_run(store, capsys, typed):

@@ -11,6 +11,7 @@ from pipeline.data.digest import class_counts, data_digest
 from pipeline.data.files import write_csv
 from pipeline.data.survey.statistics import figures, unreadable
 from pipeline.experiment import build
+from pipeline.experiment.resembling import features_to_compare
 from pipeline.experiment.survey import image_size, look, mended_split, refusing_nothing
 from pipeline.reporting.page import save
 from pipeline.reporting.survey_page import Survey, findings, survey_page
@@ -27,6 +28,7 @@ def run(config: schema.Explore) -> None:
     image_size(data)  # before any work
     given = build.all_pictures(data)
     table = build.picture_table(data, build.split_pictures(data, given))
+    features = config.explore.features and features_to_compare(config.explore.features, table)
     store.open()
     tags = {"stage": "explore", "data": data.name, "git_sha": git_sha(), "data_digest": data_digest(table)}
     with tracked_run(
@@ -34,7 +36,7 @@ def run(config: schema.Explore) -> None:
         params=flatten(config.model_dump(mode="json", include={"data", "explore"})),
     ) as run:  # fmt: skip
         log.info("%s: %s of %s", table.name, counted(len(table.rows), "picture"), counted(len(table.classes), "class"))
-        found = look(config, table, given)
+        found = look(config, table, given, features or None)
         found = replace(found, mended=mended_split(found, run))
         record(found, run)
         file = save(survey_page(found), run.folder / "explore.html")
@@ -48,6 +50,8 @@ def record(found: Survey, run: TrackedRun) -> None:
     log_dataset(found.table)
     write_csv(class_counts(found.table), run.folder / "classes.csv", index=True)
     write_csv(found.leaks, run.folder / "leaks.csv")
+    if found.resembling is not None:
+        write_csv(found.resembling, run.folder / "resembling.csv")
     write_csv(unreadable(found.table, found.facts), run.folder / "unreadable.csv")
     told = figures(found.table, found.facts, found.alike, found.leaks)
     run.log_metrics({f"data/{name}": value for name, value in told.items()})

@@ -263,9 +263,16 @@ class Pretrained(Section):
     mapping: str | None
 
 
+class Texts(Section):
+    """The classes' names, as texts."""
+
+    name: Literal["text"]
+    templates: Annotated[list[str], Field(min_length=1)]
+
+
 # Those that `head=` chooses from, by name; their keys are the arguments of the head's class.
 Head = Annotated[
-    Layers | LogisticRegression | Prototype | Neighbours | Estimator | Pretrained, Field(discriminator="name")
+    Layers | LogisticRegression | Prototype | Neighbours | Estimator | Pretrained | Texts, Field(discriminator="name")
 ]
 
 
@@ -492,6 +499,8 @@ class Look(Section):
     pictures: Count | None
     samples: Annotated[int, Field(ge=0, le=500)]
     near: Annotated[int, Field(ge=0, le=8)]
+    features: str | None
+    near_cosine: Annotated[float, Field(gt=0, le=1)]
     num_workers: Annotated[int, Field(ge=0)] | None
 
 

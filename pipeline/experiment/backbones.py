@@ -119,8 +119,10 @@ def check_joined(config: schema.Train, typed: Sequence[str] = ()) -> None:
         )
     if config.regime.views:
         raise BadInput("model.join: each network would see other augmented copies: leave out regime.views")
-    if config.head.name == "pretrained":
-        raise BadInput("head=pretrained asks one network's own classifier: leave out model.join, name it with model=")
+    if config.head.name in ("pretrained", "text"):
+        raise BadInput(
+            f"head={config.head.name} asks one network as it came: leave out model.join, name it with model="
+        )
     for override in typed:
         if override.lstrip("+").startswith(_OF_ONE):
             raise BadInput(

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pandas as pd
+
 from pipeline.common.errors import BadInput
 from pipeline.common.progress import watch
 from pipeline.config import schema
@@ -14,6 +16,8 @@ from pipeline.data.survey.outliers import outliers
 from pipeline.data.survey.statistics import copies, leaking, sample, without_leaks
 from pipeline.data.table import SPLITS, PictureTable
 from pipeline.experiment import build
+from pipeline.experiment.resembling import resembling
+from pipeline.predictions.feature_table import FeatureTable
 from pipeline.reporting.survey_page import Survey
 from pipeline.reporting.survey_pictures import MOST_PAIRS
 from pipeline.tracking.runs import TrackedRun
@@ -26,8 +30,10 @@ def refusing_nothing(data: schema.Data) -> schema.Data:
     return build.taking_small_classes(data).model_copy(update={"on_unreadable": "skip"})
 
 
-def look(config: schema.Explore, table: PictureTable, given: PictureTable) -> Survey:
-    """Open the pictures and compare them; `given` is the table before it was split."""
+def look(
+    config: schema.Explore, table: PictureTable, given: PictureTable, features: FeatureTable | None = None
+) -> Survey:
+    """Open the pictures and compare them, by a network's `features` too; `given` is the table before it was split."""
     data, options, augmentation = config.data, config.explore, config.augmentation
     how = Preprocessing(image_size(data), data.fit)
     workers = build.workers(options.num_workers, in_memory=table.in_memory)
@@ -35,8 +41,9 @@ def look(config: schema.Explore, table: PictureTable, given: PictureTable) -> Su
     alike = copies(table, facts, options.near)
     leaks, odd = leaking(table, alike), outliers(facts)
     readable = facts.loc[facts["problem"] == "", "row"].to_numpy()
-    seen = leaks.head(MOST_PAIRS)
-    in_pairs = table.rows_of([*seen["path"], *seen["other_path"]]).values()
+    resemble = resembling(features, table, options.near_cosine, alike) if features else None
+    shown = pd.concat([pairs.head(MOST_PAIRS) for pairs in (leaks, resemble) if pairs is not None])
+    in_pairs = table.rows_of([*shown["path"], *shown["other_path"]]).values()
     views = []
     if augmentation.name != "none":
         changes = build_augmentation(augmentation.name, how.image_size, **augmentation.options)
@@ -48,7 +55,8 @@ def look(config: schema.Explore, table: PictureTable, given: PictureTable) -> Su
         brought=tuple(name for name in SPLITS if len(given.where(name))),
         too_small=too_small_classes(given, val=split.val, test=split.test, group=split.group, folds=split.folds),
         odd=odd, jpegs=jpegs(table, [*in_pairs, *odd["row"]]), augmented=views,
-        augmentation=(augmentation.name, augmentation.options),
+        augmentation=(augmentation.name, augmentation.options), resembling=resemble,
+        near_cosine=options.near_cosine,
     )  # fmt: skip
 
 

@@ -24,6 +24,7 @@ from pipeline.data.taxonomy import join_taxonomy
 from pipeline.experiment import build
 from pipeline.experiment.backbones import check_joined, files_digest
 from pipeline.experiment.build import Prepared
+from pipeline.experiment.by_text import ask_by_text
 from pipeline.experiment.own_pictures import OwnPictures
 from pipeline.experiment.stages import Stage, check_epochs, check_fitted, is_fitted, learning, stages
 from pipeline.models.backbone import without_memory
@@ -83,6 +84,7 @@ def prepare(config: schema.Train, base: Ground | None = None) -> Prepared:
     network, loaded = build.network(config, table.classes)
     for one in loaded:
         log.info("%s", one)
+    ask_by_text(config, network, table, fabric.device)
     build.loss(config, table)
     how = network.parts[0].preprocessing
     build.batches(config, table, how, "train", training=True)  # what is known to be unreadable

@@ -71,14 +71,14 @@ def named(name: str) -> Named:
     source = name.removeprefix("timm/")
     if not source.startswith((HUB, FOLDER)):
         return Named(name)
-    file = _config_of(source, _CONFIG)
+    file = file_of(source, _CONFIG)
     if file is None:
         raise BadInput(
             f"model.name={name}: there is no {_CONFIG} that says which network it is; of weights for open_clip name "
             f"timm's network as model.name=timm/NAME, and the weights as "
             f"{f'model.weights={source}' if source.startswith(HUB) else 'model.weights_file=PATH'}"
         )
-    plain = _json(file)
+    plain = read_json(file)
     architecture = plain.get("architecture")
     import timm
 
@@ -104,7 +104,7 @@ def as_trained(name: str, weights: str = "DEFAULT", file: Path | None = None) ->
     beside = _beside(file, found.name) if file else None
     if file is None and weights.startswith(HUB):
         try:
-            beside = _beside(_config_of(weights, _CLIP_CONFIG) or _config_of(weights, _CONFIG), found.name)
+            beside = _beside(file_of(weights, _CLIP_CONFIG) or file_of(weights, _CONFIG), found.name)
         except BadInput:  # who wants the weights too will be told what to fetch
             beside = None
     if beside or found.facts:
@@ -131,7 +131,7 @@ def _beside(file: Path | None, name: str) -> Mapping[str, Any] | None:
         here = file.with_name(config) if file else None
         if here is None or not here.is_file():
             continue
-        plain = _json(here)
+        plain = read_json(here)
         if "preprocess_cfg" in plain:
             side = plain.get("model_cfg", {}).get("vision_cfg", {}).get("image_size")
             return dict(plain["preprocess_cfg"]) | ({"input_size": (3, side, side)} if side else {})
@@ -320,8 +320,8 @@ def _in_folder(source: str) -> Path:
     return found[0]
 
 
-def _config_of(source: str, name: str) -> Path | None:
-    """A config in a folder or a repository; None where that has none. BadInput where it cannot be asked."""
+def file_of(source: str, name: str) -> Path | None:
+    """A file of a folder or a repository; None where that has none by the name. BadInput where it cannot be asked."""
     if source.startswith(FOLDER):
         folder = expanded(source.removeprefix(FOLDER), "model.name")
         if not folder.is_dir():
@@ -336,7 +336,8 @@ def _in_hub(source: str) -> list[str]:
     return ["/".join([owner, *rest[:1]]), *rest[1:]]
 
 
-def _json(file: Path) -> dict[str, Any]:
+def read_json(file: Path) -> dict[str, Any]:
+    """What a file of JSON says by name. BadInput where it cannot be read, or is a list, say."""
     try:
         plain = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

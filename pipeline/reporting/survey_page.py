@@ -33,6 +33,7 @@ class Survey:
     `brought`: the splits that the set came with; `too_small`: classes that cannot be in every split; `odd`: see
     `outliers`; `jpegs`: by row, of leaks and odd ones; `augmented`: pictures as training sees them, `augmentation` its
     name and options; `mended`: where a split without these leaks was written.
+    `resembling`: pairs that a network finds alike from `near_cosine` on; None where none was asked.
     """
 
     table: PictureTable
@@ -49,6 +50,8 @@ class Survey:
     augmented: list[list[bytes]] = field(default_factory=list)
     augmentation: tuple[str, dict[str, object]] = ("none", {})
     mended: str = ""
+    resembling: pd.DataFrame | None = None
+    near_cosine: float = 0.8
 
 
 def survey_page(found: Survey) -> str:
@@ -59,8 +62,9 @@ def survey_page(found: Survey) -> str:
     said = f"{counted(n, 'picture')} of {counted(len(table.classes), 'class')}"
     part = "every picture was opened" if opened == n else f"a sample of {counted(opened, 'picture')} was opened"
     sections = [
-        classes(table, found.brought, found.too_small), *taxonomy(table), trouble(found), same(found), shapes(found),
-        colours(found), *odd_ones(found), *metadata(table), *augmented(found), samples(found),
+        classes(table, found.brought, found.too_small), *taxonomy(table), trouble(found), same(found),
+        *alike_to_a_network(found), shapes(found), colours(found), *odd_ones(found), *metadata(table),
+        *augmented(found), samples(found),
     ]  # fmt: skip
     return page.page(table.name, f"{said}; {part}.", headline(found), sections)
 
@@ -96,8 +100,12 @@ def _below_root(found: Survey) -> Survey:
     below = shown_below(table.rows["path"], roots)
     rows = table.rows.assign(path=table.rows["path"].map(below))
     skipped = {below(path): reason for path, reason in table.skipped.items()}
-    leaks = found.leaks.assign(**{name: found.leaks[name].map(below) for name in ("path", "other_path")})
-    return replace(found, table=replace(table, rows=rows, skipped=skipped), leaks=leaks)
+    leaks, resemble = (
+        pairs if pairs is None else pairs.assign(**{name: pairs[name].map(below) for name in ("path", "other_path")})
+        for pairs in (found.leaks, found.resembling)
+    )
+    table = replace(table, rows=rows, skipped=skipped)
+    return replace(found, table=table, leaks=leaks, resembling=resemble)
 
 
 def headline(found: Survey) -> list[Figure]:
@@ -248,6 +256,14 @@ def same(found: Survey) -> Section:
     listing = alike.assign(path=paths[alike["row"]])[["group", "kind", "path"]]
     section.add(page.table(kinds))
     return section.add(page.details("All groups", page.table(listing, most=400))) if len(alike) else section
+
+
+def alike_to_a_network(found: Survey) -> list[Section]:
+    """Pictures that are no copies, and yet alike by features, where some were given."""
+    if found.resembling is None:
+        return []
+    rows = found.table.rows_of([*found.resembling["path"], *found.resembling["other_path"]])
+    return [survey_pictures.resembling(found.resembling, found.near_cosine, rows, found.jpegs)]
 
 
 _REMEDY = (

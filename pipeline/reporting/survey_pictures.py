@@ -5,7 +5,9 @@ from collections.abc import Mapping
 import pandas as pd
 from markupsafe import Markup
 
+from pipeline.common.wording import counted
 from pipeline.reporting import page
+from pipeline.reporting.page import Section
 
 MOST_PAIRS = 24
 
@@ -26,6 +28,22 @@ def pairs(leaks: pd.DataFrame, rows: Mapping[str, int], jpegs: Mapping[int, byte
     ]
     left = len(leaks) - len(shown)
     return page.side_by_side(*shown) + (page.note(f"{left:,} more are {rest}.") if left > 0 else Markup(""))
+
+
+def resembling(found: pd.DataFrame, least: float, rows: Mapping[str, int], jpegs: Mapping[int, bytes]) -> Section:
+    """Pairs that a network finds alike from the cosine `least` on, as `pairs`."""
+    how = (
+        f"Pairs whose features have a cosine of {least:g} and more and that are no copies by their pixels: one scene "
+        "from another angle, one specimen. Those in two splits or under two labels come first."
+    )
+    section = Section("Alike to a network", how)
+    if found.empty:
+        return section.add(page.note("There are none.", "good"))
+    torn = int((found["split"] != found["other_split"]).sum())
+    if torn:
+        say = f"{counted(torn, 'pair')} in two splits: data.split.group=COLUMN keeps a specimen's pictures together."
+        section.add(page.note(say, "bad"))
+    return section.add(pairs(found, rows, jpegs, "in resembling.csv"))
 
 
 def augmented(views: list[list[bytes]]) -> Markup:

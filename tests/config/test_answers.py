@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from clip_files import TIMM, published
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from PIL import Image
@@ -68,7 +69,7 @@ def trained(folder, *overrides):
     assert all(math.isfinite(epoch.train_loss) and math.isfinite(epoch.val_loss) for epoch in epochs)
     after = prepared.network.state_dict().values()
     changed = any(not torch.equal(one, other) for one, other in zip(before, after, strict=True))
-    assert changed == (config.head.name != "pretrained")
+    assert changed == (config.head.name not in ("pretrained", "text"))
     network, facts = load_best(folder)
     assert facts.classes == tuple(prepared.table.classes)
     return epochs, network
@@ -90,6 +91,9 @@ def test_an_answer_trains(group, answer, tmp_path):
     if answer == "pretrained":
         (tmp_path / "mapping.csv").write_text("class,imagenet\n0,281-285\n1,n02085620\n2,goldfish\n")
         needs.append(f"head.mapping={tmp_path / 'mapping.csv'}")
+    if answer == "text":
+        file = published(tmp_path, {**TIMM, "timm_pool": "token", "timm_proj": ""}, custom_text=True)
+        needs = ["regime=frozen", f"model.weights_file={file}", "model.name=timm/test_vit"]
     trained(tmp_path, FAST, f"{group}={answer}", *needs)
 
 

@@ -126,7 +126,7 @@ def counted_decoding(patch):
         (["regime=imagenet"], "side by side: regime=frozen, not imagenet"),
         (["regime=scratch", "head=linear"], "side by side: regime=frozen, not scratch"),
         (["regime.views=2"], "leave out regime.views"),
-        (["head=pretrained"], "head=pretrained asks one network's own classifier"),
+        (["head=pretrained"], "head=pretrained asks one network as it came: leave out model.join"),
         (["model=vits"], "model.join names its networks itself, each with its own picture size: leave out model=vits"),
         (["data.image_size=64"], "leave out data.image_size=64"),
         (["model.join_weights={squeezenet: no.pth}"], "no.pth: there is no such file"),

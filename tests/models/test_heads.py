@@ -47,8 +47,26 @@ def test_logistic_answers_as_scikit_learns_on_standardised_features(classes, wei
         mine = head(features).softmax(1)
     assert mine.numpy() == pytest.approx(theirs.predict_proba(features.double()), abs=2e-3)
     assert {name: tuple(one.shape) for name, one in head.state_dict().items()} == {
-        "linear.weight": (classes, 6), "linear.bias": (classes,),
+        "linear.weight": (classes, 6), "linear.bias": (classes,), "rooted": (),
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["logistic", "prototype", "knn"])
+def test_features_that_are_never_negative_are_taken_by_their_roots(name):
+    features, labels = pictures()
+    squares = features.abs().square()
+    of_roots, of_squares = HeadSpec(name).build(6, 3), HeadSpec(name).build(6, 3)
+    of_squares.fit(squares, labels)
+    # One picture more, with features below 0, so that these are taken as they are.
+    of_roots.fit(torch.cat([squares.sqrt(), torch.full((1, 6), -1e-6)]), torch.cat([labels, labels[:1]]))
+    assert of_squares.rooted
+    assert not of_roots.rooted
+    with torch.no_grad():
+        agree = of_squares(squares).argmax(1) == of_roots(squares.sqrt()).argmax(1)
+        assert agree.float().mean() > 0.95
+        earlier = {key: value for key, value in of_roots.state_dict().items() if key != "rooted"}
+        of_squares.load_state_dict(earlier)
+        assert torch.equal(of_squares(features), of_roots(features))
 
 
 @pytest.mark.parametrize("there", [(0, 1, 3), (1, 3), (2,)])
@@ -92,7 +110,7 @@ def test_what_a_fitted_head_knows_is_in_its_state(name, options, there, tmp_path
     answers = one(features)
     assert torch.equal(answers.argmax(1), before)
     assert answers.isfinite().all()
-    if name != "pretrained":  # which learns nothing
+    if name not in ("pretrained", "text"):  # which learn nothing
         assert answers.argmax(1).eq(labels).float().mean() > 0.5
         assert torch.isin(answers.argmax(1), torch.tensor(there)).all()
     save_file({key: tensor.contiguous() for key, tensor in one.state_dict().items()}, tmp_path / "head.safetensors")

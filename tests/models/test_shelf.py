@@ -1,6 +1,9 @@
 """The shelf as its users see it: the command, and that what the files in conf/model say is so."""
 
+import re
+
 import pytest
+import timm
 
 from pipeline.data.reading.preprocessing import Preprocessing
 from pipeline.models.classifier import NetworkSpec
@@ -18,6 +21,16 @@ def test_what_a_file_says_of_its_network_is_so(one):
     found = anatomy(NetworkSpec(one.name, 2, Preprocessing(side)))
     assert one.figure("parameters") == pytest.approx(found.parameters / 1e6, abs=0.05)
     assert one.figure("cost") == pytest.approx(found.operations / 1e9, rel=0.01)
+
+
+@pytest.mark.parametrize("one", [one for one in shelf() if one.name.startswith("timm/")], ids=lambda one: one.answer)
+def test_licence_and_pictures_seen_are_as_timm_says(one):
+    facts = timm.get_pretrained_cfg(one.name.removeprefix("timm/"))
+    if one.weights.startswith("hf-hub:"):
+        return  # weights of others
+    assert one.said["licence"].lower().replace(" ", "-") == facts.license
+    trained_on_it = re.search(r"in(1|21|22)k", facts.tag) is not None
+    assert trained_on_it <= one.said["seen ImageNet"].startswith("yes")
 
 
 @pytest.fixture(autouse=True)

@@ -75,6 +75,32 @@ class Tempered(FittedHead):
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
 
+class Rooted(FittedHead):
+    """One that takes the square roots of features that are never negative: the means of what a ReLU let through.
+
+    Those are spread like counts, a few of them large; their roots are spread evenly (Perronnin et al. 2010).
+    """
+
+    rooted: torch.Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("rooted", torch.zeros((), dtype=torch.bool))
+
+    def spread(self, features: torch.Tensor) -> torch.Tensor:
+        """The features (n, n_features), or their roots, as was found when it was fitted."""
+        return torch.where(self.rooted, features.clamp(min=0).sqrt(), features)
+
+    def spread_to_fit(self, features: torch.Tensor) -> torch.Tensor:
+        """The same of all training pictures, which say which it is from now on."""
+        self.rooted.fill_(bool((features >= 0).all()))
+        return self.spread(features)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        state_dict.setdefault(f"{prefix}rooted", torch.zeros_like(self.rooted))  # earlier versions had none
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
+
 def best_temperature(scores: torch.Tensor, labels: torch.Tensor) -> float:
     """What scores (n, n_classes) have to be divided by for the least log loss, one label of n + 2 being doubted.
 

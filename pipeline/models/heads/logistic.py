@@ -9,13 +9,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from pipeline.models.heads.fitted import FittedHead, usual_scale
+from pipeline.models.heads.fitted import Rooted, usual_scale
 
 log = logging.getLogger("pipeline.train")
 
 
-class LogisticRegression(FittedHead):
-    """Multinomial logistic regression; the features' scales are folded into the weights: one linear layer.
+class LogisticRegression(Rooted):
+    """Multinomial logistic regression; the features' scales are folded into the weights: one linear layer on them.
+
+    Of features that are never negative it takes the square roots.
 
     `C` is the inverse of the L2 penalty's strength, as scikit-learn counts it: smaller values keep the weights smaller.
     `auto` chooses among `STRENGTHS` by cross-validation.
@@ -30,13 +32,14 @@ class LogisticRegression(FittedHead):
         self.linear = nn.Linear(n_features, n_classes)
 
     def logits(self, features: torch.Tensor) -> torch.Tensor:
-        return self.linear(features)
+        return self.linear(self.spread(features))
 
     @torch.no_grad()
     def fit(
         self, features: torch.Tensor, labels: torch.Tensor, *, weights: torch.Tensor | None = None,
         pictures: torch.Tensor | None = None,
     ) -> None:  # fmt: skip
+        features = self.spread_to_fit(features)
         mean, scale = (found.numpy() for found in usual_scale(features))
         there = np.unique(labels.numpy())
         weight = np.zeros((len(self.linear.weight), features.shape[1]))
@@ -47,8 +50,9 @@ class LogisticRegression(FittedHead):
             own = np.arange(len(labels)) if pictures is None else pictures.numpy()
             values, basis = _rotated(((features.numpy() - mean) / scale).astype(np.float32))
             known = Known(values, labels.numpy(), counts, own)
-            strength = best_strength(known) if self.inverse_penalty == "auto" else self.inverse_penalty
-            fitted = known.fit(_solver(_EXACT), strength, slice(None))
+            solver = _solver(_EXACT)
+            strength = best_strength(known, solver) if self.inverse_penalty == "auto" else self.inverse_penalty
+            fitted = known.fit(solver, strength, slice(None))
             if fitted.n_iter_.max() >= _MOST_STEPS:
                 log.warning("warning: head=logistic stopped after %d steps: try a smaller head.C", _MOST_STEPS)
             found, shift = fitted.coef_ @ basis, fitted.intercept_
@@ -64,9 +68,10 @@ class LogisticRegression(FittedHead):
 STRENGTHS = tuple(10 ** (power / 2) for power in range(-5, 2))
 _USUAL = 1.0  # scikit-learn's, where there are too few pictures to try any
 _FOLDS = 3
-# How flat is flat enough for the solver: to choose by, where it goes on from a solution close by, its own; for the
-# weights that are kept less, as from nothing it would stop long before a weak penalty's solution.
-_ROUGH, _EXACT = 1e-4, 1e-6
+# How flat is flat enough for the solver: to choose by, where it goes on from a solution close by, and for the weights
+# that are kept.
+_ROUGH, _EXACT = 3e-4, 1e-6
+_SOLUTION = ("coef_", "intercept_")  # where scikit-learn keeps it, and begins from
 _MOST_STEPS = 1000
 
 
@@ -88,11 +93,12 @@ class Known:
             return solver.set_params(C=strength).fit(self.values[some], self.labels[some], self.counts[some])
 
 
-def best_strength(known: Known) -> float:
+def best_strength(known: Known, begins: Any) -> float:
     """The least C whose log loss on pictures left out, each fold's in turn, is within a standard error of the best.
 
     That rule is Breiman's (1984): what cannot be told from the best is not taken for better. Of what is of one picture
-    all is left out. C rises until it has been worse twice.
+    all is left out. C rises until it has been worse twice. `begins` will begin from the mean of what the folds had
+    found at that strength.
     """
     _, first, owner = np.unique(known.pictures, return_index=True, return_inverse=True)
     if np.unique(known.labels[first], return_counts=True)[1].min() < 2:
@@ -100,7 +106,7 @@ def best_strength(known: Known) -> float:
         return _USUAL
     fold = _dealt_out(known.labels[first])[owner]
     solvers = [_solver(_ROUGH) for _ in range(_FOLDS)]
-    losses, errors = list[float](), list[float]()
+    losses, errors, found = list[float](), list[float](), list[list[np.ndarray]]()
     for strength in STRENGTHS:
         each = np.empty(len(fold))
         for number, solver in enumerate(solvers):
@@ -111,6 +117,7 @@ def best_strength(known: Known) -> float:
         each *= known.counts / known.counts.mean()
         losses.append(float(each.mean()))
         errors.append(float(each.std() / len(each) ** 0.5))
+        found.append([np.mean([getattr(one, part) for one in solvers], axis=0) for part in _SOLUTION])
         if len(losses) - 1 - int(np.argmin(losses)) >= 2:
             break
     best = int(np.argmin(losses))
@@ -119,6 +126,8 @@ def best_strength(known: Known) -> float:
         "head.C=%.3g was chosen, by %d-fold cross-validation on train: log loss %.3f, the least %.3f +- %.3f at C=%.3g",
         STRENGTHS[chosen], _FOLDS, losses[chosen], losses[best], errors[best], STRENGTHS[best],
     )  # fmt: skip
+    for part, values in zip(_SOLUTION, found[chosen], strict=True):
+        setattr(begins, part, values)
     return STRENGTHS[chosen]
 
 

@@ -5,16 +5,17 @@ import logging
 import torch
 from torch.nn.functional import normalize
 
-from pipeline.models.heads.fitted import Tempered
+from pipeline.models.heads.fitted import Rooted, Tempered
 
 log = logging.getLogger("pipeline.train")
 
 
-class Neighbours(Tempered):
+class Neighbours(Rooted, Tempered):
     """The k training pictures nearest by cosine vote, each with exp(cosine / 0.07): Wu et al. 2018, InstDisc.
 
     `k` is a number, or `auto`: the one of 1, 3, 5, 10, ... 200 by which most training pictures are told from the
-    others. Features lose the training pictures' mean first. All training pictures are kept, as float16.
+    others. Features (of a ReLU their square roots) lose the training pictures' mean first. All training pictures are
+    kept, as float16.
     """
 
     center: torch.Tensor
@@ -31,7 +32,7 @@ class Neighbours(Tempered):
         self.register_buffer("count", torch.ones((), dtype=torch.int64))
 
     def scores(self, features: torch.Tensor) -> torch.Tensor:
-        cosine, nearest = self._cosines(features).topk(int(self.count))
+        cosine, nearest = self._cosines(self.spread(features)).topk(int(self.count))
         return self._votes(cosine, self.labels[nearest])
 
     @torch.no_grad()
@@ -39,6 +40,7 @@ class Neighbours(Tempered):
         self, features: torch.Tensor, labels: torch.Tensor, *, weights: torch.Tensor | None = None,
         pictures: torch.Tensor | None = None,
     ) -> None:  # fmt: skip
+        features = self.spread_to_fit(features)
         self.center.copy_(features.mean(0))
         self.pictures, self.labels = normalize(features - self.center).half(), labels.clone()
         if self.k == "auto":

@@ -19,6 +19,7 @@ from pipeline.models.heads.logistic import LogisticRegression
 from pipeline.models.heads.neighbours import Neighbours
 from pipeline.models.heads.pretrained import Pretrained
 from pipeline.models.heads.prototype import Prototype
+from pipeline.models.heads.text import Text
 
 HEADS: dict[str, type[Layers] | type[FittedHead]] = {
     "linear": Layers,
@@ -29,6 +30,7 @@ HEADS: dict[str, type[Layers] | type[FittedHead]] = {
     "knn": Neighbours,
     "sklearn": Estimator,
     "pretrained": Pretrained,
+    "text": Text,
 }
 
 
