@@ -50,6 +50,7 @@ from pipeline.experiment.build import picture_table
 from pipeline.predictions.feature_table import FeatureTable, read_features
 from pipeline.predictions.predictions import Predictions
 from pipeline.tracking.finished import artifact_folder, count_test_looks, history, stored_predictions
+from pipeline.tracking.runs import latest_run
 from pipeline.tracking.selection import CHOOSE_BY, by_metric, ensembles, find_experiment, find_run, trained_runs
 from pipeline.tracking.store import Store
 
@@ -226,8 +227,7 @@ def _result(name: str, recipe: Callable[[Any], object], overrides: tuple[str, ..
     """What the run that a command makes left behind."""
     with _called(name, overrides) as config:
         recipe(config)
-        ended: Any = mlflow.last_active_run()
-        return Result(ended)
+        return Result(latest_run())
 
 
 @contextmanager

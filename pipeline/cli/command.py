@@ -114,7 +114,7 @@ class Job:
                 take_gpu()
             config = check(composed, self.name)
             if self.begins and not getattr(config, "estimate", False):
-                Store()
+                Store(required=config.tracking.required)
             module, _, function = self.recipe.partition(":")
             return getattr(import_module(module), function)(config)
         except Exception as error:

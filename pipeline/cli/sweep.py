@@ -15,16 +15,17 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryValue
 
 from pipeline.cli.composing import ComposedOnce
 from pipeline.cli.messages import BAD_INPUT, FAILED, check, exit_code, one_line, tell
 from pipeline.cli.quoting import as_typed, typed_overrides
-from pipeline.common.errors import BadInput
-from pipeline.common.names import FORECASTS_VARIABLE, PARENT_VARIABLE, SWEPT_VARIABLE
+from pipeline.common.errors import BadInput, Stopped
+from pipeline.common.names import FORECASTS_VARIABLE, PARENT_VARIABLE, SERVER_VARIABLE, SWEPT_VARIABLE
 from pipeline.reporting.drawing import DrawingProcess
-from pipeline.tracking.store import Store
+from pipeline.tracking.places import without_password
+from pipeline.tracking.store import Store, is_here
 
 _DIED = "ended before it had a run: what it said stands above; without a word its process died (out of memory?)"
 
@@ -34,6 +35,7 @@ class SweepCallback(Callback):
 
     def __init__(self) -> None:
         self._parent: str | None = None
+        self._store = ""
         self._jobs: list[str] = []
         self._forecasts: Path | None = None
         self.draw: DrawingProcess | None = None
@@ -56,11 +58,14 @@ class SweepCallback(Callback):
             if task.get("estimate"):
                 self._foretell(config, swept(overrides) or overrides)
                 return
-            store = Store()
+            store = Store(required=bool(OmegaConf.select(task, "tracking.required")))
             in_process = str(config.hydra.launcher._target_).endswith(".BasicLauncher")  # the jobs run
             if in_process:
                 import_module("pipeline.commands.train")  # beside the making of a new store
             store.open()
+            if store.stands_in:  # for this whole command, even where the server comes back
+                os.environ.pop(SERVER_VARIABLE, None)
+            self._store = store.uri
         except Exception as error:
             tell(error)
             sys.exit(exit_code(error))
@@ -112,8 +117,9 @@ class SweepCallback(Callback):
         if self._parent is None:
             return
         self._end_beside()
-        outcome = sweeps.close_sweep(self._parent, {one: job_name(shlex.split(one)) for one in self._jobs}, why)
-        self._parent = None
+        parent, self._parent = self._parent, None
+        self._return()
+        outcome = sweeps.close_sweep(parent, {one: job_name(shlex.split(one)) for one in self._jobs}, why)
         show(outcome)
         if outcome.failed or not outcome.jobs:
             sys.exit(FAILED)
@@ -124,8 +130,25 @@ class SweepCallback(Callback):
 
         self._end_beside()
         if self._parent is not None:
-            sweeps.abandon_sweep(self._parent)
-            self._parent = None
+            parent, self._parent = self._parent, None
+            try:
+                self._return()
+            except Stopped as error:  # at the end of the process, where nobody would catch it
+                tell(error)
+            else:
+                sweeps.abandon_sweep(parent)
+
+    def _return(self) -> None:
+        """To the store that the parent is in, of which jobs may have found that it was away."""
+        if is_here(self._store):  # it never was away
+            return
+        try:
+            Store(self._store).open()
+        except BadInput:
+            raise Stopped(
+                f"the MLflow server {without_password(self._store)} cannot be told that the sweep ended: when it "
+                "answers, the same command closes the sweep, and does no job twice"
+            ) from None
 
     def _end_beside(self) -> None:
         if self.draw is not None:

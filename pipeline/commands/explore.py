@@ -15,7 +15,7 @@ from pipeline.experiment.resembling import features_to_compare
 from pipeline.experiment.survey import image_size, look, mended_split, refusing_nothing
 from pipeline.reporting.page import save
 from pipeline.reporting.survey_page import Survey, findings, survey_page
-from pipeline.tracking.runs import TrackedRun, flatten, git_sha, log_dataset, tracked_run
+from pipeline.tracking.runs import TrackedRun, dataset_of, flatten, git_sha, tracked_run
 from pipeline.tracking.store import Store
 
 log = logging.getLogger("pipeline.explore")
@@ -24,7 +24,7 @@ _AUGMENTED, _VIEWS = 3, 6  # pictures, and how often each is changed
 
 def run(config: schema.Explore) -> None:
     """Open every picture, say what was found; one run in MLflow and one page to read."""
-    store, data = Store(), refusing_nothing(config.data)
+    store, data = Store(required=config.tracking.required), refusing_nothing(config.data)
     image_size(data)  # before any work
     given = build.all_pictures(data)
     table = build.picture_table(data, build.split_pictures(data, given))
@@ -33,7 +33,7 @@ def run(config: schema.Explore) -> None:
     tags = {"stage": "explore", "data": data.name, "git_sha": git_sha(), "data_digest": data_digest(table)}
     with tracked_run(
         config.tracking.experiment, name=config.tracking.run_name, tags=tags | config.tracking.tags,
-        params=flatten(config.model_dump(mode="json", include={"data", "explore"})),
+        params=flatten(config.model_dump(mode="json", include={"data", "explore"})), required=config.tracking.required,
     ) as run:  # fmt: skip
         log.info("%s: %s of %s", table.name, counted(len(table.rows), "picture"), counted(len(table.classes), "class"))
         found = look(config, table, given, features or None)
@@ -47,7 +47,7 @@ def run(config: schema.Explore) -> None:
 
 def record(found: Survey, run: TrackedRun) -> None:
     """The figures and tables that others can go on with."""
-    log_dataset(found.table)
+    run.log_inputs(dataset_of(found.table))
     write_csv(class_counts(found.table), run.folder / "classes.csv", index=True)
     write_csv(found.leaks, run.folder / "leaks.csv")
     if found.resembling is not None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
+from mlflow.entities import Run
 
 from pipeline.cli.quoting import typed_overrides
 from pipeline.cli.sweep import drawing_beside, job_name, tell_progress
@@ -19,6 +21,8 @@ from pipeline.experiment.forecast import foresee
 from pipeline.experiment.training import ground, prepare
 from pipeline.experiment.training_run import tracked, trained
 from pipeline.reporting.run_report import draw_figures
+from pipeline.tracking.runs import TrackedRun
+from pipeline.tracking.sending import check_room
 from pipeline.tracking.store import Store
 from pipeline.tracking.sweeps import note_best
 from pipeline.tracking.weights import drop_weights
@@ -35,7 +39,8 @@ def run(config: schema.Train) -> float | None:
     if config.estimate:
         foretell(config, typed)
         return None
-    store, own, in_sweep = Store(), None, PARENT_VARIABLE in os.environ
+    store, own = Store(required=config.tracking.required or names_a_run(config)), None
+    in_sweep = PARENT_VARIABLE in os.environ
     if in_sweep or names_a_run(config):
         store.open()
     if config.resume not in ("auto", "never"):
@@ -43,26 +48,32 @@ def run(config: schema.Train) -> float | None:
     config = with_its_size(config)
     base = ground(config, own, typed)
     identity = base.identity(config)
-    if in_sweep:  # before the network is built
-        with earlier(config, identity) as found:
-            if found and is_done(found):
-                return take(found, typed, drawing_beside() or draw_figures)
+    if in_sweep and (done := store.ask(lambda: done_before(config, identity))):  # before the network is built
+        return take(done, typed, drawing_beside() or draw_figures)
     prepared = prepare(config, base)
     store.open()
+    if store.stands_in:
+        check_room(config.tracking.unsent_gb)
     with ExitStack() as until_the_end:
-        with earlier(config, identity) as found:
-            if found and is_done(found):
-                return take(found, typed, drawing_beside() or draw_figures)
-            run = until_the_end.enter_context(
-                tracked(config, prepared, identity, found, name=run_name(config), typed=typed)
-            )
+
+        def begin() -> tuple[TrackedRun | Run, bool]:
+            with earlier(config, identity) as found:
+                if found and is_done(found):
+                    return found, True
+                begun = tracked(config, prepared, identity, found, name=run_name(config), typed=typed)
+                return until_the_end.enter_context(begun), found is not None
+
+        run, goes_on = store.ask(begin)
+        if isinstance(run, Run):
+            return take(run, typed, drawing_beside() or draw_figures)
         draw = drawing_beside() if run.in_place else None  # files that are sent must be there first
-        best = trained(config, prepared, run, goes_on=found is not None, draw=draw or draw_figures)
-    beaten, keep = note_best(run.id, best), config.tracking.keep_weights
-    if unneeded := run.id if keep == "none" else beaten if keep == "best" else None:
-        drop_weights(unneeded)
+        best = trained(config, prepared, run, goes_on=goes_on, draw=draw or draw_figures)
     log.info("next: mlflow ui    to look;    python -m pipeline.promote run=%s    to serve it", run.id)
-    tell_progress()
+    if run.arrived:
+        beaten, keep = note_best(run.id, best), config.tracking.keep_weights
+        if unneeded := run.id if keep == "none" else beaten if keep == "best" else None:
+            drop_weights(unneeded)
+        tell_progress()
     return best
 
 
@@ -73,6 +84,12 @@ def foretell(config: schema.Train, typed: list[str]) -> None:
     log.info("%s", found.told())
     if folder:
         found.write(Path(folder))
+
+
+def done_before(config: schema.Train, identity: Mapping[str, str]) -> Run | None:
+    """The run that did this training, or is at it."""
+    with earlier(config, identity) as found:
+        return found if is_done(found) else None
 
 
 def names_a_run(config: schema.Train) -> bool:

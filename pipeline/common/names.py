@@ -3,6 +3,7 @@
 import re
 
 PARENT_VARIABLE = "PIPELINE_SWEEP_RUN_ID"  # how a sweep's jobs, in whatever process, find their parent run
+SERVER_VARIABLE = "PIPELINE_SERVER"  # the server that the store in MLFLOW_TRACKING_URI stands in for
 SWEPT_VARIABLE = "PIPELINE_SWEPT_KEYS"  # and which keys set them apart, for their names
 FORECASTS_VARIABLE = "PIPELINE_FORECASTS"  # where jobs that are only foretold leave what they say, in their stead
 

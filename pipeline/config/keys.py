@@ -14,7 +14,7 @@ RENAMED_HEADS = {"logreg": "logistic"}
 PATH_KEYS = (
     "data.root", "data.file", "data.categories", "data.taxonomy", "data.lists", "data.train", "data.val",
     "data.split.file", "data.split.save", "data.split.group", "model.name", "model.weights_file",
-    "head.mapping", "images", "output", "filter", "neighbours_of",
+    "head.mapping", "images", "output", "filter", "neighbours_of", "source", "target",
 )  # fmt: skip
 
 # Beginnings of keys, from here on. Whatever stands under these, the figures are the same,

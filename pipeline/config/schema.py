@@ -401,6 +401,8 @@ class Tracking(Section):
 
     experiment: str
     run_name: str | None
+    required: bool
+    unsent_gb: NotNegative
     keep_weights: Literal["all", "best", "none"]
     tags: dict[str, Text]
 
@@ -414,7 +416,7 @@ class Tracking(Section):
     def _own(cls, tags: dict[str, str]) -> dict[str, str]:
         for name in tags:
             if name in RUNS_OWN_TAGS or name.startswith(
-                ("mlflow.", "machine.", "version.", "data.", "verdict.", "process.", "found_by.")
+                ("mlflow.", "machine.", "version.", "data.", "verdict.", "process.", "found_by.", "carried.")
             ):
                 raise ValueError(f"{name} is a tag that the program sets itself: choose another name")
             if not re.fullmatch(r"[\w\-. /:]{1,250}", name):
@@ -556,6 +558,13 @@ class Evaluate(Command):
     augmentation: Augmentation
 
 
+class Sync(Command):
+    """Runs sent, or carried, to a store."""
+
+    source: str | None
+    target: str | None
+
+
 class Models(Command):
     """`python -m pipeline.models`."""
 
@@ -581,6 +590,7 @@ COMMANDS: tuple[type[Command], ...] = (
     Explore,
     Compare,
     Evaluate,
+    Sync,
     Models,
     Embed,
 )

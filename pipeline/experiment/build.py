@@ -43,9 +43,8 @@ from pipeline.training.losses import build_loss
 log = logging.getLogger(__name__)
 
 _MOST_WORKERS = 8
-_DISK_FULL = (  # as it is worded by the system, safetensors, SQLite and torch.save, which does not know why
-    "No space left on device", "Disk quota exceeded", "disk is full", "PytorchStreamWriter failed writing",
-)  # fmt: skip
+# As it is worded by the system, safetensors, SQLite and torch.save, which names the place in its own code, not why.
+_DISK_FULL = ("No space left on device", "Disk quota exceeded", "disk is full", "inline_container.cc")
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "is killed by signal: Killed")
 
 

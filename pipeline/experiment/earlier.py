@@ -20,7 +20,8 @@ from pipeline.experiment.stored import unfinished_config
 from pipeline.reporting.run_report import CONFUSION, Draw
 from pipeline.tracking.finished import history, label, taxonomy_of
 from pipeline.tracking.liveness import is_under_way
-from pipeline.tracking.runs import git_sha, home, local_folder, run_experiment
+from pipeline.tracking.places import home, local_folder
+from pipeline.tracking.runs import git_sha, run_experiment
 from pipeline.tracking.selection import CHOOSE_BY, FINISHED, find_run
 from pipeline.tracking.twins import claimed, finished, note_found, twins, under_way, unfinished
 from pipeline.training.checkpoints import has_state

@@ -30,8 +30,7 @@ from pipeline.experiment.photographs import leave_mistakes
 from pipeline.experiment.stages import is_fitted
 from pipeline.models.saved import BEST_WEIGHTS, epoch_file, fill_network, weights_for
 from pipeline.reporting.run_report import Draw, write_report
-from pipeline.tracking.logged_models import log_checkpoints
-from pipeline.tracking.runs import TrackedRun, git_sha, log_dataset, machine
+from pipeline.tracking.runs import TrackedRun, dataset_of, git_sha, machine
 from pipeline.training.loop import Epoch, Progress
 from pipeline.training.losses import loss_of_knowing_nothing
 
@@ -101,7 +100,7 @@ def conclude(
     named = {f"best/val_{name}": value for name, value in metrics["val"].items()}
     named |= {f"test/{name}": value for name, value in scored.items()}
     kept = kept_weights(config, run, progress)
-    abouts = log_checkpoints(run, kept, prepared.table.name, again=goes_on)
+    abouts = run.log_weights(kept, prepared.table.name, again=goes_on)
     run.log_metrics({**named, "best/epoch": progress.best_epoch}, about=abouts.get(progress.best_epoch))
     figures = f"best epoch {progress.best_epoch}: val accuracy {100 * metrics['val']['accuracy']:.2f} %"
     if "accuracy" in scored:
@@ -127,9 +126,8 @@ def kept_weights(config: schema.Train, run: TrackedRun, progress: Progress) -> d
 
 def tell_other_hardware(prepared: Prepared, run: TrackedRun) -> None:
     """Warn where a run goes on with what gives other figures than it began with."""
-    tags = MlflowClient().get_run(run.id).data.tags
     for name, value in prepared.resolved.items():
-        began = tags.get(f"machine.{name}", str(value))
+        began = run.tags.get(f"machine.{name}", str(value))
         if began != str(value):
             log.warning(
                 "warning: the run began with %s %s and goes on with %s: its figures need not be as in one go",
@@ -209,7 +207,7 @@ def keep_inputs(config: schema.Train, prepared: Prepared, run: TrackedRun) -> No
     text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
     (run.folder / "config.yaml").write_text(text, encoding="utf-8")
     keep_split(prepared.split, run.folder)
-    log_dataset(prepared.table)
+    run.log_inputs(dataset_of(prepared.table))
     if prepared.split.unlisted is not None:
         run.log_metrics({"data/unlisted": prepared.split.unlisted})
 

@@ -16,7 +16,8 @@ from pipeline.config import schema
 from pipeline.config.defaults import completed, of_a_stored
 from pipeline.config.keys import GIVEN_ANEW, RENAMED_HEADS
 from pipeline.tracking.finished import artifact_folder, label
-from pipeline.tracking.runs import flatten, home
+from pipeline.tracking.places import home
+from pipeline.tracking.runs import flatten
 from pipeline.training.checkpoints import has_state
 
 FILE = "config.yaml"

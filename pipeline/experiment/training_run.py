@@ -43,7 +43,7 @@ def tracked(
         tell_going_on(earlier, typed)
     began = tracked_run(
         config.tracking.experiment, name=name, tags=tags, params=params,
-        resume=None if earlier is None else earlier.info.run_id,
+        resume=None if earlier is None else earlier.info.run_id, required=config.tracking.required,
     )  # fmt: skip
     with (
         began as run,

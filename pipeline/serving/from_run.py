@@ -16,6 +16,7 @@ from pipeline.predictions.predictions import Predictions
 from pipeline.serving.bundle import write_bundle
 from pipeline.serving.calibration import Calibration, calibrated_on
 from pipeline.tracking.finished import artifact_folder, has_predictions, label, stored_predictions
+from pipeline.tracking.selection import run_of_id
 
 PROMISED = 0.9
 
@@ -57,7 +58,7 @@ def ingredients(client: MlflowClient, run: Run) -> tuple[Rule | None, dict[str, 
 
 def _member(client: MlflowClient, run_id: str, ensemble: Run) -> tuple[str, Path]:
     try:
-        member = client.get_run(run_id)
+        member = run_of_id(client, run_id)
         return label(member), artifact_folder(member, "checkpoints")
     except MlflowException:
         problem = f"MLflow has no run {run_id} any more"

@@ -26,7 +26,7 @@ from PIL import Image
 from pipeline.common.errors import BadInput
 from pipeline.common.wording import counted
 from pipeline.models.saved import BEST_WEIGHTS
-from pipeline.tracking.runs import local_folder
+from pipeline.tracking.places import local_folder
 from pipeline.tracking.selection import find_run
 
 _PACKAGE = Path(__file__).resolve().parent.parent

@@ -1,115 +1,115 @@
 """One run in MLflow: its parameters, its epochs, its files. Tracking that fails is told of and never stops training."""
 
+import errno
 import json
 import logging
 import os
 import platform
-import shutil
 import subprocess
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from functools import cache
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 from time import time
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import mlflow
-from mlflow.entities import Metric, Run
+from mlflow import MlflowClient
+from mlflow.entities import DatasetInput, InputTag, Run, RunTag
 from mlflow.exceptions import MlflowException
+from mlflow.tracking.context.registry import resolve_tags
+from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_PARENT_RUN_ID
 
-from pipeline.common.cache_folder import cache_folder
 from pipeline.common.errors import BadInput, Stopped
 from pipeline.common.interruption import requested
 from pipeline.common.names import PARENT_VARIABLE
 from pipeline.config.keys import SAME_FIGURES
 from pipeline.data.digest import data_digest
 from pipeline.data.table import SPLITS, PictureTable
-from pipeline.tracking.liveness import KILLED, Heartbeat, own_process
-from pipeline.tracking.store import experiment_id
+from pipeline.tracking.delivery import is_refusal, written_input
+from pipeline.tracking.liveness import KILLED, RUNNING, Heartbeat, own_process
+from pipeline.tracking.outbox import Outbox
+from pipeline.tracking.places import home, local_folder, unsent_folder
+from pipeline.tracking.selection import FAILED, FINISHED
+from pipeline.tracking.store import experiment_id, is_here
 
 _VERSIONS = ("torch", "torchvision", "timm", "lightning-fabric", "mlflow", "scikit-learn", "numpy", "pillow")
 PARAMETER_LIMIT = 6000  # characters
 STANDS_IN = "stands_in"  # tag of a run that is there for a job which ended before it had one
-_METRICS_AT_ONCE = 1000  # MLflow takes no more
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class About:
-    """What a metric is of: weights, by their logged model, and pictures, by the name and digest of the run's input."""
+    """What a metric is of: weights, by their epoch, and pictures, by the name and digest of the run's input."""
 
-    model_id: str | None = None
-    dataset_name: str | None = None
-    dataset_digest: str | None = None
+    epoch: int
+    dataset_name: str
+    dataset_digest: str
 
 
 class TrackedRun:
-    """A run that is under way. `folder` is where its artifacts are written: at once in place for a local store."""
+    """A run that is under way. `folder` is where its artifacts are written: at once in place for a local store.
 
-    def __init__(self, run: Run) -> None:
+    What is said of it waits for no answer; see `Outbox` for what becomes of it where the store is away.
+    """
+
+    def __init__(self, run: Run, *, required: bool = False) -> None:
         self.id = run.info.run_id
         self.name = run.info.run_name
         self.experiment_id = run.info.experiment_id
         self.tags = dict(run.data.tags)  # as it began
-        self._upload = local_folder(run.info.artifact_uri or "") is None
-        self.folder = home(run)
+        self.folder, store = home(run), mlflow.get_tracking_uri()
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._waiting: list[Metric] = []
-        self._told = False
-        self._client = mlflow.MlflowClient()
+        self.arrived = False
+        self.in_place = local_folder(run.info.artifact_uri or "") is not None  # what is written is in the store at once
+        self._out = Outbox(self.id, self.folder, store, direct=is_here(store), required=required)
 
-    @property
-    def in_place(self) -> bool:
-        """Whether what is written into the folder is in the store at once."""
-        return not self._upload
+    def log_params(self, params: Mapping[str, Any]) -> None:
+        """Log parameters, as text of at most 6,000 characters."""
+        self._out.put({"do": "params", "values": {key: str(value)[:PARAMETER_LIMIT] for key, value in params.items()}})
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None, about: About | None = None) -> None:
-        """Log metrics, which are of some weights perhaps; see `log_points`."""
-        now, of = int(1000 * time()), vars(about or About())  # milliseconds
-        self.log_points(Metric(name, float(value), now, step or 0, **of) for name, value in metrics.items())
-
-    def log_points(self, points: Iterable[Metric]) -> None:
-        """Log points of metrics; what could not be logged is kept and tried again with the next ones."""
-        self._waiting += points
-        self.send_waiting()
-
-    def send_waiting(self) -> None:
-        """Log what waits, oldest first, as far as it is taken."""
-        try:
-            while self._waiting:
-                some = self._waiting[:_METRICS_AT_ONCE]
-                self._client.log_batch(self.id, metrics=some)  # mlflow.log_metrics asks for the whole run each time
-                del self._waiting[: len(some)]
-        except Exception as error:
-            if not self._told:
-                log.warning("warning: MLflow takes no metrics now (%s); they are kept and tried again", brief(error))
-            self._told = True
+        """Log metrics, which are of some weights perhaps."""
+        now = int(1000 * time())  # milliseconds; told again with the same, a metric is the same
+        points = [[name, float(value), now, step or 0] for name, value in metrics.items()]
+        self._out.put({"do": "metrics", "points": points, "about": about and asdict(about)})
 
     def set_tags(self, tags: Mapping[str, Any]) -> None:
-        """Set tags; a failure is told of and passes."""
-        try:
-            mlflow.set_tags({key: str(value) for key, value in tags.items()})
-        except Exception as error:
-            log.warning("warning: MLflow did not take the tags %s (%s)", ", ".join(tags), brief(error))
+        """Set tags."""
+        self._out.put({"do": "tags", "values": {key: str(value) for key, value in tags.items()}})
 
-    def upload(self) -> None:
-        """Send the folder to a remote store; a local one has it already. On failure the folder stays and is named."""
-        if not self._upload:
-            return
-        try:
-            mlflow.log_artifacts(str(self.folder), run_id=self.id)
-        except Exception as error:
-            log.warning("warning: artifacts were not taken (%s); they are in %s", brief(error), self.folder)
-            return
-        shutil.rmtree(self.folder, ignore_errors=True)
-        with suppress(OSError):
-            self.folder.parent.rmdir()  # other runs may be at work in it
+    def log_inputs(self, inputs: Iterable[DatasetInput]) -> None:
+        """Log what data went in."""
+        self._out.put({"do": "inputs", "of": [written_input(one) for one in inputs]})
+
+    def log_weights(self, kept: Mapping[int, str], pictures: str, *, again: bool = False) -> dict[int, About]:
+        """List kept weights (by epoch, the files in checkpoints/) as logged models; what their figures are about.
+
+        `pictures` is the name of the run's input. `again`: the run was gone on with, and may have some already.
+        """
+        digest = self.tags["data_digest"]
+        about = {"dataset_name": pictures, "dataset_digest": digest}
+        self._out.put({"do": "weights", "kept": kept, "about": about, "again": again})
+        return {epoch: About(epoch, pictures, digest) for epoch in kept}
+
+    def end(self, status: str) -> None:
+        """The run is over, and a finished one's files are sent too; whether all `arrived` is then known."""
+        if status == FINISHED and not self.in_place:
+            files = sorted(file for file in self.folder.rglob("*") if file.is_file())
+            self._out.put(*({"do": "file", "path": file.relative_to(self.folder).as_posix()} for file in files))
+        self._out.put({"do": "end", "status": status, "at": int(1000 * time())})
+        self.arrived = self._out.close()
+        if not self.arrived:
+            log.warning(
+                "warning: run %s waits in %s: the next command here sends it when MLflow answers, or "
+                "python -m pipeline.sync", self.name, unsent_folder(),
+            )  # fmt: skip
 
 
 @contextmanager
@@ -120,45 +120,53 @@ def tracked_run(
     tags: Mapping[str, Any],
     params: Mapping[str, Any],
     resume: str | None = None,
+    required: bool = False,
 ) -> Iterator[TrackedRun]:
     """A run in an experiment, a child of the sweep's parent where there is one; FAILED when an error leaves it.
 
     Under `mlflow run`, which makes the run itself, that one is used; `resume` is the id of one that goes on.
+    `required`: it stops where its store is away.
     """
     given, texts = resume or run_given(experiment), {key: str(value) for key, value in tags.items()}
     texts |= own_process()
-    with (
-        _ended_in_one_line(),
-        mlflow.start_run(given, tags=texts) if given else _start(experiment, name, texts) as active,
-        Heartbeat(active.info.run_id),
-    ):
-        run = TrackedRun(active)
+    begun = _go_on(given, texts) if given else _create(experiment, name, texts)
+    _Latest.run_id = begun.info.run_id
+    with _ended_in_one_line(), Heartbeat(begun.info.run_id):
+        run = TrackedRun(begun, required=required)
         if params:
-            mlflow.log_params({key: str(value)[:PARAMETER_LIMIT] for key, value in params.items()})
+            run.log_params(params)
         try:
             yield run
         except BaseException as error:
             killed = requested() or isinstance(error, SystemExit | KeyboardInterrupt)
             if isinstance(error, BadInput | Stopped) and not killed:
                 run.set_tags({"error": error})
-            run.send_waiting()
-            if killed:
-                mlflow.end_run(KILLED)
+            run.end(KILLED if killed else FAILED)
             raise
-        run.send_waiting()
-        run.upload()
+        run.end(FINISHED)
+
+
+class _Latest:
+    """The newest run that this process began."""
+
+    run_id = ""
+
+
+def latest_run() -> Run:
+    """The newest run that this process began."""
+    return mlflow.get_run(_Latest.run_id)
 
 
 @contextmanager
 def _ended_in_one_line() -> Iterator[None]:
-    """Where MLflow cannot be told that a run ended (its disk is full, say), what ended the run is what is raised."""
+    """Where it cannot be noted that a run ended, as the disk is full, what ended the run is what is raised."""
     try:
         yield
-    except MlflowException as error:
+    except OSError as error:
         first: BaseException | None = error
         while first is not None and not isinstance(first, BadInput | Stopped):
             first = first.__context__
-        if first is None and "disk is full" not in str(error):
+        if error.errno != errno.ENOSPC:
             raise
         log.warning("warning: MLflow could not note how the run ended, so it shows it as RUNNING (the disk is full?)")
         raise first or Stopped(
@@ -176,36 +184,49 @@ def run_given(experiment: str) -> str | None:
     os.environ.pop("MLFLOW_EXPERIMENT_ID", None)
     if given is None or mlflow.get_run(given).info.experiment_id != "0":
         return given
-    mlflow.MlflowClient().set_tag(given, "mlflow.note.content", f"Started a run in the experiment {experiment}.")
+    MlflowClient().set_tag(given, "mlflow.note.content", f"Started a run in the experiment {experiment}.")
     return None
 
 
 def record_failure(experiment: str, *, name: str | None, tags: Mapping[str, Any], error: str) -> None:
     """A job of a sweep that ended before it had a run gets one, FAILED, so that it does not go unseen."""
     texts = {key: str(value) for key, value in tags.items()}
-    _start(experiment, name, {**texts, "error": error[:PARAMETER_LIMIT], STANDS_IN: "true"})
-    mlflow.end_run("FAILED")
+    made = _create(experiment, name, {**texts, "error": error[:PARAMETER_LIMIT], STANDS_IN: "true"})
+    MlflowClient().set_terminated(made.info.run_id, FAILED)
 
 
 def run_experiment(experiment: str) -> str:
     """The id of the experiment that a run goes into: the one named, or that of the sweep that it is a job of."""
     parent = os.environ.get(PARENT_VARIABLE)
-    return experiment_id(experiment) if parent is None else _experiment_of(parent)
+    above = _experiment_of(parent, mlflow.get_tracking_uri()) if parent else None
+    return above or experiment_id(experiment)
 
 
-def _start(experiment: str, name: str | None, tags: dict[str, str]) -> mlflow.ActiveRun:
+def _create(experiment: str, name: str | None, tags: Mapping[str, str]) -> Run:
     parent = os.environ.get(PARENT_VARIABLE)
-    where = run_experiment(experiment)
-    return mlflow.start_run(experiment_id=where, run_name=name, parent_run_id=parent, tags=tags)
+    known = resolve_tags({**tags, **({MLFLOW_PARENT_RUN_ID: parent} if parent else {})})
+    return MlflowClient().create_run(run_experiment(experiment), tags=known, run_name=name)
+
+
+def _go_on(run_id: str, tags: Mapping[str, str]) -> Run:
+    client = MlflowClient()
+    client.update_run(run_id, status=RUNNING)
+    client.log_batch(run_id, tags=[RunTag(*one) for one in tags.items()])
+    return client.get_run(run_id)
 
 
 @cache
-def _experiment_of(parent: str) -> str:
-    """MLflow nests runs of one experiment only."""
-    return str(mlflow.get_run(parent).info.experiment_id)
+def _experiment_of(parent: str, _store: str) -> str | None:
+    """MLflow nests runs of one experiment only. None where the parent is with a server that the store stands in for."""
+    try:
+        return str(mlflow.get_run(parent).info.experiment_id)
+    except MlflowException as error:
+        if not is_refusal(error):
+            raise
+        return None
 
 
-def log_dataset(table: PictureTable) -> None:
+def dataset_of(table: PictureTable) -> list[DatasetInput]:
     """The pictures as MLflow's dataset: name, digest, columns and counts, once as training and once as evaluation."""
     from mlflow.data.dataset_source_registry import resolve_dataset_source
 
@@ -216,29 +237,11 @@ def log_dataset(table: PictureTable) -> None:
     dataset = mlflow.data.meta_dataset.MetaDataset(  # type: ignore[abstract]
         source, name=table.name, digest=data_digest(table)
     )
-    tags = {split: str(count) for split, count in counts.items()}
-    mlflow.log_inputs([dataset] * 2, contexts=["training", "evaluation"], tags_list=[tags] * 2)
-
-
-def home(run: Run) -> Path:
-    """Where a run's files are written: in place for a local store, else in a folder here until they are sent.
-
-    It follows from the run's id, so that a run that broke off can be gone on with.
-    """
-    return local_folder(run.info.artifact_uri or "") or _until_sent() / run.info.run_id
-
-
-def _until_sent() -> Path:
-    """In the current folder, or in the user's cache where that one cannot be written."""
-    return Path.cwd() / "mlruns" / "unfinished" if os.access(Path.cwd(), os.W_OK) else cache_folder() / "unfinished"
-
-
-def local_folder(uri: str) -> Path | None:
-    """The folder that an artifact address means, where it is on this machine."""
-    parts = urlsplit(uri)
-    if parts.scheme not in ("", "file"):
-        return None
-    return Path(unquote(parts.path)) if parts.scheme else Path(uri)
+    tags = [InputTag(split, str(count)) for split, count in counts.items()]
+    return [
+        DatasetInput(dataset._to_mlflow_entity(), [*tags, InputTag(MLFLOW_DATASET_CONTEXT, context)])
+        for context in ("training", "evaluation")
+    ]
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -293,9 +296,3 @@ def machine() -> dict[str, str]:
         "version.python": platform.python_version(),
         **{f"version.{package}": version(package) for package in _VERSIONS},
     }
-
-
-def brief(error: BaseException) -> str:
-    """The first line of an error, as far as it fits into a message."""
-    lines = str(error).splitlines()
-    return (lines[0] if lines else type(error).__name__)[:160]

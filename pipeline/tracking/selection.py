@@ -1,6 +1,7 @@
 """Which runs a command looks at: those of an experiment, or of one sweep in it; best first."""
 
 import logging
+import re
 import shlex
 from collections.abc import Collection
 
@@ -11,7 +12,8 @@ from mlflow.exceptions import MlflowException
 from pipeline.common.errors import BadInput, did_you_mean
 from pipeline.config.keys import SAME_FIGURES
 
-FINISHED = RunStatus.to_string(RunStatus.FINISHED)
+FINISHED, FAILED = RunStatus.to_string(RunStatus.FINISHED), RunStatus.to_string(RunStatus.FAILED)
+CARRIED_FROM = "carried.from"  # the tag of a run that came from another store: its id there
 CHOOSE_BY = "best/val_accuracy"  # the best epoch's; MLflow itself would sort by the last value logged
 _LOWER_IS_BETTER = ("loss", "ece", "brier")
 _PAGE = 1000
@@ -91,7 +93,7 @@ def find_run(client: MlflowClient, run_id: str, given: str = "", kinds: Collecti
     """
     said = given or f"run={run_id}"
     try:
-        run = client.get_run(run_id)
+        run = run_of_id(client, run_id)
     except MlflowException:
         raise BadInput(f"{said}: MLflow has no run of that id; mlflow ui shows those there are") from None
     if run.info.lifecycle_stage == "deleted":
@@ -100,6 +102,18 @@ def find_run(client: MlflowClient, run_id: str, given: str = "", kinds: Collecti
     if kind not in kinds:
         raise BadInput(f"{said}: that is {_described(client, run, kind)}")
     return run
+
+
+def run_of_id(client: MlflowClient, run_id: str) -> Run:
+    """A run by its id, or by that which it had in the store that it was carried from. Raises MlflowException."""
+    try:
+        return client.get_run(run_id)
+    except MlflowException:
+        everywhere = [one.experiment_id for one in client.search_experiments()]
+        if re.fullmatch("[0-9a-f]{32}", run_id):
+            for run in search(client, everywhere, f"tags.`{CARRIED_FROM}` = '{run_id}'", limit=1):
+                return run
+        raise
 
 
 def _described(client: MlflowClient, run: Run, kind: str) -> str:

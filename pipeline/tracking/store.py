@@ -10,24 +10,38 @@ import subprocess
 import sys
 import tempfile
 import warnings
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, TypeVar
 
 from pipeline.common.errors import BadInput
+from pipeline.common.names import SERVER_VARIABLE, safe_name
+from pipeline.tracking.places import unsent_folder, without_password
+from pipeline.tracking.servers import check_address, note_away, why_away
 
-_ANSWER_WITHIN = 5  # seconds
 _BUSY_AT_MOST = 60  # seconds that a write waits for another process's
 _PREFIX = "sqlite:///"
 _ROOM = 2**20  # bytes; a new database takes as many
 _KIND = "mlflow.experimentKind"
-_DATABRICKS = ("databricks", "databricks-uc", "uc")
+
+Answer = TypeVar("Answer")
+log = logging.getLogger(__name__)
 
 
 def tracking_uri() -> str:
-    """MLFLOW_TRACKING_URI, else `mlflow.db` in the current folder: what plain `mlflow ui` shows there."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"{_PREFIX}{Path.cwd() / 'mlflow.db'}"
+    """MLFLOW_TRACKING_URI, else `mlflow.db` in the current folder: what plain `mlflow ui` shows there.
+
+    Where a store stands in for a server that was away, it is that server's, which may be back.
+    """
+    named = os.environ.get("MLFLOW_TRACKING_URI") or f"{_PREFIX}{Path.cwd() / 'mlflow.db'}"
+    server = os.environ.get(SERVER_VARIABLE)
+    return server if server and named == stand_in(server) else named
+
+
+def stand_in(uri: str) -> str:
+    """The store that a server's runs are kept in while it is away."""
+    return f"{_PREFIX}{unsent_folder() / safe_name(without_password(uri)) / 'mlflow.db'}"
 
 
 def is_there() -> bool:
@@ -42,22 +56,39 @@ _being_made: dict[str, subprocess.Popen[bytes]] = {}  # by address: who asks for
 class Store:
     """The store, being made ready beside other work; `open()` waits for that.
 
-    Making a new database takes MLflow some seconds, so another process does it while this one imports PyTorch.
+    Making a new database takes MLflow some seconds, so another process does it while this one imports PyTorch. Where
+    a server is away, and is not `required`, a database here stands in for it, until the next command finds it back.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, uri: str = "", key: str = "MLFLOW_TRACKING_URI", *, required: bool = True) -> None:
         _quiet()
-        self.uri = tracking_uri()
-        if self.uri not in _being_made and (making := _begin(self.uri)) is not None:
-            _being_made[self.uri] = making
+        self.uri, self.required = uri or tracking_uri(), required
+        self._said = f"{key}={without_password(self.uri)}"
+        check_address(self.uri, self._said)
+        if reason := why_away(self.uri, self._said):
+            self._instead(reason)
+        self._begin()
+
+    def _begin(self) -> None:
+        """Have the database made where it is not there, and nobody here is at it."""
+        if not is_here(self.uri) or database(self.uri).exists() or self.uri in _being_made:
+            return
+        if not database(self.uri).parent.is_dir():
+            raise BadInput(f"{self._said}: the folder {database(self.uri).parent} is not there")
+        if reason := why_unwritable(database(self.uri)):
+            raise BadInput(_unmade(self.uri, reason))
+        command = [sys.executable, "-m", "pipeline.tracking.store", self.uri]
+        _being_made[self.uri] = subprocess.Popen(command, stdout=subprocess.PIPE)
 
     def open(self, *, to_write: bool = True) -> None:
-        """Point MLflow at the store. Raises BadInput where it cannot be made or reached, or (`to_write`) written."""
+        """Point MLflow at the store, and send it what waits here. Raises BadInput where it cannot be made or reached,
+        or (`to_write`) written.
+        """
         if (making := _being_made.pop(self.uri, None)) is not None:
             said = making.communicate()[0].decode().strip()
             if making.returncode:
                 raise BadInput(_unmade(self.uri, said or "the process that makes it died"))
-        if to_write and self.uri.startswith(_PREFIX) and (reason := why_unwritable(database(self.uri))):
+        if to_write and is_here(self.uri) and (reason := why_unwritable(database(self.uri))):
             raise BadInput(f"MLflow's store {self.uri} cannot be written: {reason}")
         import mlflow
 
@@ -67,40 +98,63 @@ class Store:
         # A database that is busy is told of in a line, and tried again, where it matters; MLflow adds its traceback.
         logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
         logging.getLogger("alembic").setLevel(logging.WARNING)
+        logging.getLogger("urllib3.connectionpool").setLevel(
+            logging.ERROR
+        )  # of a server that is away we tell ourselves
         try:
             mlflow.MlflowClient().search_experiments(max_results=1)
+            if to_write:
+                from pipeline.tracking.liveness import end_the_dead
+                from pipeline.tracking.sending import send_what_waits
+
+                send_what_waits(self.uri)
+                end_the_dead(mlflow.MlflowClient())
         except Exception as error:  # of as many kinds as there are stores
-            raise BadInput(f"MLflow's store {self.uri} does not answer as one: {_first_line(error)}") from None
-        if to_write:
-            from pipeline.tracking.liveness import end_the_dead
+            if self.gone(error):
+                return
+            shown = without_password(self.uri)
+            raise BadInput(f"MLflow's store {shown} does not answer as one: {brief(error)}") from None
 
-            end_the_dead(mlflow.MlflowClient())
+    @property
+    def stands_in(self) -> bool:
+        """Whether what is kept in it waits for a server."""
+        return is_here(self.uri) and database(self.uri).is_relative_to(unsent_folder())
 
+    def ask(self, what: Callable[[], Answer]) -> Answer:
+        """What `what` gives; where the server goes away over it, what it gives of the store that stands in."""
+        try:
+            return what()
+        except Exception as error:
+            if not self.gone(error):
+                raise
+        return what()
 
-def _begin(uri: str) -> subprocess.Popen[bytes] | None:
-    try:
-        scheme = urlsplit(uri).scheme
-    except ValueError as error:
-        raise BadInput(f"MLFLOW_TRACKING_URI={uri} is no address: {error}") from None
-    if scheme in ("http", "https"):
-        _knock(uri)
-    elif uri.rstrip("/") == "sqlite:" or ":memory:" in uri:
-        raise BadInput(
-            f"MLFLOW_TRACKING_URI={uri}: that database is in memory, and gone with the command; name a file, "
-            f"sqlite:///mlflow.db"
-        )
-    elif scheme in ("", "file") and uri not in _DATABRICKS:
-        raise BadInput(
-            f"MLFLOW_TRACKING_URI={uri}: MLflow keeps no runs in plain folders any more; "
-            f"use sqlite:///mlflow.db (mlflow migrate-filestore brings old runs over)"
-        )
-    elif uri.startswith(_PREFIX) and not database(uri).exists():
-        if not database(uri).parent.is_dir():
-            raise BadInput(f"MLFLOW_TRACKING_URI={uri}: the folder {database(uri).parent} is not there")
-        if reason := why_unwritable(database(uri)):
-            raise BadInput(_unmade(uri, reason))
-        return subprocess.Popen([sys.executable, "-m", "pipeline.tracking.store", uri], stdout=subprocess.PIPE)
-    return None
+    def gone(self, error: Exception) -> bool:
+        """Whether an error means that a server is away that is not required; then the store that stands in is open."""
+        from pipeline.tracking.delivery import is_away
+
+        if is_here(self.uri) or self.required or not is_away(error):
+            return False
+        self._instead(brief(error))
+        self._begin()
+        self.open()
+        return True
+
+    def _instead(self, reason: str) -> None:
+        if self.required:
+            raise BadInput(
+                f"{self._said}: no MLflow server answers there ({reason}); "
+                f"start it, or unset the variable to keep runs in ./mlflow.db"
+            )
+        note_away(self.uri, reason)
+        told, os.environ[SERVER_VARIABLE] = os.environ.get(SERVER_VARIABLE) == self.uri, self.uri
+        server, self.uri = without_password(self.uri), stand_in(self.uri)
+        database(self.uri).parent.mkdir(parents=True, exist_ok=True)
+        if not told:
+            log.warning(
+                "warning: no MLflow server answers at %s (%s): runs are kept in %s, and sent by the next command that "
+                "finds it there, or by python -m pipeline.sync", server, reason, database(self.uri).parent,
+            )  # fmt: skip
 
 
 def _unmade(uri: str, reason: str) -> str:
@@ -128,21 +182,17 @@ def why_unwritable(file: Path) -> str | None:
     return None
 
 
-def _knock(uri: str) -> None:
-    import requests
-
-    try:
-        requests.get(uri, timeout=_ANSWER_WITHIN)
-    except requests.RequestException as error:
-        raise BadInput(
-            f"MLFLOW_TRACKING_URI={uri}: no MLflow server answers there ({type(error).__name__}); "
-            f"start it, or unset the variable to keep runs in ./mlflow.db"
-        ) from None
-
-
-def _first_line(error: Exception) -> str:
+def brief(error: BaseException) -> str:
+    """The first line of an error, as far as it fits into a message; of one of the network, what lay at its bottom."""
+    if cause := str(error).partition("(Caused by ")[2]:
+        return re.split(r"[(,] ?['\"]|: ", cause.splitlines()[0])[-1].strip("'\")( ")[:200]
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0][:200] if lines else type(error).__name__
+
+
+def is_here(uri: str) -> bool:
+    """Whether a store is a file on this machine, which answers at once."""
+    return uri.startswith(_PREFIX)
 
 
 def database(uri: str) -> Path:
@@ -210,7 +260,7 @@ def _wait_longer(connection: Any, _record: Any) -> None:
 
 def _quiet() -> None:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # what matters is tried again by ourselves
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     warnings.filterwarnings("ignore", module=r"mlflow\..*")
 
@@ -222,5 +272,5 @@ if __name__ == "__main__":
         make_database(sys.argv[1])
     except Exception as problem:  # the disk filled up, say; whoever started this tells of it
         found = re.search(r"\(sqlite3\.\w+\) (.+)", str(problem))
-        print(why_unwritable(database(sys.argv[1])) or (found[1] if found else _first_line(problem)))
+        print(why_unwritable(database(sys.argv[1])) or (found[1] if found else brief(problem)))
         sys.exit(1)

@@ -10,12 +10,13 @@ from hashlib import sha256
 
 from mlflow import MlflowClient
 from mlflow.entities import Param, Run
+from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_USER
 
 from pipeline.common.names import PARENT_VARIABLE, SWEPT_VARIABLE
 from pipeline.tracking.liveness import KILLED, RUNNING, is_own, is_under_way, own_process
 from pipeline.tracking.runs import PARAMETER_LIMIT, STANDS_IN, git_sha, record_failure, run_given
-from pipeline.tracking.selection import CHOOSE_BY, FINISHED, by_metric, job_key, members, search
+from pipeline.tracking.selection import CHOOSE_BY, FAILED, FINISHED, by_metric, job_key, members, search
 from pipeline.tracking.store import experiment_id
 from pipeline.tracking.twins import claimed
 
@@ -81,11 +82,13 @@ def note_best(run_id: str, figure: float) -> str | None:
 
     Gives the run that by now is known not to be the best, if there is one.
     """
-    parent = os.environ.get(PARENT_VARIABLE)
+    parent, client = os.environ.get(PARENT_VARIABLE), MlflowClient()
     if not parent:
         return None
-    client = MlflowClient()
-    best = client.get_run(parent).data.tags.get("best_run")
+    try:
+        best = client.get_run(parent).data.tags.get("best_run")
+    except MlflowException:  # the parent is with a server that is away: at its end the sweep looks at all
+        return None
     noted = client.get_metric_history(parent, CHOOSE_BY)
     before = max((point.value for point in noted), default=figure)
     client.log_metric(parent, CHOOSE_BY, max(figure, before), step=len(noted) + 1)
@@ -152,7 +155,7 @@ def close_sweep(parent: str, expected: Mapping[str, str] | None = None, why: str
     _keep_dataset(client, outcome)
     client.set_tag(parent, "mlflow.note.content", _note(outcome))
     if not outcome.under_way:
-        client.set_terminated(parent, "FAILED" if outcome.failed or not outcome.jobs else FINISHED)
+        client.set_terminated(parent, FAILED if outcome.failed or not outcome.jobs else FINISHED)
     os.environ.pop(PARENT_VARIABLE, None)
     return outcome
 

@@ -12,7 +12,7 @@ from mlflow.entities import Run
 
 from pipeline.common.cache_folder import cache_folder
 from pipeline.tracking.liveness import is_under_way
-from pipeline.tracking.runs import home, local_folder
+from pipeline.tracking.places import home, local_folder
 from pipeline.tracking.selection import FINISHED, found_tag, job_key, search
 
 

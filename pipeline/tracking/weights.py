@@ -7,7 +7,8 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-from pipeline.tracking.runs import brief, local_folder
+from pipeline.tracking.places import local_folder
+from pipeline.tracking.store import brief
 
 log = logging.getLogger("pipeline.train")
 

@@ -23,7 +23,7 @@ def no_space(file):
     from safetensors import SafetensorError
 
     if file.name == "last.pt":
-        raise RuntimeError("[enforce fail at inline_container.cc:858] . PytorchStreamWriter failed writing file data/3")
+        raise RuntimeError("[enforce fail at inline_container.cc:671] . unexpected pos 3226496 vs 3226388")
     if file.suffix == ".safetensors":
         raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
     raise OSError(errno.ENOSPC, "No space left on device", str(file))

@@ -2,12 +2,14 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST
 
 from pipeline.data.digest import data_digest
 from pipeline.data.table import PictureTable
 from pipeline.models.saved import BEST_WEIGHTS, epoch_file
-from pipeline.tracking.logged_models import CHECKPOINT, log_checkpoints
-from pipeline.tracking.runs import log_dataset, tracked_run
+from pipeline.tracking.logged_models import CHECKPOINT
+from pipeline.tracking.runs import dataset_of, tracked_run
 
 FIGURES = {"best/val_accuracy": 0.7, "test/accuracy": 0.6}
 KEPT = {1: epoch_file(1), 3: BEST_WEIGHTS}
@@ -25,10 +27,10 @@ def trained(table, *, kept=KEPT, add=0.0, resume=None):
         "birds", name=None, tags={"model": "resnet50.a1", "data_digest": data_digest(table)}, params={}, resume=resume
     ) as run:
         if not resume:
-            log_dataset(table)
+            run.log_inputs(dataset_of(table))
             for epoch in (1, 2, 3):
                 run.log_metrics({"val/accuracy": epoch / 10, "lr": 0.1}, step=epoch)
-        abouts = log_checkpoints(run, kept, table.name, again=bool(resume))
+        abouts = run.log_weights(kept, table.name, again=bool(resume))
         run.log_metrics({name: value + add for name, value in FIGURES.items()}, about=abouts.get(3))
     return run.id
 
@@ -82,11 +84,11 @@ def test_a_run_that_goes_on_has_each_once(store, table):
 
 def test_a_store_that_takes_no_models_takes_the_metrics(store, table, monkeypatch, caplog):
     def refused(*_, **__):
-        raise ConnectionError("no such address")
+        raise MlflowException("no such address", RESOURCE_DOES_NOT_EXIST)
 
     monkeypatch.setattr(mlflow.MlflowClient, "create_logged_model", refused)
     run = trained(table)
-    assert "did not list the run's weights among its models (no such address)" in caplog.text
+    assert "MLflow did not take the run's weights (no such address)" in caplog.text
     assert store.get_run(run).data.metrics == {"val/accuracy": 0.3, "lr": 0.1, **FIGURES}
 
 

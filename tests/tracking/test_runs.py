@@ -1,10 +1,14 @@
+import errno
+
 import mlflow
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.common.errors import Stopped
-from pipeline.tracking.runs import config_digest, flatten, home, local_folder, run_given, tracked_run
+from pipeline.tracking.journal import Journal
+from pipeline.tracking.places import home, local_folder
+from pipeline.tracking.runs import config_digest, flatten, run_given, tracked_run
 
 CONFIG = {
     "seed": 0,
@@ -122,6 +126,24 @@ def test_metrics_are_made_up_for_at_the_end_at_the_latest(store, monkeypatch):
     assert store.get_run(run.id).data.metrics == {"lr": 0.1}
 
 
+@pytest.mark.parametrize(("error", "said"), [(Stopped("no space"), "no space"), (None, "as the disk is full")])
+def test_where_neither_store_nor_journal_can_be_written_it_is_one_line(error, said, store, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for name in ("log_batch", "set_terminated"):
+        monkeypatch.setattr(mlflow.MlflowClient, name, full)
+    monkeypatch.setattr(Journal, "append", full)
+
+    def end():
+        with tracked():
+            if error:
+                raise error
+
+    with pytest.raises(Stopped, match=said):
+        end()
+
+
 def test_a_run_is_gone_on_with_by_its_id(store):
     with tracked(params={"seed": 0}) as first:
         first.log_metrics({"lr": 1.0}, step=1)
@@ -153,7 +175,7 @@ class Remote:
 
 def test_files_for_a_server_wait_in_a_folder_that_follows_from_the_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert home(Remote) == home(Remote) == tmp_path / "mlruns" / "unfinished" / "abc"
+    assert home(Remote) == home(Remote) == tmp_path / "mlruns" / "unsent" / "abc"
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pipeline.common.errors import BadInput
 from pipeline.common.names import PARENT_VARIABLE
 from pipeline.data.sources import read_source
 from pipeline.tracking import selection, sweeps
-from pipeline.tracking.runs import log_dataset, record_failure, tracked_run
+from pipeline.tracking.runs import dataset_of, record_failure, tracked_run
 from pipeline.tracking.selection import CHOOSE_BY, by_metric, find_experiment, find_run, find_sweep, trained_runs
 
 
@@ -102,8 +102,8 @@ def test_a_sweep_is_named_by_what_is_swept(store, monkeypatch):
 def test_a_sweeps_parent_says_what_was_asked_by_whom_and_of_which_pictures(store):
     parent = sweeps.open_sweep("digits", ["+data=digits", "seed=0", "seed=0,1", "~loss.gamma"], ["seed=0,1"])
     for _ in range(2):
-        with tracked_run("digits", name=None, tags={"stage": "train"}, params={}):
-            log_dataset(read_source("digits"))
+        with tracked_run("digits", name=None, tags={"stage": "train"}, params={}) as run:
+            run.log_inputs(dataset_of(read_source("digits")))
     assert not sweeps.close_sweep(parent).failed
     made = store.get_run(parent)
     assert made.data.params == {"data": "digits", "seed": "0,1"}
