@@ -17,7 +17,7 @@ from pipeline.common.errors import BadInput
 from pipeline.config.keys import CONF
 from pipeline.experiment.stored import finished_config
 from pipeline.experiment.training import prepare, train
-from pipeline.tracking.runs import local_folder
+from pipeline.tracking.places import local_folder
 from pipeline.training.loop import Progress
 
 SMALL = (
