@@ -6,6 +6,7 @@ import atexit
 import os
 import shlex
 import sys
+from contextlib import ExitStack
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -38,10 +39,11 @@ class SweepCallback(Callback):
         self._forecasts: Path | None = None
         self.draw: DrawingProcess | None = None
         self.progress: Any = None  # a SweepProgress, which knows MLflow
+        self.beside = ExitStack()  # what ends with the sweep
 
     def __getstate__(self) -> dict[str, Any]:
         """For a launcher's process, whose jobs have what is beside the sweep in the process that was typed."""
-        return {**self.__dict__, "draw": None, "progress": None}
+        return {**self.__dict__, "draw": None, "progress": None, "beside": ExitStack()}
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Check what all jobs share, then open the parent. Hydra swallows exceptions here, but no SystemExit."""
@@ -66,6 +68,7 @@ class SweepCallback(Callback):
             sys.exit(exit_code(error))
         # MLflow: `--help` makes a callback as well, and does without
         from pipeline.tracking import sweeps
+        from pipeline.tracking.liveness import Heartbeat
         from pipeline.tracking.sweep_progress import SweepProgress
 
         given, varied = ([as_typed(one) for one in some] for some in (overrides, swept(overrides) or overrides))
@@ -74,7 +77,10 @@ class SweepCallback(Callback):
         hydra: Any = GlobalHydra.instance().hydra
         hydra.config_loader = ComposedOnce(hydra.config_loader)
         self.draw = DrawingProcess()
+        self.beside.callback(self.draw.close)
         self.progress = SweepProgress(self._parent, len(self._jobs))
+        self.beside.callback(self.progress.end)
+        self.beside.enter_context(Heartbeat(self._parent))  # else jobs on other machines would take it for dead
         if not in_process:
             self.progress.watch()
         atexit.register(self.abandon)
@@ -111,7 +117,7 @@ class SweepCallback(Callback):
 
         if self._parent is None:
             return
-        self._end_beside()
+        self.beside.close()
         outcome = sweeps.close_sweep(self._parent, {one: job_name(shlex.split(one)) for one in self._jobs}, why)
         self._parent = None
         show(outcome)
@@ -122,16 +128,10 @@ class SweepCallback(Callback):
         """Broken off: no trace where no job had begun, else FAILED."""
         from pipeline.tracking import sweeps
 
-        self._end_beside()
+        self.beside.close()
         if self._parent is not None:
             sweeps.abandon_sweep(self._parent)
             self._parent = None
-
-    def _end_beside(self) -> None:
-        if self.draw is not None:
-            self.draw.close()
-        if self.progress is not None:
-            self.progress.end()
 
 
 _under_way: list[SweepCallback] = []  # in the process that was typed, never in a job's
