@@ -17,7 +17,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, open_dict
-from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryValue
+from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryValue, OmegaConfBaseException
 
 from pipeline.cli.composing import ComposedOnce
 from pipeline.cli.messages import BAD_INPUT, FAILED, check, exit_code, one_line, tell
@@ -54,7 +54,11 @@ class SweepCallback(Callback):
             _refuse_resume(typed)
             experiment = _experiment(task, typed)
             overrides = [*sweeper_params(config), *typed]
-            self._jobs = expected_jobs(config, overrides)
+            jobs = expected_jobs(config, overrides)
+            self._jobs = [shlex.join(map(as_typed, job)) for job in jobs]
+            hydra: Any = GlobalHydra.instance().hydra
+            hydra.config_loader = ComposedOnce(hydra.config_loader)
+            _check_each(hydra.config_loader, config, jobs)
             if task.get("estimate"):
                 self._foretell(config, swept(overrides) or overrides)
                 return
@@ -64,7 +68,7 @@ class SweepCallback(Callback):
                 import_module("pipeline.commands.train")  # beside the making of a new store
             store.open()
         except Exception as error:
-            tell(error)
+            tell(error, "train")
             sys.exit(exit_code(error))
         # MLflow: `--help` makes a callback as well, and does without
         from pipeline.tracking import sweeps
@@ -74,8 +78,6 @@ class SweepCallback(Callback):
         given, varied = ([as_typed(one) for one in some] for some in (overrides, swept(overrides) or overrides))
         anew = task.get("resume") in ("never", None)
         self._parent = sweeps.open_sweep(experiment, given, varied, self._jobs, anew=anew)
-        hydra: Any = GlobalHydra.instance().hydra
-        hydra.config_loader = ComposedOnce(hydra.config_loader)
         self.draw = DrawingProcess()
         self.beside.callback(self.draw.close)
         self.progress = SweepProgress(self._parent, len(self._jobs))
@@ -177,16 +179,31 @@ def sweeper_params(config: DictConfig) -> list[str]:
     return [f"{key}={value}" for key, value in (sweeper.params or {}).items()]
 
 
-def expected_jobs(config: DictConfig, overrides: list[str]) -> list[str]:
-    """What Hydra's own sweeper will launch, a line of overrides a job; nothing where another chooses as it goes."""
+def expected_jobs(config: DictConfig, overrides: list[str]) -> list[list[str]]:
+    """What Hydra's own sweeper will launch, the overrides of each job; nothing where another chooses as it goes."""
     if not str(config.hydra.sweeper.get("_target_", "")).endswith(".BasicSweeper"):
         return []
     loader = GlobalHydra.instance().config_loader()  # knows the files that glob(*) means
     parsed = OverridesParser.create(loader).parse_overrides(overrides)
-    jobs = [shlex.join(map(as_typed, job)) for batch in BasicSweeper.split_arguments(parsed, None) for job in batch]
+    jobs = [list(job) for batch in BasicSweeper.split_arguments(parsed, None) for job in batch]
     if not jobs:
         raise BadInput(f"{' '.join(overrides)}: that is no job at all; give each key at least one value")
     return jobs
+
+
+def _check_each(loader: Any, config: DictConfig, jobs: list[list[str]]) -> None:
+    """Compose and check every job before the first begins. BadInput that says which one is at fault."""
+    for job in jobs:
+        composed = loader.load_sweep_config(config, job)
+        with open_dict(composed):
+            composed.pop("hydra")
+        try:
+            check(composed, "train")
+        except (BadInput, OmegaConfBaseException) as error:
+            alike = set.intersection(*map(set, jobs)) if len(jobs) > 1 else set()
+            apart = shlex.join(as_typed(one) for one in job if one not in alike)
+            said = one_line(error, "train")
+            raise BadInput(f"{said} (in the job {apart or shlex.join(job)}; none was begun)") from None
 
 
 def note_failure(error: Exception) -> None:

@@ -65,6 +65,19 @@ def test_a_sweeps_parent_gives_signs_of_life_while_it_lasts(store, typed, monkey
     assert beaten == [run.info.run_id for run in runs]
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["trainer.epochs=1,0"], "trainer.epochs=0: should be greater than or equal to 1 (in the job trainer.epochs=0"),
+        (["loss.gamma=1,2"], "loss.gamma does not belong to the loss chosen"),
+    ],
+)
+def test_a_job_whose_config_is_bad_is_found_before_the_first_begins(given, said, store, typed, capsys):
+    assert typed("train", "-m", "seed=0", "hydra.sweeper.max_batch_size=1", *given) == 2
+    assert capsys.readouterr().err.startswith(f"error: {said}")
+    assert [one.name for one in store.search_experiments()] == ["Default"]
+
+
 def test_runs_go_on_one_at_a_time(store, tmp_path):
     done = typed("-m", "resume=abc,def", cwd=tmp_path, PYTHONPATH=str(ROOT))
     assert done.returncode == 2
