@@ -70,9 +70,10 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def sweep(folder):
-    """Two jobs that end well and one that fails, typed with ~ as the home folder."""
+    """Two jobs that end well and two that fail (no split has so few pictures), typed with ~ as the home folder."""
     return run(
-        "train", "-m", *PHOTOS, *QUICK, "data.root=~/Imágenes/photos (1), a=b", "trainer.epochs=1,2,0",
+        "train", "-m", *PHOTOS, *QUICK, "data.root=~/Imágenes/photos (1), a=b", "trainer.epochs=1,2",
+        "data.split.folds=null,99",
         "hydra.sweep.dir=swept", "hydra.sweeper.max_batch_size=2", cwd=folder, HOME=str(folder),
     )  # fmt: skip
 
@@ -80,13 +81,13 @@ def sweep(folder):
 def test_a_sweep_is_one_parent_with_every_job_under_it(sweep, folder):
     assert sweep.returncode == 1
     assert "Traceback" not in sweep.stdout + sweep.stderr
-    assert "error: trainer.epochs=0: should be greater than or equal to 1" in sweep.stderr
+    assert "error: data.split.folds: 99 folds cannot be made of " in sweep.stderr
     runs = runs_of(client(folder), "photos -1-- a-b")
     (parent,) = [one for one in runs if one.data.tags["stage"] == "sweep"]
     jobs = [one for one in runs if one.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
-    assert len(jobs) == len(runs) - 1 == 3
+    assert len(jobs) == len(runs) - 1 == 4
     assert parent.info.status == "FAILED"
-    assert sorted(job.info.status for job in jobs) == ["FAILED", "FINISHED", "FINISHED"]
+    assert sorted(job.info.status for job in jobs) == ["FAILED", "FAILED", "FINISHED", "FINISHED"]
     figures = [job.data.metrics["best/val_accuracy"] for job in jobs if job.info.status == "FINISHED"]
     assert parent.data.metrics["best/val_accuracy"] == max(figures)
     assert (folder / "swept").is_dir()

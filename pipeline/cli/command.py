@@ -25,7 +25,7 @@ from pipeline.cli.gpus import jobs_at_once, take_gpu
 from pipeline.cli.messages import FAILED, check, exit_code, tell
 from pipeline.cli.quoting import open_mappings, quote_address, quote_path
 from pipeline.cli.sweep import in_launchers_process, launcher_broke, note_failure
-from pipeline.common.atomic import clear_abandoned, held_folder
+from pipeline.common.atomic import OWN_FOLDERS, clear_abandoned, held_folder
 from pipeline.common.errors import BadInput, Stopped
 from pipeline.common.interruption import Interrupted, heed, listen
 from pipeline.common.names import PARENT_VARIABLE
@@ -37,7 +37,7 @@ from pipeline.tracking.store import Store
 NETWORK_COMMANDS = ("train", "embed", "models")
 
 # How the processes of a sweep find the folder of the command that started them.
-_FOLDER_VARIABLE, _FOLDERS = "PIPELINE_OWN_FOLDER", "pipeline-own-"
+_FOLDER_VARIABLE = "PIPELINE_OWN_FOLDER"
 
 # Hydra 1.4 takes no version to behave as, 1.3 warns where none is given.
 VERSION_BASE: dict[str, Any] = {"version_base": "1.3"} if hydra.__version__.startswith("1.3.") else {}
@@ -64,7 +64,7 @@ def command(name: str, recipe: str, *, begins: bool = False) -> Callable[[], Non
     def run() -> None:
         os.environ["HYDRA_FULL_ERROR"] = "1"  # hand us the errors; `tell` words them
         listen()
-        clear_abandoned(Path(tempfile.gettempdir()), f"{_FOLDERS}*")
+        clear_abandoned(Path(tempfile.gettempdir()), f"{OWN_FOLDERS}*")
         gc.set_threshold(*_COLLECT_SELDOM)
         multirun = bool({"-m", "--multirun"} & set(sys.argv))
         job.failures.clear()
@@ -169,7 +169,7 @@ def _own_folder() -> str:
     """A folder that is this command's alone, and that of the processes it starts; it goes at the command's end."""
     if _FOLDER_VARIABLE not in os.environ:
         try:
-            made = held_folder(_FOLDERS)
+            made = held_folder(OWN_FOLDERS)
         except OSError as error:
             raise BadInput(f"no folder for passing files can be made ({error.strerror}): set TMPDIR to one") from None
         os.environ[_FOLDER_VARIABLE] = made.name

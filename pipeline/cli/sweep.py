@@ -6,6 +6,7 @@ import atexit
 import os
 import shlex
 import sys
+from contextlib import ExitStack
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict
-from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryValue
+from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryValue, OmegaConfBaseException
 
 from pipeline.cli.composing import ComposedOnce
 from pipeline.cli.messages import BAD_INPUT, FAILED, check, exit_code, one_line, tell
@@ -40,10 +41,11 @@ class SweepCallback(Callback):
         self._forecasts: Path | None = None
         self.draw: DrawingProcess | None = None
         self.progress: Any = None  # a SweepProgress, which knows MLflow
+        self.beside = ExitStack()  # what ends with the sweep
 
     def __getstate__(self) -> dict[str, Any]:
         """For a launcher's process, whose jobs have what is beside the sweep in the process that was typed."""
-        return {**self.__dict__, "draw": None, "progress": None}
+        return {**self.__dict__, "draw": None, "progress": None, "beside": ExitStack()}
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Check what all jobs share, then open the parent. Hydra swallows exceptions here, but no SystemExit."""
@@ -54,7 +56,11 @@ class SweepCallback(Callback):
             _refuse_resume(typed)
             experiment = _experiment(task, typed)
             overrides = [*sweeper_params(config), *typed]
-            self._jobs = expected_jobs(config, overrides)
+            jobs = expected_jobs(config, overrides)
+            self._jobs = [shlex.join(map(as_typed, job)) for job in jobs]
+            hydra: Any = GlobalHydra.instance().hydra
+            hydra.config_loader = ComposedOnce(hydra.config_loader)
+            _check_each(hydra.config_loader, config, jobs)
             if task.get("estimate"):
                 self._foretell(config, swept(overrides) or overrides)
                 return
@@ -67,19 +73,21 @@ class SweepCallback(Callback):
                 os.environ.pop(SERVER_VARIABLE, None)
             self._store = store.uri
         except Exception as error:
-            tell(error)
+            tell(error, "train")
             sys.exit(exit_code(error))
         # MLflow: `--help` makes a callback as well, and does without
         from pipeline.tracking import sweeps
+        from pipeline.tracking.liveness import Heartbeat
         from pipeline.tracking.sweep_progress import SweepProgress
 
         given, varied = ([as_typed(one) for one in some] for some in (overrides, swept(overrides) or overrides))
         anew = task.get("resume") in ("never", None)
         self._parent = sweeps.open_sweep(experiment, given, varied, self._jobs, anew=anew)
-        hydra: Any = GlobalHydra.instance().hydra
-        hydra.config_loader = ComposedOnce(hydra.config_loader)
         self.draw = DrawingProcess()
+        self.beside.callback(self.draw.close)
         self.progress = SweepProgress(self._parent, len(self._jobs))
+        self.beside.callback(self.progress.end)
+        self.beside.enter_context(Heartbeat(self._parent))  # else jobs on other machines would take it for dead
         if not in_process:
             self.progress.watch()
         atexit.register(self.abandon)
@@ -116,7 +124,7 @@ class SweepCallback(Callback):
 
         if self._parent is None:
             return
-        self._end_beside()
+        self.beside.close()
         parent, self._parent = self._parent, None
         self._return()
         outcome = sweeps.close_sweep(parent, {one: job_name(shlex.split(one)) for one in self._jobs}, why)
@@ -128,7 +136,7 @@ class SweepCallback(Callback):
         """Broken off: no trace where no job had begun, else FAILED."""
         from pipeline.tracking import sweeps
 
-        self._end_beside()
+        self.beside.close()
         if self._parent is not None:
             parent, self._parent = self._parent, None
             try:
@@ -149,12 +157,6 @@ class SweepCallback(Callback):
                 f"the MLflow server {without_password(self._store)} cannot be told that the sweep ended: when it "
                 "answers, the same command closes the sweep, and does no job twice"
             ) from None
-
-    def _end_beside(self) -> None:
-        if self.draw is not None:
-            self.draw.close()
-        if self.progress is not None:
-            self.progress.end()
 
 
 _under_way: list[SweepCallback] = []  # in the process that was typed, never in a job's
@@ -200,16 +202,31 @@ def sweeper_params(config: DictConfig) -> list[str]:
     return [f"{key}={value}" for key, value in (sweeper.params or {}).items()]
 
 
-def expected_jobs(config: DictConfig, overrides: list[str]) -> list[str]:
-    """What Hydra's own sweeper will launch, a line of overrides a job; nothing where another chooses as it goes."""
+def expected_jobs(config: DictConfig, overrides: list[str]) -> list[list[str]]:
+    """What Hydra's own sweeper will launch, the overrides of each job; nothing where another chooses as it goes."""
     if not str(config.hydra.sweeper.get("_target_", "")).endswith(".BasicSweeper"):
         return []
     loader = GlobalHydra.instance().config_loader()  # knows the files that glob(*) means
     parsed = OverridesParser.create(loader).parse_overrides(overrides)
-    jobs = [shlex.join(map(as_typed, job)) for batch in BasicSweeper.split_arguments(parsed, None) for job in batch]
+    jobs = [list(job) for batch in BasicSweeper.split_arguments(parsed, None) for job in batch]
     if not jobs:
         raise BadInput(f"{' '.join(overrides)}: that is no job at all; give each key at least one value")
     return jobs
+
+
+def _check_each(loader: Any, config: DictConfig, jobs: list[list[str]]) -> None:
+    """Compose and check every job before the first begins. BadInput that says which one is at fault."""
+    for job in jobs:
+        composed = loader.load_sweep_config(config, job)
+        with open_dict(composed):
+            composed.pop("hydra")
+        try:
+            check(composed, "train")
+        except (BadInput, OmegaConfBaseException) as error:
+            alike = set.intersection(*map(set, jobs)) if len(jobs) > 1 else set()
+            apart = shlex.join(as_typed(one) for one in job if one not in alike)
+            said = one_line(error, "train")
+            raise BadInput(f"{said} (in the job {apart or shlex.join(job)}; none was begun)") from None
 
 
 def note_failure(error: Exception) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from shlex import quote
 
@@ -11,6 +12,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from pipeline.cli.quoting import typed_overrides
+from pipeline.common.atomic import write_atomically
 from pipeline.common.errors import BadInput
 from pipeline.common.paths import expanded
 from pipeline.comparison.entrants import Entrant
@@ -76,7 +78,7 @@ def checked_output(output: str) -> Path:
 def put_page(path: Path, output: str, page: bytes, kept: str) -> None:
     """The page where it was asked for. BadInput, which says where else it is, where that cannot be written."""
     try:
-        path.write_bytes(page)
+        write_atomically(path, partial(Path.write_bytes, data=page), shared=True)  # half a page is not known as ours
     except OSError as error:
         raise BadInput(
             f"output={output}: it cannot be written ({error.strerror}); the page is in MLflow, under comparison/ of "

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-import tempfile
-from pathlib import Path
 from shlex import quote
 
 from mlflow import MlflowClient
 
+from pipeline.common.atomic import scratch_folder
 from pipeline.common.names import safe_name
 from pipeline.config import schema
 from pipeline.evaluation.calibration import changes_nothing
@@ -27,8 +26,8 @@ def run(config: schema.Promote) -> str:
     client = MlflowClient()
     run = champion(client, config)
     name = safe_name(client.get_experiment(run.info.experiment_id).name)
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch) / "served"  # the name under which the model finds it
+    with scratch_folder() as scratch:
+        folder = scratch / "served"  # the name under which the model finds it
         made = assemble(client, run, folder)
         metrics = {config.metric: run.data.metrics[config.metric], **made.figures}
         address = f"models:/{name}@{config.alias}"

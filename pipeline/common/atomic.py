@@ -6,8 +6,8 @@ Who makes or uses a file holds a lock on it, which the system frees when the pro
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import TypeVar
@@ -19,6 +19,7 @@ except ImportError:  # Windows: nothing is locked there, and nothing that the ki
     fcntl = None
 
 _PREFIX = ".making-"
+OWN_FOLDERS = "pipeline-own-"  # of commands; each clears away, as it begins, what killed ones left of them
 Made = TypeVar("Made")
 
 
@@ -56,6 +57,17 @@ def held_folder(prefix: str, above: Path | None = None) -> tempfile.TemporaryDir
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=lambda: os.close(handle))
     return made
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """A temporary folder for as long as this lasts; the next command deletes what a killed process left of it."""
+    handle, made = _claimed(lambda: _folder(OWN_FOLDERS, None))
+    try:
+        with made as name:
+            yield Path(name)
+    finally:
+        os.close(handle)
 
 
 def clear_abandoned(folder: Path, pattern: str = f"{_PREFIX}*") -> None:

@@ -1,12 +1,12 @@
 """A comparison among its runs in MLflow: its page, its tables and the photographs its leaders differ on."""
 
 import logging
-import tempfile
 from pathlib import Path
 
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from pipeline.common.atomic import scratch_folder
 from pipeline.config import schema
 from pipeline.experiment.photographs import write_disagreements
 from pipeline.reporting.comparison import Comparison, note, write_comparison
@@ -28,9 +28,9 @@ def keep(
     """
     if config.sweep:
         run = find_sweep(client, find_experiment(client, config.tracking.experiment, config.sweep), config.sweep)
-        with tempfile.TemporaryDirectory() as scratch:
-            page = write_pages(Path(scratch), comparison, runs)
-            client.log_artifacts(run.info.run_id, scratch, "comparison")
+        with scratch_folder() as scratch:
+            page = write_pages(scratch, comparison, runs)
+            client.log_artifacts(run.info.run_id, str(scratch), "comparison")
         kept = label(run)
     else:
         experiment = client.get_experiment(next(iter(runs.values())).info.experiment_id).name

@@ -7,7 +7,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any
 from uuid import uuid4
@@ -17,6 +16,7 @@ import torch
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from pipeline.common.atomic import scratch_folder
 from pipeline.common.errors import BadInput
 from pipeline.common.wording import duration
 from pipeline.config import schema
@@ -187,11 +187,11 @@ def _trial(config: schema.Train, prepared: Prepared, few: int) -> _Trial:
     short = config.model_copy(update={"trainer": config.trainer.model_copy(update=trainer), "regime": regime})
     fresh = replace(prepared, features={}, waited=[])
     trained = min(limit * config.trainer.batch_size, len(prepared.table.where("train")))
-    with TemporaryDirectory() as folder:
+    with scratch_folder() as folder:
         began = perf_counter()
-        epochs = list(train(short, fresh, Path(folder), Progress()))
+        epochs = list(train(short, fresh, folder, Progress()))
         seconds = perf_counter() - began
-        weights = sum(file.stat().st_size for file in Path(folder).rglob("*.safetensors"))
+        weights = sum(file.stat().st_size for file in folder.rglob("*.safetensors"))
     learning = [min(trained / one.images_per_second, one.seconds) for one in epochs]
     return _Trial(
         seconds, seconds - sum(one.seconds for one in epochs), sum(len(one.rows) for one in fresh.features.values()),

@@ -1,13 +1,13 @@
 """The photographs behind a run's figures: its page of mistakes, from its answers and the pictures where they lie."""
 
 import logging
-import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from pipeline.common.atomic import scratch_folder
 from pipeline.common.errors import BadInput
 from pipeline.common.wording import counted
 from pipeline.data.survey.measure import jpegs
@@ -81,9 +81,9 @@ def log_mistakes_of(client: MlflowClient, runs: Iterable[Run]) -> None:
             split = "test" if has_predictions(run, "test") else "val"
             predictions = stored_predictions(run, split)
             own = own_pictures(run, artifact_folder(run, ""), data_config(run))
-            with tempfile.TemporaryDirectory() as scratch:
-                write_mistakes(Path(scratch), label(run), split, predictions, own.unedited)
-                client.log_artifact(run.info.run_id, str(Path(scratch) / FILE))
+            with scratch_folder() as scratch:
+                write_mistakes(scratch, label(run), split, predictions, own.unedited)
+                client.log_artifact(run.info.run_id, str(scratch / FILE))
         except BadInput as error:  # its pictures or answers are gone
             log.info("no page of mistakes: %s", error)
             continue

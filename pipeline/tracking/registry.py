@@ -15,7 +15,7 @@ from pathlib import Path
 import mlflow
 import pandas as pd
 from mlflow import MlflowClient
-from mlflow.entities import LoggedModel, Run
+from mlflow.entities import LoggedModel, LoggedModelStatus, Run
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
@@ -28,6 +28,7 @@ from pipeline.common.wording import counted
 from pipeline.models.saved import BEST_WEIGHTS
 from pipeline.tracking.places import local_folder
 from pipeline.tracking.selection import find_run
+from pipeline.tracking.twins import claimed
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 # What answering needs; exact versions, so that a server elsewhere answers the same.
@@ -48,6 +49,7 @@ _NEEDS = (
     "skops",
 )
 _CLASSES_TAG, _ADDED_TAG = "classes_digest", "classes_added"
+_TYPE = "classifier"
 _LONGEST = 5000  # characters: more is no description to MLflow's database
 _NAMED = 20  # models or classes, in a message
 
@@ -65,7 +67,8 @@ def publish(
     """Log a served model's folder as a model of its run, register it as the newest version, give that the alias.
 
     The `description`, Markdown of at most 5,000 characters, is the version's.
-    Whatever fails on the way, an interruption too, what was made up to there is taken back. Raises BadInput where what
+    Whatever fails on the way, an interruption too, what was made up to there is taken back; after a kill by the next
+    call for the same run, so that only one is at it at a time on one machine. Raises BadInput where what
     is served by now knows a class that this does not: who asks by the alias must get labels that are known there.
     Classes may be added, which the version then says.
     """
@@ -77,9 +80,12 @@ def publish(
         description = f"Adds {counted(len(added), 'class')} to version {to}: {_some(added)}.\n\n{description}"[
             :_LONGEST
         ]
-    with ExitStack() as undo:
+    with claimed(run.info.experiment_id, "publish", run.info.run_id), ExitStack() as undo:
+        for left in client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run.info.run_id}'"):
+            if left.model_type == _TYPE and left.status == LoggedModelStatus.PENDING:
+                _withdraw_model(client, left)  # of a process that was killed
         model = mlflow.initialize_logged_model(
-            "served", source_run_id=run.info.run_id, experiment_id=run.info.experiment_id, model_type="classifier"
+            "served", source_run_id=run.info.run_id, experiment_id=run.info.experiment_id, model_type=_TYPE
         )
         undo.callback(_withdraw_model, client, model)
         log_served_model(model.model_id, folder, run, metrics)

@@ -145,16 +145,22 @@ def close_sweep(parent: str, expected: Mapping[str, str] | None = None, why: str
         if job.info.status == RUNNING and (is_own(job) or not is_under_way(job)):
             client.set_tag(job.info.run_id, "error", why or "its process was ended")
             client.set_terminated(job.info.run_id, KILLED)
-    there = {job_key(job.data.tags.get("overrides", "")) for job in jobs}
+    with_runs = {job_key(job.data.tags.get("overrides", "")) for job in jobs}
     for overrides, name in (expected or {}).items():
-        if job_key(overrides) not in there:
+        if job_key(overrides) not in with_runs:
             record_failure("", name=name, tags={"stage": "train", "overrides": overrides}, error=why)
     outcome = Outcome(parent, by_metric(members(client, parent)))
     _drop_stand_ins(client, outcome)
     _settle_best(client, outcome)
     _keep_dataset(client, outcome)
     client.set_tag(parent, "mlflow.note.content", _note(outcome))
-    if not outcome.under_way:
+    if "error" in client.get_run(parent).data.tags:  # of an earlier process that was killed
+        client.delete_tag(parent, "error")
+    if outcome.under_way:  # whoever is at a job is at the sweep: else it would count as left by this process
+        there = outcome.under_way[0].data.tags
+        for key in own_process().keys() & there.keys():
+            client.set_tag(parent, key, there[key])
+    else:
         client.set_terminated(parent, FAILED if outcome.failed or not outcome.jobs else FINISHED)
     os.environ.pop(PARENT_VARIABLE, None)
     return outcome

@@ -8,6 +8,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 
 from pipeline.cli.sweep import swept
+from pipeline.tracking.liveness import Heartbeat
 
 ROOT = Path(__file__).parents[2]
 
@@ -53,6 +54,28 @@ def test_a_job_that_dies_before_its_run_is_counted_and_named(launcher, code, sai
     for run in jobs:
         assert said in run.data.tags["error"]
         assert f"failed: {run.info.run_name}: {run.data.tags['error']}" in done.stdout
+
+
+def test_a_sweeps_parent_gives_signs_of_life_while_it_lasts(store, typed, monkeypatch):
+    beaten = []
+    monkeypatch.setattr(Heartbeat, "_beat", lambda _, run: beaten.append(run))
+    assert typed("train", "-m", "model.name=timm/one,timm/two", "trainer.precision=fp32") == 1
+    (experiment,) = [one for one in store.search_experiments() if one.name == "digits"]
+    runs = store.search_runs([experiment.experiment_id], "tags.stage = 'sweep'")
+    assert beaten == [run.info.run_id for run in runs]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["trainer.epochs=1,0"], "trainer.epochs=0: should be greater than or equal to 1 (in the job trainer.epochs=0"),
+        (["loss.gamma=1,2"], "loss.gamma does not belong to the loss chosen"),
+    ],
+)
+def test_a_job_whose_config_is_bad_is_found_before_the_first_begins(given, said, store, typed, capsys):
+    assert typed("train", "-m", "seed=0", "hydra.sweeper.max_batch_size=1", *given) == 2
+    assert capsys.readouterr().err.startswith(f"error: {said}")
+    assert [one.name for one in store.search_experiments()] == ["Default"]
 
 
 def test_runs_go_on_one_at_a_time(store, tmp_path):

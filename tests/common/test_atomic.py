@@ -1,8 +1,9 @@
 import multiprocessing
+import tempfile
 
 import pytest
 
-from pipeline.common.atomic import held_folder, write_atomically
+from pipeline.common.atomic import OWN_FOLDERS, clear_abandoned, held_folder, scratch_folder, write_atomically
 
 
 def test_a_file_is_replaced_whole(tmp_path):
@@ -62,3 +63,28 @@ def test_what_a_killed_process_left_goes_what_a_living_one_makes_stays(tmp_path,
         go_on.set()
     process.join()
     assert killed or (tmp_path / "facts.json").read_text() == "ha"
+
+
+def hold_scratch(folder, made, go_on):
+    tempfile.tempdir = str(folder)
+    with scratch_folder() as own:
+        (own / "weights").write_text("half")
+        made.set()
+        go_on.wait(60)
+
+
+def test_scratch_of_a_killed_command_goes_with_the_next(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    spawn = multiprocessing.get_context("spawn")
+    made, go_on = spawn.Event(), spawn.Event()
+    process = spawn.Process(target=hold_scratch, args=(tmp_path, made, go_on))
+    process.start()
+    assert made.wait(60)
+    with scratch_folder() as own:
+        clear_abandoned(tmp_path, f"{OWN_FOLDERS}*")
+        assert len(list(tmp_path.glob("*"))) == 2
+        assert own.is_dir()
+    process.kill()
+    process.join()
+    clear_abandoned(tmp_path, f"{OWN_FOLDERS}*")
+    assert not list(tmp_path.iterdir())

@@ -5,7 +5,7 @@ import pytest
 
 from pipeline.cli.output import check_output
 from pipeline.cli.quoting import quote_path
-from pipeline.commands.compare import checked_output
+from pipeline.commands.compare import checked_output, put_page
 from pipeline.common.cache_folder import cache_folder
 from pipeline.common.errors import BadInput
 from pipeline.common.paths import expanded
@@ -75,3 +75,12 @@ def test_a_comparisons_page_replaces_its_own_kind_alone(tmp_path):
         checked_output(str(page))
     page.write_text("<p>Made on 2026-11-26 by python -m pipeline.compare sweep=latest</p>")
     assert checked_output(str(page)) == page
+
+
+def test_a_comparisons_page_is_there_whole_or_not_at_all(tmp_path, files_of_at_most):
+    page = tmp_path / "page.html"
+    page.write_text("Made by python -m pipeline.compare")
+    with files_of_at_most(1000), pytest.raises(BadInput, match="it cannot be written"):
+        put_page(page, "page.html", b" " * 2000, "a run")
+    assert checked_output(str(page)) == page
+    assert [file.name for file in tmp_path.iterdir()] == ["page.html"]

@@ -1,5 +1,6 @@
 """Registering: what is refused first, and what a failure leaves."""
 
+import mlflow
 import pytest
 import stored
 import torch
@@ -15,6 +16,7 @@ from pipeline.models.classifier import Classifier, NetworkSpec
 from pipeline.models.saved import NetworkFacts, save_best
 from pipeline.serving.bundle import write_bundle
 from pipeline.tracking import registry
+from pipeline.tracking.runs import local_folder
 
 CLASSES = ("auk", "coot")
 
@@ -91,6 +93,19 @@ def test_a_failure_at_any_point_leaves_nothing_behind(store, served, monkeypatch
     assert left(store, run) == (1, [1])
     assert sorted(path for path in tmp_path.rglob("*.safetensors")) == files
     assert store.get_model_version_by_alias("birds", "champion").version == 1
+
+
+def test_what_a_killed_process_had_begun_to_publish_goes_with_the_next(store, served):
+    run = store.get_run(stored.finished())
+    begun = mlflow.initialize_logged_model(
+        "served", source_run_id=run.info.run_id, experiment_id=run.info.experiment_id, model_type="classifier"
+    )
+    files = local_folder(begun.artifact_location) / "weights"
+    files.parent.mkdir(parents=True)
+    files.write_text("half")
+    publish(served, run)
+    assert left(store, run) == (1, [1])
+    assert not files.parent.exists()
 
 
 def test_a_version_may_add_classes_and_says_which(store, served, tmp_path):
