@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from pipeline.config.keys import NO_CHOICE
 
-_FIRST = ("model", "head", "regime", "augmentation", "optimizer", "scheduler", "loss", "data")
+_FIRST = ("model", "head", "regime", "augmentation", "metadata", "optimizer", "scheduler", "loss", "data")
 
 
 def counts(key: str) -> bool:

@@ -296,6 +296,14 @@ class Regime(Section):
     lr: dict[Annotated[str, _one_of("optimizer")], Rate]
 
 
+class Metadata(Section):
+    """What comes beside a picture, and how the head is given it."""
+
+    name: Annotated[str, _one_of("metadata")]
+    scale: Literal["auto"] | Rate
+    dropout: Fraction
+
+
 class Augmentation(Section):
     """Random changes to training pictures; `options` go to the recipe of that name."""
 
@@ -437,6 +445,7 @@ class Train(Command):
     head: Head
     regime: Regime
     augmentation: Augmentation
+    metadata: Metadata
     optimizer: Optimizer
     scheduler: Scheduler
     loss: Loss
@@ -483,6 +492,7 @@ class Predict(Command):
     """`python -m pipeline.predict`."""
 
     images: str
+    beside: str | None
     model: Address | None
     tracking: Selection
     output: str

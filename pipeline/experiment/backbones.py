@@ -14,6 +14,7 @@ from torch import nn
 from pipeline.common.errors import BadInput
 from pipeline.common.paths import expanded
 from pipeline.config import schema
+from pipeline.data.batch import Inputs
 from pipeline.data.contents import content_digests, file_states
 from pipeline.data.reading.preprocessing import Preprocessing
 from pipeline.models.published import AsTrained, Named, as_trained, load_pretrained, named
@@ -88,12 +89,17 @@ def backbones(config: schema.Train) -> list[Backbone]:
     return [Backbone(known[one].name, known[one].weights, files.get(one), one) for one in model.join]
 
 
-def files_digest(config: schema.Train) -> str:
-    """Twelve hex digits of what the files beside the pictures hold: the names of a config stay while these change."""
+def files_digest(config: schema.Train, known: Inputs) -> str:
+    """Twelve hex digits of what the files beside the pictures hold: the names of a config stay while these change.
+
+    And of what is `known` of the pictures beside their pixels, wherever that was read.
+    """
     keys = {"data.taxonomy": config.data.taxonomy, "head.mapping": getattr(config.head, "mapping", None)}
     beside = [expanded(path, key) for key, path in keys.items() if path]
     files = [str(file) for file in (*(one.file for one in backbones(config)), *beside) if file]
-    return sha256(content_digests(files, file_states(files)).tobytes()).hexdigest()[:12]
+    held = [content_digests(files, file_states(files)).tobytes()]
+    held += [value.numpy().tobytes() for value in known if value is not None]
+    return sha256(b"".join(held)).hexdigest()[:12]
 
 
 def own_weights(config: schema.Train) -> Path | None:

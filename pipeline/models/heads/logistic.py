@@ -40,7 +40,7 @@ class LogisticRegression(Rooted):
         pictures: torch.Tensor | None = None,
     ) -> None:  # fmt: skip
         features = self.spread_to_fit(features)
-        mean, scale = (found.numpy() for found in usual_scale(features))
+        mean, scale = (found.numpy() for found in usual_scale(features, self.joined))
         there = np.unique(labels.numpy())
         weight = np.zeros((len(self.linear.weight), features.shape[1]))
         bias = np.full(len(weight), -np.log(len(labels)))  # of a class without pictures: rarer than one in all
