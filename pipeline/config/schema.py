@@ -43,6 +43,17 @@ def _pixels_or_auto(given: object) -> object:
     return given
 
 
+def _listed(given: object) -> object:
+    """`a.csv` and `[a.csv, b.csv]`, which as a path was kept from Hydra's grammar."""
+    if isinstance(given, str):
+        inner = given[1:-1].split(",") if given.startswith("[") and given.endswith("]") else [given]
+        return [one.strip() for one in inner if one.strip()]
+    return given
+
+
+# Paths, one or several.
+Files = Annotated[list[str], BeforeValidator(_listed)]
+
 ImageSize = Annotated[int | Literal["auto"], BeforeValidator(_pixels_or_auto)]
 
 # What NumPy's and PyTorch's generators take alike.
@@ -112,6 +123,8 @@ class Pictures(Section):
     per_class: Count | None
     bootstrap: Seed | None
     taxonomy: str | None
+    beside: Files
+    metadata: list[str]
     split: Split
     on_unreadable: Literal["raise", "skip"]
     cache: Literal["none", "memory", "disk"]

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from pipeline.common.errors import BadInput, Stopped
 from pipeline.config import schema
 from pipeline.config.schema import Pictures
 from pipeline.data.batch import NOTHING, Inputs
+from pipeline.data.beside.files import with_files_beside
 from pipeline.data.beside.registry import KINDS, Beside, fitted, known
 from pipeline.data.reading.augmentation import build_augmentation
 from pipeline.data.reading.cache import open_cache
@@ -74,11 +75,15 @@ class Prepared:
         return known(self.network.spec.beside, self.table.rows)
 
 
+def read_pictures(data: schema.Data, on_unreadable: Literal["raise", "skip"]) -> PictureTable:
+    """All pictures of the source, with the columns that lie beside them."""
+    table = read_source(data.source, name=data.name, root=data.root, on_unreadable=on_unreadable, **own_options(data))
+    return table.with_rows(with_files_beside(table.rows, table.root, data.beside, "data.beside"))
+
+
 def all_pictures(data: schema.Data) -> PictureTable:
     """The pictures that a config names, with the splits that the set brings or a file tells."""
-    table = read_source(
-        data.source, name=data.name, root=data.root, on_unreadable=data.on_unreadable, **own_options(data)
-    )
+    table = read_pictures(data, data.on_unreadable)
     chosen = select_classes(table, data.classes)
     if data.split.file:
         chosen = read_split(chosen, data.split.file, among=table, drop=data.small_classes == "drop")

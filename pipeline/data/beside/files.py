@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -39,8 +39,7 @@ def _with_file(rows: pd.DataFrame, root: Path | None, file: Path, source: str) -
     check_titles(list(table.columns), source)
     for title in table:
         check_cells(table[title], source)
-    title, whose = _partners(table, rows, root, source)
-    named = unguarded(table[title].astype("str")).str.strip()
+    title, named, whose = _partners(table, rows, root, source)
     facts = with_numbers(table.drop(columns=title))
     facts = facts.rename(columns={own: f"{own}_given" for own in OWN_COLUMNS})
     facts.insert(0, title, named)
@@ -59,41 +58,46 @@ def _with_file(rows: pd.DataFrame, root: Path | None, file: Path, source: str) -
 
 def _partners(
     table: pd.DataFrame, rows: pd.DataFrame, root: Path | None, source: str
-) -> tuple[str, list[str]]:  # fmt: skip
-    """The column of a file that says whose its rows are, and (n,) by which text of it each of the rows is known."""
-    for title in table:
-        small = str(title).lower()
-        if small in _OF_PICTURES:
-            return str(title), _as_the_file_calls_them(table[title], rows["path"], root, source)
-        if small in _OF_CLASSES and rows["label"].notna().any():
-            return str(title), rows["label"].astype("str").tolist()
+) -> tuple[str, pd.Series, list[str]]:
+    """The column of a file that says whose its rows are, what it calls them (m,), and so each of the pictures (n,)."""
+    for title in map(str, table):
+        cells = unguarded(table[title].map(cell_text)).replace("", None)
+        if title.lower() in _OF_PICTURES:
+            return title, *_known_by(cells, rows["path"], root, source)
+        if title.lower() in _OF_CLASSES and rows["label"].notna().any():
+            return title, cells, rows["label"].astype("str").tolist()
         if title in rows and title not in OWN_COLUMNS:
-            return str(title), rows[title].map(cell_text).tolist()
+            return title, cells, rows[title].map(cell_text).tolist()
     raise BadInput(
         f"{source}: none of its columns says whose its rows are ({first_few(list(table.columns), _SHOWN)}): name one "
         "path, file, stem, label or class"
     )
 
 
-def _as_the_file_calls_them(cells: pd.Series, paths: pd.Series, root: Path | None, source: str) -> list[str]:
-    """(n,) each picture's path, file name or stem: that by which the file knows most of them."""
-    said = set(unguarded(cells.dropna().astype("str")).str.strip())
+def _known_by(
+    cells: pd.Series, paths: pd.Series, root: Path | None, source: str
+) -> tuple[pd.Series, list[str]]:  # fmt: skip
+    """Pictures by path, file name or stem: by that of which a file has most."""
     above = os.path.join(os.fspath(root or ""), "")  # noqa: PTH118
-    ways: tuple[Callable[[str], str], ...] = (
-        lambda path: path, lambda path: above + path, lambda path: PurePosixPath(path).name,
-        lambda path: PurePosixPath(path).stem,
-    )  # fmt: skip
-    tried = [[way(path) for path in paths] for way in ways]
-    names = max(tried, key=lambda one: len(said.intersection(one)))
+    last = cells.str.replace("\\", "/").str.rpartition("/")[2]
+    ways: list[tuple[pd.Series, list[str]]] = [
+        (cells.str.removeprefix(above).str.removeprefix("./"), paths.tolist()),
+        (last, [PurePosixPath(path).name for path in paths]),
+        (last, [PurePosixPath(path).stem for path in paths]),
+    ]
+    named, names = max(ways, key=lambda way: len(set(way[0]).intersection(way[1])))
+    said = set(named.dropna())
     if not said.intersection(names):
         raise BadInput(
-            f"{source}: none of its pictures is one of these: it has {next(iter(sorted(said)), 'none')}, they are "
+            f"{source}: none of its pictures is one of these: it has {min(said, default='none')}, they are "
             f"{paths.iloc[0]}, ..."
         )
-    several = pd.Series(names)[pd.Series(names).isin(said)]
-    if several.duplicated().any():
-        raise BadInput(f"{source}: {several[several.duplicated()].iloc[0]} is the name of several pictures: give paths")
-    return names
+    known = pd.Series([name for name in names if name in said])
+    if known.duplicated().any():
+        raise BadInput(
+            f"{source}: {known[known.duplicated()].iloc[0]} is the name of several pictures: give their paths"
+        )
+    return named, names
 
 
 def _agreeing(rows: pd.DataFrame, column: str, there: pd.Series, source: str) -> pd.Series:

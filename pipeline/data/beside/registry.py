@@ -12,8 +12,9 @@ import torch
 
 from pipeline.data.batch import Inputs
 from pipeline.data.beside.kind import Kind
+from pipeline.data.beside.metadata import Metadata
 
-KINDS: dict[str, type[Kind]] = {}
+KINDS: dict[str, type[Kind]] = {kind.name: kind for kind in (Metadata,)}
 
 Beside = tuple[Kind, ...]
 
