@@ -33,13 +33,16 @@ class Join(nn.Module):
         self.size.fill_(float(features.float().std(0, correction=0).square().mean().sqrt()) or 1.0)
 
     def forward(self, features: torch.Tensor, inputs: Inputs) -> torch.Tensor:
-        codes = [kind.codes(self._known(kind, features, inputs)) for kind in self.beside]
-        return torch.cat([features, *(self.size * self.scale * code for code in codes)], dim=1)
+        return torch.cat([features, self.size * self.scale * self.codes(inputs, features)], dim=1)
 
-    def _known(self, kind: Kind, features: torch.Tensor, inputs: Inputs) -> torch.Tensor:
+    def codes(self, inputs: Inputs, beside: torch.Tensor) -> torch.Tensor:
+        """(n, width), of size 1, of n pictures `beside` (n, ...) which they are to stand."""
+        return torch.cat([kind.codes(self._known(kind, inputs, beside)) for kind in self.beside], dim=1)
+
+    def _known(self, kind: Kind, inputs: Inputs, beside: torch.Tensor) -> torch.Tensor:
         known: torch.Tensor | None = getattr(inputs, kind.name)
         if known is None:
-            return features.new_full((len(features), kind.depth), torch.nan, dtype=torch.float32)
+            return beside.new_full((len(beside), kind.depth), torch.nan, dtype=torch.float32)
         if not self.training or not self.dropout:
             return known
         lost = torch.rand(len(known), 1, device=known.device) < self.dropout

@@ -22,7 +22,7 @@ from pipeline.data.files import cell_text
 
 ISO_DATE = r"\d{4}[-/:.]\d{1,2}(?:[-/:.]\d{1,2})?(?:[T ].*)?"
 _FARTHEST = 5.0  # standard deviations: a number beyond those of train says no more than that it is large
-_YEAR = 366  # days
+_YEAR = 365.25  # days
 
 
 @dataclass(frozen=True)
