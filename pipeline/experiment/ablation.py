@@ -64,8 +64,8 @@ def tell_picture_or_column(
             "high": test["high"], "p": test["p_holm"],
         })  # fmt: skip
         log.info(
-            "%s with columns %s: %s on %s, %s points beside with them [%s, %s]", "asked", name, percent(right[name]),
-            split, signed(-test["difference"]), signed(-test["high"]), signed(-test["low"]),
+            "columns %s: %s right on %s, %s points beside with them [%s, %s]", name, percent(right[name]), split,
+             signed(-test["difference"]), signed(-test["high"]), signed(-test["low"]),
         )  # fmt: skip
     write_csv(pd.DataFrame(rows), run.folder / FILE)
     run.log_metrics({

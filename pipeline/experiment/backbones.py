@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,12 +10,13 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pandas as pd
 from torch import nn
 
 from pipeline.common.errors import BadInput
 from pipeline.common.paths import expanded
 from pipeline.config import schema
-from pipeline.data.batch import Inputs
+from pipeline.data.beside.registry import Beside, known, to_list
 from pipeline.data.contents import content_digests, file_states
 from pipeline.data.reading.preprocessing import Preprocessing
 from pipeline.models.published import AsTrained, Named, as_trained, load_pretrained, named
@@ -89,16 +91,18 @@ def backbones(config: schema.Train) -> list[Backbone]:
     return [Backbone(known[one].name, known[one].weights, files.get(one), one) for one in model.join]
 
 
-def files_digest(config: schema.Train, known: Inputs) -> str:
+def files_digest(config: schema.Train, beside: Beside, rows: pd.DataFrame) -> str:
     """Twelve hex digits of what the files beside the pictures hold: the names of a config stay while these change.
 
-    And of what is `known` of the pictures beside their pixels, wherever that was read.
+    And of what the `rows` of pictures know `beside` their pixels, wherever that was read.
     """
     keys = {"data.taxonomy": config.data.taxonomy, "head.mapping": getattr(config.head, "mapping", None)}
-    beside = [expanded(path, key) for key, path in keys.items() if path]
-    files = [str(file) for file in (*(one.file for one in backbones(config)), *beside) if file]
+    named_so = [expanded(path, key) for key, path in keys.items() if path]
+    files = [str(file) for file in (*(one.file for one in backbones(config)), *named_so) if file]
     held = [content_digests(files, file_states(files)).tobytes()]
-    held += [value.numpy().tobytes() for value in known if value is not None]
+    if beside:
+        held += [json.dumps(to_list(beside)).encode()]
+        held += [value.numpy().tobytes() for value in known(beside, rows) if value is not None]
     return sha256(b"".join(held)).hexdigest()[:12]
 
 

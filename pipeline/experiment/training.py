@@ -17,7 +17,7 @@ from pipeline.common.interruption import between_steps
 from pipeline.config import schema
 from pipeline.config.defaults import defaults
 from pipeline.data.batch import Inputs
-from pipeline.data.beside.registry import Beside, known
+from pipeline.data.beside.registry import Beside
 from pipeline.data.checks import check_files
 from pipeline.data.digest import data_digest
 from pipeline.data.table import PictureTable
@@ -60,7 +60,7 @@ class Ground:
         return {
             "config_digest": config_digest(plain, resolved(self.fabric), defaults(plain)),
             "data_digest": data_digest(self.table),
-            "files_digest": files_digest(config, known(self.beside, self.table.rows)),
+            "files_digest": files_digest(config, self.beside, self.table.rows),
         }
 
 
@@ -148,7 +148,7 @@ def train(config: schema.Train, prepared: Prepared, folder: Path, progress: Prog
         fitting = Fitting(
             fabric, network, fabric.to_device(build.loss(config, table)), batches("train", training=True),
             batches("val"), torch.from_numpy(pd.factorize(table.rows["path"])[0]),
-            views=max(config.regime.views, 1), limit=trainer.limit_batches, seed=config.seed,
+            views=max(config.regime.views, 1), limit=trainer.limit_batches,
             tries_scales=config.metadata.scale == "auto",
         )  # fmt: skip
         epoch = fitting.once(progress)

@@ -39,7 +39,6 @@ class Fitting:
     identities: torch.Tensor
     views: int = 1
     limit: int | None = None
-    seed: int = 0
     tries_scales: bool = False
 
     def once(self, progress: Progress) -> Epoch:
@@ -82,25 +81,19 @@ class Fitting:
         join, losses, best = self.network.join, dict[float, float](), dict[str, torch.Tensor]()
         if join:
             join.cpu().measure(self.network.features(train.inputs))
-
-        def loss(scale: float) -> float:
-            if scale not in losses:
-                assert join
-                join.scale.fill_(scale)
-                losses[scale] = self._fitted(train, val)
-                if losses[scale] == min(losses.values()):
-                    best.update(
-                        {
-                            name: value.clone()
-                            for name, value in self.network.state_dict().items()
-                            if not name.startswith("backbone.")
-                        }
-                    )
-            return losses[scale]
-
         if not join or not self.tries_scales:
             self._fitted(train, val)
             return
+
+        def loss(scale: float) -> float:
+            if scale not in losses:
+                join.scale.fill_(scale)
+                losses[scale] = self._fitted(train, val)
+                if losses[scale] == min(losses.values()):
+                    state = self.network.state_dict().items()
+                    best.update({key: value.clone() for key, value in state if key.startswith(("head.", "join."))})
+            return losses[scale]
+
         place = SCALES.index(USUAL_SCALE)
         for step in (1, -1):
             while 0 <= place + step < len(SCALES) and loss(SCALES[place + step]) < loss(SCALES[place]):
@@ -112,22 +105,24 @@ class Fitting:
     def _fitted(self, train: Batch, val: Batch) -> float:
         """Fit to train; gives the log loss of val, by which its probabilities are made sharper or softer first."""
         self._fit(train)
-        given = self.network.eval().joined(val.inputs)
-        self._head.calibrate(given, val.labels)
-        with torch.inference_mode():
+        with torch.no_grad():
+            given = self.network.eval().joined(val.inputs)
+            self._head.calibrate(given, val.labels)
             return float(cross_entropy(self._head(given), val.labels))
 
     def _fit(self, some: Batch) -> None:
         weight = getattr(self.loss, "weight", None)
-        self._head.cpu()
-        self.network.train()
-        with torch.random.fork_rng(devices=[]), torch.no_grad():
-            torch.manual_seed(self.seed)  # which pictures nothing is known of beside them
-            given = self.network.joined(some.inputs)
-        self._head.fit(
-            given, some.labels, weights=None if weight is None else weight.cpu()[some.labels],
-            pictures=self.identities[some.rows],
-        )  # fmt: skip
+        weights = None if weight is None else weight.cpu()[some.labels]
+        labels, pictures = some.labels, self.identities[some.rows]
+        with torch.no_grad():
+            given = self.network.eval().joined(some.inputs)
+            if self.network.join and (hidden := self.network.join.dropout):
+                # Each picture with what is known beside it, and without, instead of the one or the other by chance.
+                without = self.network.joined(Inputs(features=some.inputs.features))
+                counts = torch.ones(len(labels)) if weights is None else weights
+                given, labels, pictures = torch.cat([given, without]), labels.repeat(2), pictures.repeat(2)
+                weights = torch.cat([(1 - hidden) * counts, hidden * counts])
+        self._head.cpu().fit(given, labels, weights=weights if self._head.weighs else None, pictures=pictures)
 
     def _of_train(self) -> Iterator[Batch]:
         for view in range(1, self.views + 1):
