@@ -22,10 +22,10 @@ from pipeline.experiment.stages import learning, stages
 from pipeline.models.heads.logistic import LogisticRegression
 from pipeline.predictions.builder import PredictionsBuilder
 from pipeline.predictions.predictions import Predictions
+from pipeline.tracking.finished import COLUMNS_FILE
 from pipeline.tracking.runs import TrackedRun
 from pipeline.training.loop import layout_of
 
-FILE = "metadata.csv"
 WITH, WITHOUT, MIXED, ALONE = "with", "without", "mixed up", "alone"
 _ENOUGH = 20_000  # training pictures teach what columns alone can say
 
@@ -67,7 +67,7 @@ def tell_picture_or_column(
             "columns %s: %s right on %s, %s points beside with them [%s, %s]", name, percent(right[name]), split,
              signed(-test["difference"]), signed(-test["high"]), signed(-test["low"]),
         )  # fmt: skip
-    write_csv(pd.DataFrame(rows), run.folder / FILE)
+    write_csv(pd.DataFrame(rows), run.folder / COLUMNS_FILE)
     run.log_metrics({
         f"{split}/accuracy_without": right[WITHOUT], f"{split}/accuracy_columns_alone": right[ALONE],
         f"{split}/importance": right[WITH] - right[MIXED],
