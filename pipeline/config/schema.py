@@ -123,6 +123,7 @@ class Pictures(Section):
     per_class: Count | None
     bootstrap: Seed | None
     taxonomy: str | None
+    from_path: str | None
     beside: Files
     metadata: list[str]
     split: Split

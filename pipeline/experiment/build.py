@@ -21,7 +21,10 @@ from pipeline.common.errors import BadInput, Stopped
 from pipeline.config import schema
 from pipeline.config.schema import Pictures
 from pipeline.data.batch import NOTHING, Inputs
+from pipeline.data.beside.exif import with_exif
 from pipeline.data.beside.files import with_files_beside
+from pipeline.data.beside.metadata import with_both
+from pipeline.data.beside.paths import labelled_by_path, names_label, with_columns_of_paths
 from pipeline.data.beside.registry import KINDS, Beside, fitted, known
 from pipeline.data.reading.augmentation import build_augmentation
 from pipeline.data.reading.cache import open_cache
@@ -76,9 +79,20 @@ class Prepared:
 
 
 def read_pictures(data: schema.Data, on_unreadable: Literal["raise", "skip"]) -> PictureTable:
-    """All pictures of the source, with the columns that lie beside them."""
-    table = read_source(data.source, name=data.name, root=data.root, on_unreadable=on_unreadable, **own_options(data))
-    return table.with_rows(with_files_beside(table.rows, table.root, data.beside, "data.beside"))
+    """All pictures of the source, with what their paths say of them, and the columns that lie beside them."""
+    pattern = data.from_path
+    if pattern and names_label(pattern):
+        if data.source != "folder":
+            raise BadInput(f"data.from_path={pattern}: {data.source} has labels of its own; write {{}} for that part")
+        table = labelled_by_path(data.root, pattern, name=data.name, on_unreadable=on_unreadable)
+    else:
+        own = own_options(data)
+        table = read_source(data.source, name=data.name, root=data.root, on_unreadable=on_unreadable, **own)
+        if pattern:
+            table = table.with_rows(with_columns_of_paths(table.rows, pattern))
+    rows = with_files_beside(table.rows, table.root, data.beside, "data.beside")
+    wanted = with_both(data.metadata)
+    return table.with_rows(with_exif(rows, wanted, lambda: table.sources(np.arange(len(rows)))))
 
 
 def all_pictures(data: schema.Data) -> PictureTable:

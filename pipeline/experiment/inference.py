@@ -15,6 +15,7 @@ from pipeline.common.progress import watch
 from pipeline.common.wording import first_few
 from pipeline.config import schema
 from pipeline.data.batch import NOTHING, Inputs
+from pipeline.data.beside.exif import with_exif
 from pipeline.data.beside.registry import columns_of, known
 from pipeline.data.reading.loading import PictureBatches
 from pipeline.data.reading.preprocessing import Joined, Reading
@@ -117,7 +118,9 @@ def pictures(
 
     workers = build.workers(trainer.num_workers, in_memory=table.in_memory)
     wants = dict.fromkeys(member.spec.wants for member in members)
-    unknown = [column for column in columns_of(want.beside for want in wants) if column not in table.rows]
+    columns = columns_of(want.beside for want in wants)
+    facts = with_exif(table.rows, columns, lambda: table.sources(np.arange(len(table.rows))))
+    unknown = [column for column in columns if column not in facts]
     if unknown:
         log.warning(
             "warning: nothing is known of %s in %s: pictures are asked about without", " and ".join(unknown), table.name
@@ -130,7 +133,7 @@ def pictures(
             )
             for how in dict.fromkeys(want.reading for want in wants)
         },
-        {want: known(want.beside, table.rows) for want in wants},
+        {want: known(want.beside, facts) for want in wants},
     )  # fmt: skip
 
 

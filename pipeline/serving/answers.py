@@ -13,6 +13,7 @@ import torch
 
 from pipeline.common.errors import BadInput
 from pipeline.data.batch import Inputs
+from pipeline.data.beside.exif import with_exif
 from pipeline.data.beside.registry import known
 from pipeline.data.reading.decoding import UnreadablePicture
 from pipeline.data.reading.preprocessing import Reading
@@ -127,6 +128,7 @@ def answer(
     """
     wanted, said = wanted or Wanted(), list[Answer]()
     rows = pd.DataFrame(index=range(len(pictures))) if facts is None else facts
+    rows = with_exif(rows, bundle.columns, lambda: pictures)
     beside = {want: known(want.beside, rows) for want in dict.fromkeys(one.spec.wants for one in bundle.members)}
     for start in range(0, len(pictures), BATCH):
         if monotonic() > until:

@@ -41,6 +41,7 @@ class Metadata(Kind):
 
     @classmethod
     def fit(cls, asked: Sequence[str], rows: pd.DataFrame, train: np.ndarray) -> Self:
+        asked = with_both(asked)
         said = {one.partition(":")[0].strip(): one.partition(":")[2].strip() for one in asked}
         for column, kind in said.items():
             if column not in rows or column == "path":
@@ -94,6 +95,12 @@ class Metadata(Kind):
             facts = dict(one)
             made.append(ENCODINGS[facts.pop("kind")].from_dict(facts))
         return cls(tuple(made))
+
+
+def with_both(asked: Sequence[str]) -> list[str]:
+    """What is asked for, `exif.place` as the two columns that it is."""
+    every = [(f"{one[:-5]}latitude", f"{one[:-5]}longitude") if one.endswith(".place") else (one,) for one in asked]
+    return [column for columns in every for column in columns]
 
 
 def _named(said: dict[str, str], names: Sequence[str]) -> str:
