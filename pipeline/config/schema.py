@@ -117,6 +117,7 @@ class Pictures(Section):
     root: str | None
     image_size: ImageSize
     fit: Literal["squash", "crop", "pad"]
+    normalise: Literal["weights", "imagenet", "none"]
     classes: int | list[str] | None
     small_classes: Literal["raise", "drop", "train_only"]
     fraction: Annotated[float, Field(gt=0, le=1)]
@@ -363,6 +364,7 @@ class Scheduler(Section):
     name: Annotated[str, _one_of("scheduler")]
     warmup_epochs: NotNegative
     step_epochs: Count | None = None
+    milestones: list[Annotated[float, Field(gt=0, lt=1)]] | None = None
     gamma: Rate | None = None
     min_factor: Share | None = None
     patience: Annotated[int, Field(ge=0)] | None = None

@@ -19,7 +19,7 @@ from pipeline.config import schema
 from pipeline.data.beside.registry import Beside, known, to_list
 from pipeline.data.contents import content_digests, file_states
 from pipeline.data.reading.preprocessing import Preprocessing
-from pipeline.models.published import AsTrained, Named, as_trained, load_pretrained, named
+from pipeline.models.published import IMAGENET_MEAN, IMAGENET_STD, AsTrained, Named, as_trained, load_pretrained, named
 from pipeline.models.saved import BEST_FACTS, BEST_WEIGHTS, read_facts
 from pipeline.models.shelf import shelf
 from pipeline.models.sight import Part
@@ -32,6 +32,8 @@ Asking = TypeVar("Asking", bound=schema.Train)  # a training, or a command that 
 
 # What would say otherwise than a join which networks there are, and at which size they see pictures.
 _OF_ONE = ("model=", "model.name=", "model.weights=", "model.weights_file=", "data.image_size=")
+
+_NORMS = {"imagenet": (IMAGENET_MEAN, IMAGENET_STD), "none": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))}
 
 
 @dataclass(frozen=True)
@@ -64,10 +66,11 @@ class Backbone:
         return as_trained(self.name, self.weights, self.file)
 
     def part(self, data: schema.Data) -> Part:
-        """As it sees pictures: of the size that is asked for (beside others its own), normalised as it was trained."""
+        """As it sees pictures: of the size asked for (beside others its own), normalised as trained, or as asked."""
         norm = self.as_trained()
         side = norm.image_size if self.joined_as or data.image_size == "auto" else data.image_size
-        how = Preprocessing(side, data.fit, norm.interpolation, norm.mean, norm.std)
+        mean, std = _NORMS.get(data.normalise, (norm.mean, norm.std))
+        how = Preprocessing(side, data.fit, norm.interpolation, mean, std)
         return Part(self.found.name, how, self.found.options)
 
     def load(self, network: nn.Module) -> Loaded:
