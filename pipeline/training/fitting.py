@@ -78,29 +78,27 @@ class Fitting:
 
         Where something is joined to the features, val says how large too: more or less than usual while its loss falls.
         """
-        join, losses, best = self.network.join, dict[float, float](), dict[str, torch.Tensor]()
-        if join:
-            join.cpu().measure(self.network.features(train.inputs))
-        if not join or not self.tries_scales:
-            self._fitted(train, val)
-            return
+        join, losses = self.network.join, dict[float, float]()
 
-        def loss(scale: float) -> float:
-            if scale not in losses:
+        def loss(place: int) -> float:
+            scale = SCALES[place]
+            if scale not in losses and join:
                 join.scale.fill_(scale)
                 losses[scale] = self._fitted(train, val)
-                if losses[scale] == min(losses.values()):
-                    state = self.network.state_dict().items()
-                    best.update({key: value.clone() for key, value in state if key.startswith(("head.", "join."))})
             return losses[scale]
 
-        place = SCALES.index(USUAL_SCALE)
-        for step in (1, -1):
-            while 0 <= place + step < len(SCALES) and loss(SCALES[place + step]) < loss(SCALES[place]):
-                place += step
-        self.network.load_state_dict(best, strict=False)
-        said = ", ".join(f"{scale:g}: {losses[scale]:.3f}" for scale in sorted(losses))
-        log.info("metadata.scale=%g was chosen by the log loss of val (%s)", SCALES[place], said)
+        if join:
+            join.cpu().measure(self.network.features(train.inputs))
+        if join and self.tries_scales:
+            self._head.tried, place = True, SCALES.index(USUAL_SCALE)
+            for step in (1, -1):
+                while 0 <= place + step < len(SCALES) and loss(place + step) < loss(place):
+                    place += step
+            self._head.tried = False
+            join.scale.fill_(SCALES[place])
+            said = ", ".join(f"{scale:g}: {losses[scale]:.3f}" for scale in sorted(losses))
+            log.info("metadata.scale=%g was chosen by the log loss of val (%s)", SCALES[place], said)
+        self._fitted(train, val)
 
     def _fitted(self, train: Batch, val: Batch) -> float:
         """Fit to train; gives the log loss of val, by which its probabilities are made sharper or softer first."""

@@ -50,7 +50,7 @@ class LogisticRegression(Rooted):
             own = np.arange(len(labels)) if pictures is None else pictures.numpy()
             values, basis = _rotated(((features.numpy() - mean) / scale).astype(np.float32))
             known = Known(values, labels.numpy(), counts, own)
-            solver = _solver(_EXACT)
+            solver = _solver(_ROUGH if self.tried else _EXACT)
             strength = best_strength(known, solver) if self.inverse_penalty == "auto" else self.inverse_penalty
             fitted = known.fit(solver, strength, slice(None))
             if fitted.n_iter_.max() >= _MOST_STEPS:
