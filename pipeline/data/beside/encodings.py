@@ -123,12 +123,12 @@ class Number(Encoding):
     @classmethod
     def fit(cls, column: str, rows: pd.DataFrame) -> Self:
         """Of those that the rows have."""
-        found = _cells(rows, column, _number)
+        found = _numbers(rows, column)
         known = found[~np.isnan(found)]
         return cls(column, float(known.mean()), float(known.std()) or 1.0) if len(known) else cls(column, 0.0, 1.0)
 
     def values(self, rows: pd.DataFrame) -> np.ndarray:
-        return _column((_cells(rows, self.column, _number) - self.mean) / self.scale)
+        return _column((_numbers(rows, self.column) - self.mean) / self.scale)
 
     def known_codes(self, values: torch.Tensor) -> torch.Tensor:
         return values.clamp(-_FARTHEST, _FARTHEST)
@@ -188,7 +188,7 @@ class Place(Encoding):
         return made
 
     def values(self, rows: pd.DataFrame) -> np.ndarray:
-        both = [_cells(rows, self.latitude, _degrees(90)), _cells(rows, self.longitude, _degrees(180))]
+        both = [_numbers(rows, self.latitude, most=90), _numbers(rows, self.longitude, most=180)]
         return np.stack(both, axis=1).astype(np.float32)
 
     def known_codes(self, values: torch.Tensor) -> torch.Tensor:
@@ -217,32 +217,27 @@ def _cells(rows: pd.DataFrame, column: str, read: Callable[[str], float]) -> np.
         try:
             found[place] = read(text) if text else np.nan
         except ValueError as error:
-            row = int(np.flatnonzero(which == place)[0])
-            whose = rows["path"].iloc[row] if "path" in rows else f"picture {row}"
-            raise BadInput(
-                f"{whose}: {column} is {text[:40]!r}, {error}; correct it, or leave it blank where it is not known"
-            ) from None
+            raise _odd(rows, column, int(np.flatnonzero(which == place)[0]), str(error)) from None
     return found[which]
 
 
-def _number(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        raise ValueError("no number") from None
-    if not np.isfinite(value):
-        raise ValueError("no number")
-    return value
+def _numbers(rows: pd.DataFrame, column: str, most: float = np.inf) -> np.ndarray:
+    """(n,) float64 of a column, NaN for blanks, or all where there is no such column; at most so large, either way."""
+    if column not in rows:
+        return np.full(len(rows), np.nan)
+    found = pd.to_numeric(rows[column], errors="coerce").to_numpy(np.float64)
+    odd = ~np.isfinite(found) & rows[column].notna().to_numpy() | (np.abs(found) > most)
+    for row in np.flatnonzero(odd).tolist():
+        if cell_text(rows[column].iloc[row]):
+            number = np.isfinite(found[row])
+            raise _odd(rows, column, row, f"not within -{most} and {most} degrees" if number else "no number")
+    return found
 
 
-def _degrees(most: int) -> Callable[[str], float]:
-    def read(text: str) -> float:
-        value = _number(text)
-        if abs(value) > most:
-            raise ValueError(f"not within -{most} and {most} degrees")
-        return value
-
-    return read
+def _odd(rows: pd.DataFrame, column: str, row: int, why: str) -> BadInput:
+    whose = rows["path"].iloc[row] if "path" in rows else f"picture {row}"
+    text = cell_text(rows[column].iloc[row])[:40]
+    return BadInput(f"{whose}: {column} is {text!r}, {why}; correct it, or leave it blank where it is not known")
 
 
 def _share_of_year(text: str) -> float:
@@ -253,14 +248,6 @@ def _share_of_year(text: str) -> float:
         return (date(year, month, day).timetuple().tm_yday - 1) / _YEAR
     except ValueError:
         raise ValueError("a day that no year has") from None
-
-
-def is_number(text: str) -> bool:
-    """Whether a text can be read as one."""
-    try:
-        return bool(np.isfinite(_number(text)))
-    except ValueError:
-        return False
 
 
 def looks_like_date(text: str) -> bool:

@@ -16,7 +16,6 @@ from pipeline.data.beside.encodings import (
     Encoding,
     Number,
     Place,
-    is_number,
     looks_like_date,
 )
 from pipeline.data.beside.kind import Kind
@@ -113,7 +112,7 @@ def _kind_of(cells: pd.Series, column: str) -> str:
     texts = [text for text in map(cell_text, cells.unique()) if text]
     if sum(map(looks_like_date, texts)) > _MOST * len(texts):
         return Day.kind
-    if sum(map(is_number, texts)) > _MOST * len(texts):
+    if pd.to_numeric(pd.Series(texts), errors="coerce").notna().mean() > _MOST:
         return Number.kind
     if pd.Series(texts).str.fullmatch(r"\d{1,2}[./-]\d{1,2}[./-]\d{2,4}").mean() > _MOST:
         raise BadInput(
