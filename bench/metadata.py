@@ -1,4 +1,4 @@
-"""What columns beside the pictures cost: reading a million rows, and a step of training: python bench/metadata.py [SIDE]
+"""What columns beside pictures cost: reading a million rows, and a step of training: python bench/metadata.py [SIDE]
 
 In this process's own time, so that other work counts little.
 """
@@ -36,7 +36,7 @@ optimizer, join = torch.optim.AdamW(network.parameters()), network.join
 assert join
 join.dropout = 0.33
 features = torch.randn(32, network.n_features, requires_grad=True)
-join.measure(features)
+join.measure(features.detach())
 
 
 def step() -> None:
