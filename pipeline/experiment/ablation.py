@@ -13,9 +13,9 @@ from pipeline.common.progress import watch
 from pipeline.common.wording import percent, signed
 from pipeline.config import schema
 from pipeline.data.batch import NOTHING, Inputs
-from pipeline.data.beside.association import association
 from pipeline.data.beside.registry import columns_of
 from pipeline.data.files import write_csv
+from pipeline.data.survey.columns import determined
 from pipeline.evaluation.statistics import paired_tests
 from pipeline.experiment.build import Prepared
 from pipeline.experiment.stages import learning, stages
@@ -37,8 +37,7 @@ def tell_columns(prepared: Prepared) -> dict[str, str]:
     table = prepared.table
     rows, said = table.where("train"), {}
     for column in columns_of([prepared.network.spec.beside]):
-        found = association(table.rows[column].iloc[rows], table.labels[rows])
-        if found and (line := found.warning(column)):
+        if line := determined(column, table.rows[column].iloc[rows], table.labels[rows]):
             log.warning("warning: %s", line)
             said[f"data.determined.{column}"] = line
     return said
