@@ -68,7 +68,8 @@ GRADIENT = ("trainer.epochs=20", "optimizer.lr=0.1", "trainer.batch_size=8")
          "metadata.scale=40"],
         ["head=flatten", *GRADIENT], ["head=logistic"], ["head=prototype"], ["head=knn"],
         ["head=sklearn", "head.estimator=RidgeClassifier"],
-        ["regime=finetune", "trainer.epochs=6", "optimizer.lr=0.01"],
+        ["regime=finetune", "trainer.epochs=6", "optimizer.lr=0.01", "trainer.num_workers=1"],
+        ["regime.views=2", "head=logistic", "trainer.refit=true", "metadata.scale=20"],
     ],
     ids=lambda head: head[0],
 )  # fmt: skip
