@@ -426,6 +426,7 @@ class Tracking(Section):
     experiment: str
     run_name: str | None
     keep_weights: Literal["all", "best", "none"]
+    coarsen_places: NotNegative
     tags: dict[str, Text]
 
     @field_validator("experiment")

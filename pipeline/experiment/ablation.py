@@ -52,7 +52,7 @@ def tell_picture_or_column(
     """
     if not prepared.network.join or not len(answered):
         return
-    found = {WITH: answered, **_asked(config, prepared, split), ALONE: _alone(prepared, split)}
+    found = {WITH: answered, **_asked(config, prepared, split), ALONE: _alone(prepared, answered)}
     tests = paired_tests(found, against=WITH).set_index("other")
     right = {name: float(one.correct.mean()) for name, one in found.items()}
     rows = [{"columns": WITH, "split": split, "n": len(answered), "accuracy": right[WITH]}]
@@ -131,8 +131,8 @@ def _answers(
 
 
 @torch.inference_mode()
-def _alone(prepared: Prepared, split: str) -> Predictions:
-    """What the columns say by themselves: logistic regression on their codes, learned from train."""
+def _alone(prepared: Prepared, answered: Predictions) -> Predictions:
+    """What the columns say of the same pictures by themselves: logistic regression on their codes, learned on train."""
     table, join = prepared.table, prepared.network.join
     assert join
     train = table.where("train")
@@ -143,7 +143,8 @@ def _alone(prepared: Prepared, split: str) -> Predictions:
         return join.codes(prepared.beside.take(rows), torch.empty(len(rows)))
 
     head.fit(codes(some), torch.from_numpy(table.labels[some]))
-    rows, found = table.where(split), PredictionsBuilder(table.classes)
+    places = table.rows_of(answered.ids.tolist())
+    rows, found = np.array([places[one] for one in answered.ids]), PredictionsBuilder(table.classes)
     for part in np.array_split(rows, max(1, len(rows) // _ENOUGH)):
         logits = head(codes(part))
         found.add(table.rows["path"].to_numpy()[part], table.labels[part], logits)

@@ -139,9 +139,11 @@ def test_a_run_says_what_the_column_did_and_is_evaluated_voted_predicted_and_ser
     assert told["accuracy"]["without"] < 0.7
     assert told["accuracy"]["alone"] > 0.9
     assert told["low"]["mixed up: region"] > 0
+    smoke = [*how, "data.metadata=[region]", "metadata.scale=10", "tracking.experiment=smoke"]
+    assert typed("train", *smoke, "trainer.limit_batches=1", "trainer.batch_size=6") == 0
     assert run.data.metrics["test/accuracy_without"] == pytest.approx(told["accuracy"]["without"])
     assert typed("train", *how) == 0
-    assert typed("compare") == 0
+    assert typed("compare", "tracking.experiment=noise") == 0
     assert "without its columns it is right in" in " ".join(capsys.readouterr().out.split())
     (page,) = (tmp_path / "mlruns").rglob("comparison.html")
     assert "The picture, or the column?" in page.read_text()

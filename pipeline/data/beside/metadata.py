@@ -102,6 +102,15 @@ def with_both(asked: Sequence[str]) -> list[str]:
     return [column for columns in every for column in columns]
 
 
+def coarsened(rows: pd.DataFrame, degrees: float) -> pd.DataFrame:
+    """The rows with latitudes and longitudes moved to the middle of a square of so many degrees; 0: as they are."""
+    columns = [one for one in rows if str(one).lower().rpartition(".")[2] in (*_LATITUDES, *_LONGITUDES)]
+    if not degrees or not columns:
+        return rows
+    exact = rows[columns].apply(pd.to_numeric, errors="coerce")
+    return rows.assign(**((np.floor(exact / degrees) + 0.5) * degrees))
+
+
 def _named(said: dict[str, str], names: Sequence[str]) -> str:
     """The column that bears one of the names, also as `exif.latitude`, and whose kind was not said."""
     return next((one for one, kind in said.items() if not kind and one.lower().rpartition(".")[2] in names), "")

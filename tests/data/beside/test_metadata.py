@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pipeline.common.errors import BadInput
-from pipeline.data.beside.metadata import Metadata
+from pipeline.data.beside.metadata import Metadata, coarsened
 from pipeline.data.beside.registry import columns_of, from_list, known, to_list
 
 ROWS = pd.DataFrame({
@@ -122,3 +122,14 @@ def test_what_cannot_be_is_said_with_the_picture_and_the_remedy(asked, cells, sa
 def test_a_row_asked_later_is_named_by_its_place():
     with pytest.raises(BadInput, match="picture 1: depth is 'deep', no number"):
         fitted("depth").values(pd.DataFrame({"depth": ["1", "deep"]}))
+
+
+def test_places_are_shown_no_finer_than_asked():
+    rows = pd.DataFrame(
+        {"Lat": [12.3456, -0.01, None], "exif.longitude": ["-70.11", "x", "3.5"], "depth": [1.234, 2, 3]}
+    )
+    found = coarsened(rows, 0.1)
+    assert found["Lat"].round(6).fillna(0).tolist() == [12.35, -0.05, 0]
+    assert found["exif.longitude"].round(6).fillna(0).tolist() == [-70.15, 0, 3.55]
+    assert found["depth"].tolist() == [1.234, 2, 3]
+    assert coarsened(rows, 0) is rows
