@@ -27,6 +27,7 @@ from pipeline.tracking.runs import TrackedRun
 from pipeline.training.loop import layout_of
 
 WITH, WITHOUT, MIXED, ALONE = "with", "without", "mixed up", "alone"
+_MOST_COLUMNS = 20  # that are mixed up one by one
 _ENOUGH = 20_000  # training pictures teach what columns alone can say
 
 log = logging.getLogger("pipeline.train")
@@ -64,7 +65,7 @@ def tell_picture_or_column(
         })  # fmt: skip
         log.info(
             "columns %s: %s right on %s, %s points beside with them [%s, %s]", name, percent(right[name]), split,
-             signed(-test["difference"]), signed(-test["high"]), signed(-test["low"]),
+            signed(-test["difference"]), signed(-test["high"]), signed(-test["low"]),
         )  # fmt: skip
     write_csv(pd.DataFrame(rows), run.folder / COLUMNS_FILE)
     run.log_metrics({
@@ -77,10 +78,9 @@ def _asked(config: schema.Train, prepared: Prepared, split: str) -> dict[str, Pr
     """What the network says where nothing is known beside the pictures, or all of it, or a column, is another's."""
     rows, given = prepared.table.where(split), prepared.beside
     ways = {WITHOUT: NOTHING, MIXED: _mixed(prepared.beside, rows, None)}
-    for field, name in _parts(prepared).items():
+    parts = _parts(prepared)
+    for field, name in parts.items() if 1 < len(parts) <= _MOST_COLUMNS else ():
         ways[f"{MIXED}: {name}"] = _mixed(given, rows, field)
-    if len(ways) == 3:  # one column: mixed up is that
-        ways.popitem()
     return _answers(config, prepared, split, ways)
 
 
