@@ -8,7 +8,7 @@ from pipeline.data.beside.kind import Kind
 from pipeline.data.beside.registry import Beside
 
 USUAL_SCALE = 10.0
-SCALES = (1.0, 2.0, 5.0, USUAL_SCALE, 20.0, 40.0)
+SCALES = (1.0, 2.0, 5.0, USUAL_SCALE, 20.0, 40.0, 80.0)
 
 
 class Join(nn.Module):
