@@ -174,3 +174,20 @@ def test_a_run_says_what_the_column_did_and_is_evaluated_voted_predicted_and_ser
     (tmp_path / "new.csv").write_text("file,region,depth\n0.png,south,deep\n")
     assert typed("predict", f"images={folder / 'photos' / 'a'}", f"beside={tmp_path / 'new.csv'}") == 2
     assert "0.png: depth is 'deep', no number" in capsys.readouterr().err
+
+
+def test_a_run_that_broke_off_goes_on_as_in_one_go(photos, tmp_path):
+    _, how = photos
+    config = composed(*how, "data.metadata=[region,depth]", "trainer.epochs=4", "trainer.checkpoint_minutes=0")
+
+    def epochs(folder):
+        torch.manual_seed(0)
+        return train(config, prepare(config), folder, Progress())
+
+    whole, begun = list(epochs(tmp_path / "whole")), epochs(tmp_path / "broken")
+    next(begun), next(begun)
+    begun.close()
+    rest = list(epochs(tmp_path / "broken"))
+    assert [one.epoch for one in rest] == [3, 4]
+    assert [one.train_loss for one in rest] == [one.train_loss for one in whole[2:]]
+    assert load_best(tmp_path / "broken")[0].join.size == load_best(tmp_path / "whole")[0].join.size > 0
