@@ -143,10 +143,8 @@ def beside(config: schema.Train, table: PictureTable) -> Beside:
         return ()
     asked = {name: getattr(config.data, name) for name in KINDS}
     found = fitted(asked, table.rows[[*table.further, "path"]], table.where("train"))
-    if found and HEADS[config.head.name].reads == "answers":
-        raise BadInput(
-            f"head={config.head.name} is given nothing but the network's answers: leave out data.{found[0].name}"
-        )
+    if found and not getattr(HEADS[config.head.name], "learns", True):
+        raise BadInput(f"head={config.head.name} learns nothing from pictures: leave out data.{found[0].name}")
     return found
 
 

@@ -114,7 +114,7 @@ def test_runs_of_other_columns_or_cells_are_other_trainings(photos, tmp_path):
     [
         (["data.metadata=[regoin]"], "no column is called 'regoin'; did you mean region"),
         (["data.beside=no.csv"], "data.beside: there is no file"),
-        (["data.metadata=[region]", "head=pretrained"], "head=pretrained is given nothing but the network's answers"),
+        (["data.metadata=[region]", "head=pretrained"], "head=pretrained learns nothing from pictures"),
     ],
 )
 def test_what_cannot_be_stops_before_any_work(overrides, said, photos):

@@ -17,6 +17,7 @@ class FittedHead(nn.Module, ABC):
     reads: ClassVar[Features] = "pooled"
     weighs: ClassVar[bool] = False  # whether it matters to it how much a picture counts
     averages: ClassVar[bool] = False  # whether the mean of two such heads' states is such a head too
+    learns: ClassVar[bool] = True  # whether training pictures teach it anything
     joined: int = 0  # how many of its features, the last, come from beside the picture
     tried: bool = False  # whether it is fitted only to be measured, and so as roughly as that allows
 
@@ -91,7 +92,7 @@ class Rooted(FittedHead):
 
     def spread(self, features: torch.Tensor) -> torch.Tensor:
         """The features (n, n_features), or their roots, as was found when it was fitted; what is joined stays."""
-        own, joined = features.split([features.shape[1] - self.joined, self.joined], dim=1)
+        own, joined = torch.split(features, [features.shape[1] - self.joined, self.joined], dim=1)
         return torch.cat([torch.where(self.rooted, own.clamp(min=0).sqrt(), own), joined], dim=1)
 
     def spread_to_fit(self, features: torch.Tensor) -> torch.Tensor:
