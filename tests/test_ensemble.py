@@ -118,7 +118,7 @@ def test_three_runs_vote_are_kept_and_served(store, capsys):
     with torch.no_grad():
         pixels = Inputs(Preprocessing(image_size=32).read(shown)[None])
         alone = [member(pixels).softmax(1).numpy() for member in bundle.members]
-    ways = {member.spec.preprocessing for member in bundle.members}
+    ways = {member.spec.wants for member in bundle.members}
     found = scores(bundle.members, bundle.rule, dict.fromkeys(ways, pixels))
     np.testing.assert_allclose(found.exp(), bundle.rule(alone), rtol=1e-5)
 

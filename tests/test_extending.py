@@ -1,5 +1,6 @@
 """docs/extending.md as its reader follows it: every file and change made in a copy, which then trains with all."""
 
+import json
 import os
 import re
 import shutil
@@ -40,6 +41,8 @@ def copy(tmp_path_factory):
         file.write_text(changed(file.read_text(encoding="utf-8"), text) if kind == "change" else text, encoding="utf-8")
     digits = load_digits()
     pictures = np.repeat((digits.images * 15.9).astype(np.uint8)[..., None], 3, axis=-1)
+    lines = [f"{number:06d},{'yes' if target in (0, 6, 8, 9) else 'no'}" for number, target in enumerate(digits.target)]
+    (folder / "traits.csv").write_text("\n".join(["path,round", *lines[:300]]))
     np.savez(folder / "scans.npz", pictures=pictures[:300], labels=digits.target[:300])
     return folder
 
@@ -57,7 +60,7 @@ def test_a_run_with_every_extension_and_a_vote_of_two(copy):
     done = typed(
         copy, "train", "-m", "data=npz", "data.file=scans.npz", "model=resnet10t", "regime=scratch", "head=cosine",
         "loss=poly", "optimizer=nadam", "augmentation=posterize", "seed=0,1", "trainer.epochs=1",
-        "trainer.limit_batches=2", "trainer.threads=1",
+        "trainer.limit_batches=2", "trainer.threads=1", "data.beside=traits.csv", "data.traits=[round]",
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     done = typed(copy, "ensemble", "strategies=[soft_vote]", "choose=geometric_mean")
@@ -68,6 +71,8 @@ def test_a_run_with_every_extension_and_a_vote_of_two(copy):
     assert [params[f"{group}.name"] for group in ("model", "head", "loss", "optimizer", "augmentation")] == [
         "timm/resnet10t", "cosine", "poly", "nadam", "posterize",
     ]  # fmt: skip
+    (facts, *_) = (copy / "mlruns").rglob("best.json")
+    assert json.loads(facts.read_text())["network"]["beside"] == [{"name": "traits", "named": ["round"]}]
     assert [run.data.tags["strategy"] for run in runs if run.data.tags["stage"] == "ensemble"] == ["geometric_mean"]
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from pipeline.common.wording import counted
 from pipeline.config import schema
+from pipeline.data.beside.metadata import coarsened
 from pipeline.data.digest import class_counts, data_digest
 from pipeline.data.files import write_csv
 from pipeline.data.survey.statistics import figures, unreadable
@@ -39,7 +40,8 @@ def run(config: schema.Explore) -> None:
         found = look(config, table, given, features or None)
         found = replace(found, mended=mended_split(found, run))
         record(found, run)
-        file = save(survey_page(found), run.folder / "explore.html")
+        shown = found.table.with_rows(coarsened(found.table.rows, config.tracking.coarsen_places))
+        file = save(survey_page(replace(found, table=shown)), run.folder / "explore.html")
         for finding in findings(found):
             log.warning("warning: %s", finding)
         log.info("the page: %s", file)

@@ -16,6 +16,7 @@ from pipeline.common.names import safe_name
 from pipeline.common.paths import expanded
 from pipeline.common.wording import counted
 from pipeline.config import schema
+from pipeline.data.beside.files import with_files_beside
 from pipeline.data.unlabelled import find_pictures, unlabelled_table
 from pipeline.experiment.build import memory_in_one_line
 from pipeline.experiment.inference import pictures as as_seen
@@ -65,6 +66,8 @@ def ask_all(bundle: Bundle, pictures: list[Path], config: schema.Predict) -> dic
     wanted = Wanted(config.top_k, config.coverage, config.min_probability)
     runner = schema.Runner(batch_size=config.batch_size, precision="fp32", accelerator="auto", num_workers=None)
     table, fabric = unlabelled_table(pictures), make_fabric(runner.accelerator, runner.precision)
+    if config.beside is not None:
+        table = table.with_rows(with_files_beside(table.rows, table.root, [config.beside], "beside"))
     said: dict[Path, Answer] = {}
     asked = as_seen(bundle.members, table, np.arange(len(pictures)), runner, on_unreadable=config.on_unreadable)
     with memory_in_one_line(config.batch_size, "batch_size"):

@@ -1,10 +1,11 @@
 """Which answers to which keys set runs apart, in few and short words."""
 
+import re
 from collections.abc import Mapping, Sequence
 
 from pipeline.config.keys import NO_CHOICE
 
-_FIRST = ("model", "head", "regime", "augmentation", "optimizer", "scheduler", "loss", "data")
+_FIRST = ("model", "head", "regime", "augmentation", "metadata", "optimizer", "scheduler", "loss", "data")
 
 
 def counts(key: str) -> bool:
@@ -52,6 +53,8 @@ def short_key(key: str) -> str:
 
 def short_value(key: str, value: str) -> str:
     """A network without its library, a file without its folders, which are nobody's business on a page."""
+    if key in ("data.metadata", "data.beside"):
+        return ", ".join(one.rpartition("/")[2] for one in re.findall("'([^']*)'", value)) or "none"
     named = key in ("model.name", "model.weights_file", "data.taxonomy", "data.split.file")
     if named or value.startswith(("/", "~/")):
         return value.rpartition("/")[2]

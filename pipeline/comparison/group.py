@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.common.wording import counted, p_value, percent
+from pipeline.common.wording import counted, p_value, percent, signed
 from pipeline.comparison.by_class import class_differences, error_by_training_size
 from pipeline.comparison.certainty import corrected_best, pairwise_tests
 from pipeline.comparison.effects import JOIN, effects, grid, varied
@@ -24,8 +24,9 @@ class Group:
 
     The first `most` rows, its leaders, are looked at more closely. `why_apart` says why these runs are not ranked
     with the first group. `histories` has the best rows' learning curves, `by_rank` accuracies (val, test) by rank of
-    the taxonomy and row, `trained` how many pictures of each class the best row trained on: what is read from the
-    store, and filled in there.
+    the taxonomy and row, `trained` how many pictures of each class the best row trained on, `columns` what rows that
+    are given columns beside pictures are without these (`accuracy`, `behind`, `low`, `high`, `p`): what is read from
+    the store, and filled in there.
     """
 
     entrants: list[Entrant]
@@ -34,6 +35,7 @@ class Group:
     histories: dict[str, pd.DataFrame] = field(default_factory=dict)
     by_rank: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     trained: dict[str, int] = field(default_factory=dict)
+    columns: dict[str, pd.DataFrame] = field(default_factory=dict)
 
     @cached_property
     def ranking(self) -> Ranking:
@@ -156,12 +158,23 @@ class Group:
             )
         if len(table) > 1:
             lines.append(self._certainty(str(table["name"].iloc[0])))
+        lines += [self._without_columns(name, told) for name, told in self.columns.items()]
         if again := sum(one.choices.get("trainer.refit") == "True" for one in self.entrants):
             lines.append(
                 f"{counted(again, 'run')} fitted once more on train and val: figures of val are from before, those of "
                 "test are not."
             )
         return lines + self._what_mattered()
+
+    def _without_columns(self, name: str, told: pd.DataFrame) -> str:
+        """What a row is by the picture, and what by the column."""
+        without, alone = told.loc["without"], told.loc["alone"]
+        ends = ", ".join(signed(-without[end]) for end in ("high", "low"))
+        return (
+            f"{name}: without its columns it is right in {percent(without['accuracy'], self.digits)} of "
+            f"{told['split'].iloc[0]} ({signed(-without['behind'])} points [{ends}]); the columns alone in "
+            f"{percent(alone['accuracy'], self.digits)}."
+        )
 
     def _beside_chance(self, split: str) -> str:
         """The best row's accuracy beside what the most frequent class would score on the same pictures."""

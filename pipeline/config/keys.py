@@ -5,16 +5,20 @@ from pathlib import Path
 CONF = Path(__file__).resolve().parents[2] / "conf"
 
 # The groups of `conf/` whose answer a config holds as its section's `name`: `model=resnet50` is `model.name`.
-GROUPS = ("model", "head", "regime", "augmentation", "optimizer", "scheduler", "loss", "trainer", "data")
+GROUPS = (
+    "model", "head", "regime", "augmentation", "metadata", "optimizer", "scheduler", "loss", "trainer", "data",
+)  # fmt: skip
+# One that came later: runs of before, which had no such choice, are still known as the same as those of its default.
+LATER_NAMES = ("metadata.name",)
 
 # What earlier versions called answers to `head`.
 RENAMED_HEADS = {"logreg": "logistic"}
 
 # Keys whose value is a path, a filter or a column's name: quoted before Hydra's grammar sees them.
 PATH_KEYS = (
-    "data.root", "data.file", "data.categories", "data.taxonomy", "data.lists", "data.train", "data.val",
-    "data.split.file", "data.split.save", "data.split.group", "model.name", "model.weights_file",
-    "head.mapping", "images", "output", "filter", "neighbours_of", "source", "target",
+    "data.root", "data.file", "data.categories", "data.taxonomy", "data.lists", "data.beside", "data.from_path",
+    "data.train", "data.val", "data.split.file", "data.split.save", "data.split.group", "model.name",
+    "model.weights_file", "head.mapping", "images", "beside", "output", "filter", "neighbours_of", "source", "target",
 )  # fmt: skip
 
 # Beginnings of keys, from here on. Whatever stands under these, the figures are the same,

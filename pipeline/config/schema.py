@@ -43,6 +43,17 @@ def _pixels_or_auto(given: object) -> object:
     return given
 
 
+def _listed(given: object) -> object:
+    """`a.csv` and `[a.csv, b.csv]`, which as a path was kept from Hydra's grammar."""
+    if isinstance(given, str):
+        inner = given[1:-1].split(",") if given.startswith("[") and given.endswith("]") else [given]
+        return [one.strip() for one in inner if one.strip()]
+    return given
+
+
+# Paths, one or several.
+Files = Annotated[list[str], BeforeValidator(_listed)]
+
 ImageSize = Annotated[int | Literal["auto"], BeforeValidator(_pixels_or_auto)]
 
 # What NumPy's and PyTorch's generators take alike.
@@ -106,12 +117,16 @@ class Pictures(Section):
     root: str | None
     image_size: ImageSize
     fit: Literal["squash", "crop", "pad"]
+    normalise: Literal["weights", "imagenet", "none"]
     classes: int | list[str] | None
     small_classes: Literal["raise", "drop", "train_only"]
     fraction: Annotated[float, Field(gt=0, le=1)]
     per_class: Count | None
     bootstrap: Seed | None
     taxonomy: str | None
+    from_path: str | None
+    beside: Files
+    metadata: list[str]
     split: Split
     on_unreadable: Literal["raise", "skip"]
     cache: Literal["none", "memory", "disk"]
@@ -296,6 +311,14 @@ class Regime(Section):
     lr: dict[Annotated[str, _one_of("optimizer")], Rate]
 
 
+class Metadata(Section):
+    """What comes beside a picture, and how the head is given it."""
+
+    name: Annotated[str, _one_of("metadata")]
+    scale: Literal["auto"] | Rate
+    dropout: Fraction
+
+
 class Augmentation(Section):
     """Random changes to training pictures; `options` go to the recipe of that name."""
 
@@ -341,6 +364,7 @@ class Scheduler(Section):
     name: Annotated[str, _one_of("scheduler")]
     warmup_epochs: NotNegative
     step_epochs: Count | None = None
+    milestones: list[Annotated[float, Field(gt=0, lt=1)]] | None = None
     gamma: Rate | None = None
     min_factor: Share | None = None
     patience: Annotated[int, Field(ge=0)] | None = None
@@ -404,6 +428,7 @@ class Tracking(Section):
     required: bool
     unsent_gb: NotNegative
     keep_weights: Literal["all", "best", "none"]
+    coarsen_places: NotNegative
     tags: dict[str, Text]
 
     @field_validator("experiment")
@@ -439,6 +464,7 @@ class Train(Command):
     head: Head
     regime: Regime
     augmentation: Augmentation
+    metadata: Metadata
     optimizer: Optimizer
     scheduler: Scheduler
     loss: Loss
@@ -485,6 +511,7 @@ class Predict(Command):
     """`python -m pipeline.predict`."""
 
     images: str
+    beside: str | None
     model: Address | None
     tracking: Selection
     output: str

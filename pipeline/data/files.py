@@ -3,6 +3,7 @@
 import codecs
 import csv
 import io
+import math
 import re
 import stat
 from collections.abc import Sequence
@@ -163,6 +164,13 @@ def check_cells(values: pd.Series, source: str) -> None:
     """Raises `BadInput` for a column, by its name, that holds lists or structures, as a Parquet file's may."""
     if values.dtype == object and any(isinstance(cell, (list, dict, tuple, set, np.ndarray)) for cell in values):
         raise BadInput(f"{source}: the column {values.name!r} holds lists or structures; it takes one value a row")
+
+
+def cell_text(cell: object) -> str:
+    """A cell as text, "" for a blank; 7.0 is 7, as one blank makes floats of a column's whole numbers."""
+    if cell is None or cell is pd.NA or cell is pd.NaT or (isinstance(cell, float) and math.isnan(cell)):
+        return ""
+    return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell).strip()
 
 
 def with_numbers(table: pd.DataFrame) -> pd.DataFrame:

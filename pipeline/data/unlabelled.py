@@ -11,23 +11,23 @@ from pipeline.data.files import SUFFIXES
 from pipeline.data.table import PictureTable
 
 
-def find_pictures(images: str) -> list[Path]:
-    """The picture, or all pictures of a folder and below, by name. BadInput where there is none."""
+def find_pictures(images: str, key: str = "images") -> list[Path]:
+    """The picture, or all pictures of a folder and below, by name. BadInput, which names `key`, where there is none."""
     if not images.strip():
-        raise BadInput("images= names no picture: give a picture's or a folder's path, images=. for this folder")
-    where = expanded(images, "images")
+        raise BadInput(f"{key}= names no picture: give a picture's or a folder's path, {key}=. for this folder")
+    where = expanded(images, key)
     if where.is_file():
         return [where]
     if not where.is_dir():
-        raise BadInput(f"images={images}: there is no such file or folder")
+        raise BadInput(f"{key}={images}: there is no such file or folder")
     paths = (path for path in where.rglob("*") if path.suffix.lower() in SUFFIXES and not path.is_dir())
     # Links to nowhere and pipes too: they are told of as skipped. What is hidden is not: a Mac leaves `._IMG.jpg`
     # beside IMG.jpg on other disks, a name with a picture's ending and no picture.
     found = sorted(path for path in paths if not any(part.startswith(".") for part in path.relative_to(where).parts))
     for path in found:
-        check_utf8(path, f"images={images}")
+        check_utf8(path, f"{key}={images}")
     if not found:
-        raise BadInput(f"images={images}: no picture in it ({', '.join(sorted(SUFFIXES))})")
+        raise BadInput(f"{key}={images}: no picture in it ({', '.join(sorted(SUFFIXES))})")
     return found
 
 

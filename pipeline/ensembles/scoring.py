@@ -12,27 +12,27 @@ from pipeline.data.batch import Inputs
 from pipeline.data.reading.preprocessing import Reading
 from pipeline.data.reading.tta import Views, shown
 from pipeline.ensembles.rules import TINY, Rule
-from pipeline.models.classifier import Classifier
+from pipeline.models.classifier import Classifier, Wants
 
 
 @torch.inference_mode()
 def scores(
-    members: Sequence[Classifier], rule: Rule | None, inputs: Mapping[Reading, Inputs], views: Views = "none"
+    members: Sequence[Classifier], rule: Rule | None, inputs: Mapping[Wants, Inputs], views: Views = "none"
 ) -> torch.Tensor:
     """(n, k) float32 scores of n pictures, on a processor: logits, or the logarithms of probabilities.
 
-    `inputs` are the same pictures as each way of the members' reading gives them; a single network needs no `rule`.
+    `inputs` are the same pictures as each of the members wants them; a single network needs no `rule`.
     Of several test-time `views` the probabilities are averaged. Members are in evaluation mode.
     """
     seen: dict[tuple[torch.nn.Module, Reading], list[Inputs]] = {}
     found = []
     for member in members:
-        how = member.spec.preprocessing
-        key = (member.backbone, how)
+        wants = member.spec.wants
+        key = (member.backbone, wants.reading)
         if key not in seen:
-            ways = shown(views, inputs[how], how.image_size)
-            seen[key] = [view._replace(features=member.features(view)) for view in ways]
-        found.append(_mean([member(view).float() for view in seen[key]]).cpu())
+            ways = shown(views, inputs[wants], wants.reading.image_size)
+            seen[key] = [Inputs(features=member.features(view)) for view in ways]
+        found.append(_mean([member(inputs[wants].also(view)).float() for view in seen[key]]).cpu())
     if rule is None:
         return found[0]
     together = rule([one.softmax(1).numpy() for one in found])

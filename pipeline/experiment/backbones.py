@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,14 +10,16 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pandas as pd
 from torch import nn
 
 from pipeline.common.errors import BadInput
 from pipeline.common.paths import expanded
 from pipeline.config import schema
+from pipeline.data.beside.registry import Beside, known, to_list
 from pipeline.data.contents import content_digests, file_states
 from pipeline.data.reading.preprocessing import Preprocessing
-from pipeline.models.published import AsTrained, Named, as_trained, load_pretrained, named
+from pipeline.models.published import IMAGENET_MEAN, IMAGENET_STD, AsTrained, Named, as_trained, load_pretrained, named
 from pipeline.models.saved import BEST_FACTS, BEST_WEIGHTS, read_facts
 from pipeline.models.shelf import shelf
 from pipeline.models.sight import Part
@@ -29,6 +32,8 @@ Asking = TypeVar("Asking", bound=schema.Train)  # a training, or a command that 
 
 # What would say otherwise than a join which networks there are, and at which size they see pictures.
 _OF_ONE = ("model=", "model.name=", "model.weights=", "model.weights_file=", "data.image_size=")
+
+_NORMS = {"imagenet": (IMAGENET_MEAN, IMAGENET_STD), "none": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))}
 
 
 @dataclass(frozen=True)
@@ -61,10 +66,11 @@ class Backbone:
         return as_trained(self.name, self.weights, self.file)
 
     def part(self, data: schema.Data) -> Part:
-        """As it sees pictures: of the size that is asked for (beside others its own), normalised as it was trained."""
+        """As it sees pictures: of the size asked for (beside others its own), normalised as trained, or as asked."""
         norm = self.as_trained()
         side = norm.image_size if self.joined_as or data.image_size == "auto" else data.image_size
-        how = Preprocessing(side, data.fit, norm.interpolation, norm.mean, norm.std)
+        mean, std = _NORMS.get(data.normalise, (norm.mean, norm.std))
+        how = Preprocessing(side, data.fit, norm.interpolation, mean, std)
         return Part(self.found.name, how, self.found.options)
 
     def load(self, network: nn.Module) -> Loaded:
@@ -88,12 +94,19 @@ def backbones(config: schema.Train) -> list[Backbone]:
     return [Backbone(known[one].name, known[one].weights, files.get(one), one) for one in model.join]
 
 
-def files_digest(config: schema.Train) -> str:
-    """Twelve hex digits of what the files beside the pictures hold: the names of a config stay while these change."""
+def files_digest(config: schema.Train, beside: Beside, rows: pd.DataFrame) -> str:
+    """Twelve hex digits of what the files beside the pictures hold: the names of a config stay while these change.
+
+    And of what the `rows` of pictures know `beside` their pixels, wherever that was read.
+    """
     keys = {"data.taxonomy": config.data.taxonomy, "head.mapping": getattr(config.head, "mapping", None)}
-    beside = [expanded(path, key) for key, path in keys.items() if path]
-    files = [str(file) for file in (*(one.file for one in backbones(config)), *beside) if file]
-    return sha256(content_digests(files, file_states(files)).tobytes()).hexdigest()[:12]
+    named_so = [expanded(path, key) for key, path in keys.items() if path]
+    files = [str(file) for file in (*(one.file for one in backbones(config)), *named_so) if file]
+    held = [content_digests(files, file_states(files)).tobytes()]
+    if beside:
+        held += [json.dumps(to_list(beside)).encode()]
+        held += [value.numpy().tobytes() for value in known(beside, rows) if value is not None]
+    return sha256(b"".join(held)).hexdigest()[:12]
 
 
 def own_weights(config: schema.Train) -> Path | None:

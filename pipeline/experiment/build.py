@@ -7,8 +7,9 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -19,6 +20,12 @@ from pipeline.common.cache_folder import cache_folder
 from pipeline.common.errors import BadInput, Stopped
 from pipeline.config import schema
 from pipeline.config.schema import Pictures
+from pipeline.data.batch import NOTHING, Inputs
+from pipeline.data.beside.exif import with_exif
+from pipeline.data.beside.files import with_files_beside
+from pipeline.data.beside.metadata import with_both
+from pipeline.data.beside.paths import labelled_by_path, names_label, with_columns_of_paths
+from pipeline.data.beside.registry import KINDS, Beside, fitted, known
 from pipeline.data.reading.augmentation import build_augmentation
 from pipeline.data.reading.cache import open_cache
 from pipeline.data.reading.loading import PictureBatches, canvas
@@ -33,7 +40,8 @@ from pipeline.experiment.backbones import backbones
 from pipeline.models.blocks import parameters_below
 from pipeline.models.classifier import Classifier, NetworkSpec, build_classifier
 from pipeline.models.heads.fitted import FittedHead
-from pipeline.models.heads.registry import HeadSpec
+from pipeline.models.heads.registry import HEADS, HeadSpec
+from pipeline.models.join import USUAL_SCALE
 from pipeline.models.weights import Loaded
 from pipeline.tracking.registry import check_renamed
 from pipeline.training.checkpoints import has_state
@@ -63,12 +71,32 @@ class Prepared:
     features: dict[tuple[str, int | None], Features] = field(default_factory=dict)
     waited: list[float] = field(default_factory=list)  # seconds, for other processes that made the same features
 
+    @cached_property
+    def beside(self) -> Inputs:
+        """What the table knows of its pictures beside their pixels, as the network wants it."""
+        return known(self.network.spec.beside, self.table.rows)
+
+
+def read_pictures(data: schema.Data, on_unreadable: Literal["raise", "skip"]) -> PictureTable:
+    """All pictures of the source, with what their paths say of them, and the columns that lie beside them."""
+    pattern = data.from_path
+    if pattern and names_label(pattern):
+        if data.source != "folder":
+            raise BadInput(f"data.from_path={pattern}: {data.source} has labels of its own; write {{}} for that part")
+        table = labelled_by_path(data.root, pattern, name=data.name, on_unreadable=on_unreadable)
+    else:
+        own = own_options(data)
+        table = read_source(data.source, name=data.name, root=data.root, on_unreadable=on_unreadable, **own)
+        if pattern:
+            table = table.with_rows(with_columns_of_paths(table.rows, pattern))
+    rows = with_files_beside(table.rows, table.root, data.beside, "data.beside")
+    wanted = with_both(data.metadata)
+    return table.with_rows(with_exif(rows, wanted, lambda: table.sources(np.arange(len(rows)))))
+
 
 def all_pictures(data: schema.Data) -> PictureTable:
     """The pictures that a config names, with the splits that the set brings or a file tells."""
-    table = read_source(
-        data.source, name=data.name, root=data.root, on_unreadable=data.on_unreadable, **own_options(data)
-    )
+    table = read_pictures(data, data.on_unreadable)
     chosen = select_classes(table, data.classes)
     if data.split.file:
         chosen = read_split(chosen, data.split.file, among=table, drop=data.small_classes == "drop")
@@ -108,10 +136,21 @@ def own_options(data: schema.Data) -> dict[str, Any]:
     return {key: value for key, value in data if key != "source" and key not in Pictures.model_fields}
 
 
-def network(config: schema.Train, classes: Sequence[str]) -> tuple[Classifier, list[Loaded]]:
+def beside(config: schema.Train, table: PictureTable) -> Beside:
+    """What is to be joined to the features, fitted to the training pictures. BadInput where it cannot be."""
+    if config.metadata.name == "none":
+        return ()
+    asked = {name: getattr(config.data, name) for name in KINDS}
+    found = fitted(asked, table.rows[[*table.further, "path"]], table.where("train"))
+    if found and not getattr(HEADS[config.head.name], "learns", True):
+        raise BadInput(f"head={config.head.name} learns nothing from pictures: leave out data.{found[0].name}")
+    return found
+
+
+def network(config: schema.Train, classes: Sequence[str], beside: Beside = ()) -> tuple[Classifier, list[Loaded]]:
     """The classifier of these classes with the weights its regime starts from, and what was loaded.
 
-    Pictures are normalised as those weights were trained.
+    Pictures are normalised as those weights were trained. What comes `beside` them is joined to the features.
     """
     if config.regime.trains != "all" and config.regime.weights == "none":
         named_so = "regime=frozen" if config.regime.trains == "head" else f"regime.trains={config.regime.trains}"
@@ -123,7 +162,10 @@ def network(config: schema.Train, classes: Sequence[str]) -> tuple[Classifier, l
         log.warning("warning: regime=%s begins from chance: model.weights_file is not read", config.regime.name)
     torch.manual_seed(config.seed)
     head, chosen = HeadSpec.from_dict(config.head.model_dump()), backbones(config)
-    made = build_classifier(NetworkSpec.of([one.part(config.data) for one in chosen], len(classes), head))
+    made = build_classifier(NetworkSpec.of([one.part(config.data) for one in chosen], len(classes), head, beside))
+    if made.join:
+        made.join.dropout = config.metadata.dropout
+        made.join.scale.fill_(USUAL_SCALE if config.metadata.scale == "auto" else config.metadata.scale)
     parameters_below(made.backbone, config.regime.trains)  # before weights are fetched
     if isinstance(made.head, FittedHead):
         made.head.meet(classes)
@@ -142,6 +184,7 @@ def batches(
     rows: np.ndarray | None = None,
     view: int | None = None,
     identities: np.ndarray | None = None,
+    beside: Inputs = NOTHING,
 ) -> PictureBatches:
     """Batches of a split: shuffled and augmented for training, else in order and as they are.
 
@@ -162,6 +205,7 @@ def batches(
         num_workers=workers(config.trainer.num_workers, in_memory=table.in_memory),
         on_unreadable=config.data.on_unreadable,
         identities=identities,
+        beside=beside,
         cache=open_cache(
             config.data.cache,
             table,

@@ -1,5 +1,6 @@
 """Asking networks about pictures of a table: a training run's about a split, a finished model's about any rows."""
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -13,7 +14,9 @@ from pipeline.common.errors import BadInput
 from pipeline.common.progress import watch
 from pipeline.common.wording import first_few
 from pipeline.config import schema
-from pipeline.data.batch import Inputs
+from pipeline.data.batch import NOTHING, Inputs
+from pipeline.data.beside.exif import with_exif
+from pipeline.data.beside.registry import columns_of, known
 from pipeline.data.reading.loading import PictureBatches
 from pipeline.data.reading.preprocessing import Joined, Reading
 from pipeline.data.reading.tta import Views, canvas
@@ -23,18 +26,22 @@ from pipeline.ensembles.scoring import scores
 from pipeline.experiment import build
 from pipeline.experiment.build import Prepared
 from pipeline.experiment.stages import learning, stages
-from pipeline.models.classifier import Classifier
+from pipeline.models.classifier import Classifier, Wants
 from pipeline.predictions.builder import PredictionsBuilder
 from pipeline.predictions.predictions import Predictions
 from pipeline.training.hardware import make_fabric
 from pipeline.training.loop import Batches, layout_of
+
+log = logging.getLogger(__name__)
 
 
 def split_answers(config: schema.Train, prepared: Prepared, split: str) -> Predictions:
     """What a run's network says of a split's pictures, or their features, as its last stage sees them."""
     network, table = prepared.network, prepared.table
     _, batches = learning(config, prepared, stages(config)[-1].phase)
-    asked = Asked({network.spec.preprocessing: batches(split)}, config.trainer.limit_batches)
+    asked = Asked(
+        {network.spec.preprocessing: batches(split)}, {network.spec.wants: NOTHING}, config.trainer.limit_batches
+    )
     return _predictions([network], None, table, asked, prepared.fabric, what=f"score {split}")
 
 
@@ -60,18 +67,22 @@ def answers(
 
 
 class Shown(NamedTuple):
-    """The same pictures as each way of reading gives them, with their `labels` and `rows`."""
+    """The same pictures as networks want them, with their `labels` and `rows`."""
 
-    inputs: Mapping[Reading, Inputs]
+    inputs: Mapping[Wants, Inputs]
     labels: torch.Tensor
     rows: torch.Tensor
 
 
 @dataclass(frozen=True)
 class Asked:
-    """Batches of the same pictures for each way in which networks see them, in step; the first `limit`."""
+    """Batches of the same pictures for each way of reading them, in step; the first `limit`.
+
+    `wants`: what networks are to be given, and what all of the table's pictures know of that beside their pixels.
+    """
 
     ways: Mapping[Reading, Batches | PictureBatches]
+    wants: Mapping[Wants, Inputs]
     limit: int | None = None
 
     def __len__(self) -> int:
@@ -83,9 +94,11 @@ class Asked:
             first = batches[0]
             if any(not torch.equal(batch.rows, first.rows) for batch in batches):
                 raise BadInput("a picture could be read for one network and not for another: put it right or away")
-            yield Shown(
-                {how: batch.inputs for how, batch in zip(self.ways, batches, strict=True)}, first.labels, first.rows
-            )
+            read = dict(zip(self.ways, batches, strict=True))
+            inputs = {
+                want: read[want.reading].inputs.also(beside.take(first.rows)) for want, beside in self.wants.items()
+            }
+            yield Shown(inputs, first.labels, first.rows)
 
 
 def pictures(
@@ -104,14 +117,23 @@ def pictures(
         return how.resized_to(canvas(views, how.image_size))
 
     workers = build.workers(trainer.num_workers, in_memory=table.in_memory)
+    wants = dict.fromkeys(member.spec.wants for member in members)
+    columns = columns_of(want.beside for want in wants)
+    facts = with_exif(table.rows, columns, lambda: table.sources(np.arange(len(table.rows))))
+    unknown = [column for column in columns if column not in facts]
+    if unknown:
+        log.warning(
+            "warning: nothing is known of %s in %s: pictures are asked about without", " and ".join(unknown), table.name
+        )
     return Asked(
         {
             how: PictureBatches(
                 table, rows, shown(how), batch_size=trainer.batch_size,
                 num_workers=workers, on_unreadable=on_unreadable,
             )
-            for how in dict.fromkeys(member.spec.preprocessing for member in members)
-        }
+            for how in dict.fromkeys(want.reading for want in wants)
+        },
+        {want: known(want.beside, facts) for want in wants},
     )  # fmt: skip
 
 
@@ -124,7 +146,7 @@ def scored(
         fabric.to_device(member).eval()
     layout = layout_of(members[0])
     for some in watch(asked, what):
-        here = {how: inputs.to(fabric.device, layout) for how, inputs in some.inputs.items()}
+        here = {want: inputs.to(fabric.device, layout) for want, inputs in some.inputs.items()}
         with fabric.autocast():
             found = scores(members, rule, here, views)
         yield some.rows, some.labels, found

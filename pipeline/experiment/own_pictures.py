@@ -13,7 +13,6 @@ from mlflow.entities import Run
 from pipeline.common.errors import BadInput
 from pipeline.config import schema
 from pipeline.data.digest import data_digest, picture_digests
-from pipeline.data.sources import read_source
 from pipeline.data.split_files import kept_split
 from pipeline.data.table import SPLITS, PictureTable
 from pipeline.experiment import build
@@ -127,7 +126,7 @@ def _kept(run: Run, folder: Path, data: schema.Data) -> pd.DataFrame:
 
 def _today(data: schema.Data) -> PictureTable:
     """All that is there, whatever is wrong with some of it: what the run had and cannot be used now, has vanished."""
-    table = read_source(data.source, name=data.name, root=data.root, on_unreadable="skip", **build.own_options(data))
+    table = build.read_pictures(data, "skip")
     return table if data.on_unreadable == "skip" else replace(table, skipped={})
 
 

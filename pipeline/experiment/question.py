@@ -16,6 +16,7 @@ from mlflow.entities import Run
 
 from pipeline.common.errors import BadInput, did_you_mean
 from pipeline.config import schema
+from pipeline.data.beside.registry import columns_of
 from pipeline.data.digest import content_digest
 from pipeline.data.table import SPLITS, PictureTable
 from pipeline.ensembles.recipe import Recipe
@@ -155,6 +156,9 @@ class Question:
         rows = self.rows(split)
         pictures, truth = content_digest(self.table, rows), self.table.labels[rows].tobytes().hex()
         asked = [self.run.info.run_id, self.config.checkpoint, self.config.evaluation.tta, split, pictures, truth]
+        _, folders = ingredients(self.client, self.run)
+        beside = columns_of(read_facts(folder).spec.beside for folder in folders.values())
+        asked += [self.table.rows.reindex(columns=list(beside)).iloc[rows].to_csv()] if beside else []
         return sha256("\0".join(asked).encode()).hexdigest()[:16]
 
     def val(self) -> Predictions | None:

@@ -24,6 +24,7 @@ from pipeline.data.survey.measure import look_alike
 from pipeline.data.survey.neighbours import nearest
 from pipeline.evaluation.verdict import Chance, judge
 from pipeline.experiment import build
+from pipeline.experiment.ablation import tell_columns, tell_picture_or_column
 from pipeline.experiment.build import Prepared
 from pipeline.experiment.inference import split_answers
 from pipeline.experiment.photographs import leave_mistakes
@@ -110,6 +111,8 @@ def conclude(
         shown = "test" if len(predictions["test"]) else "val"
         leave_mistakes(run, str(run.name), shown, predictions[shown], prepared.table)
     tell_verdict(config, prepared, run, progress, predictions["val"].labels, figures)
+    shown = "test" if len(predictions["test"]) else "val"
+    tell_picture_or_column(config, prepared, run, shown, predictions[shown])
     check_what_is_left(prepared.table, "test")
     tell_skipped(prepared, run)
     tell_waited(prepared, run)
@@ -198,6 +201,7 @@ def log_inputs(config: schema.Train, prepared: Prepared, run: TrackedRun, *, goe
         tell_other_hardware(prepared, run)
     else:
         keep_inputs(config, prepared, run)
+    run.set_tags(tell_columns(prepared))
     run.log_metrics({"data/leaks": tell_leaks(prepared, run), "parameters": count_parameters(prepared)})
 
 

@@ -110,7 +110,7 @@ def learning(config: schema.Train, prepared: Prepared, phase: Phase) -> tuple[nn
     learner: Any = network
     if config.trainer.compile:
         learner = torch.compile(network)
-    return learner, partial(build.batches, config, table, network.parts[0].preprocessing)
+    return learner, partial(build.batches, config, table, network.parts[0].preprocessing, beside=prepared.beside)
 
 
 def feature_batches(config: schema.Train, prepared: Prepared, split: str, *, training: bool = False) -> Batches:
@@ -119,7 +119,7 @@ def feature_batches(config: schema.Train, prepared: Prepared, split: str, *, tra
         log.info("features are of the pictures as they are, without augmentation; regime.views=8 augments them")
     found = [features(config, prepared, split, view) for view in views(config, training=training)]
     size = config.trainer.batch_size
-    return FeatureBatches(found, batch_size=size, shuffle=training, seed=config.seed)
+    return FeatureBatches(found, batch_size=size, shuffle=training, seed=config.seed, beside=prepared.beside)
 
 
 def views(config: schema.Train, *, training: bool) -> list[int | None]:

@@ -17,6 +17,7 @@ from pipeline.common.interruption import between_steps
 from pipeline.config import schema
 from pipeline.config.defaults import defaults
 from pipeline.data.batch import Inputs
+from pipeline.data.beside.registry import Beside
 from pipeline.data.checks import check_files
 from pipeline.data.digest import data_digest
 from pipeline.data.table import PictureTable
@@ -35,7 +36,7 @@ from pipeline.tracking.runs import config_digest
 from pipeline.training.checkpoints import Saver, has_state
 from pipeline.training.fitting import Fitting
 from pipeline.training.hardware import make_fabric, resolved
-from pipeline.training.loop import Epoch, Learner, Progress, fit
+from pipeline.training.loop import Batches, Epoch, Learner, Progress, fit, layout_of
 from pipeline.training.optimization import Schedule, build_optimizer
 
 log = logging.getLogger("pipeline.train")
@@ -43,11 +44,15 @@ log = logging.getLogger("pipeline.train")
 
 @dataclass(frozen=True)
 class Ground:
-    """What a run stands on: the pictures in their splits (`split` all, `table` those it uses), and the device."""
+    """What a run stands on: the pictures in their splits (`split` all, `table` those it uses), and the device.
+
+    `beside` is what of the table is to be joined to the pictures' features.
+    """
 
     split: PictureTable
     table: PictureTable
     fabric: Fabric
+    beside: Beside = ()
 
     def identity(self, config: schema.Train) -> dict[str, str]:
         """Digests, as the run's tags hold them: runs that have all alike are the same training."""
@@ -55,7 +60,7 @@ class Ground:
         return {
             "config_digest": config_digest(plain, resolved(self.fabric), defaults(plain)),
             "data_digest": data_digest(self.table),
-            "files_digest": files_digest(config),
+            "files_digest": files_digest(config, self.beside, self.table.rows),
         }
 
 
@@ -74,14 +79,14 @@ def ground(config: schema.Train, own: OwnPictures | None = None, typed: Sequence
     split, table = own_or_new_pictures(config.data, own)
     if config.data.on_unreadable == "raise":
         check_files(table)
-    return Ground(split, table, fabric)
+    return Ground(split, table, fabric, build.beside(config, table))
 
 
 def prepare(config: schema.Train, base: Ground | None = None) -> Prepared:
     """The network beside pictures and device, all checked: what cannot work raises BadInput here."""
     base = base or ground(config)
     split, table, fabric = base.split, base.table, base.fabric
-    network, loaded = build.network(config, table.classes)
+    network, loaded = build.network(config, table.classes, base.beside)
     for one in loaded:
         log.info("%s", one)
     ask_by_text(config, network, table, fabric.device)
@@ -144,6 +149,7 @@ def train(config: schema.Train, prepared: Prepared, folder: Path, progress: Prog
             fabric, network, fabric.to_device(build.loss(config, table)), batches("train", training=True),
             batches("val"), torch.from_numpy(pd.factorize(table.rows["path"])[0]),
             views=max(config.regime.views, 1), limit=trainer.limit_batches,
+            tries_scales=config.metadata.scale == "auto",
         )  # fmt: skip
         epoch = fitting.once(progress)
         if 1 in trainer.keep_epochs:
@@ -172,6 +178,14 @@ def train(config: schema.Train, prepared: Prepared, folder: Path, progress: Prog
     saver.finish()
 
 
+@torch.inference_mode()
+def _measure(network: Classifier, batches: Batches, fabric: Fabric) -> None:
+    """Bring what is joined to the size of the features: those of the first batch."""
+    assert network.join
+    some = next(iter(batches)).inputs.to(fabric.device, layout_of(network))
+    network.join.measure(network.eval().features(some))
+
+
 def _learner(config: schema.Train, prepared: Prepared, stage: Stage, saver: Saver) -> Learner:
     """What learns in a stage, its optimizer as the `saver` left it."""
     network, fabric, trainer = prepared.network, prepared.fabric, config.trainer
@@ -181,6 +195,8 @@ def _learner(config: schema.Train, prepared: Prepared, stage: Stage, saver: Save
     groups = parameter_groups(network, stage.phase, config.optimizer.lr, config.optimizer.weight_decay)
     module, optimizer = fabric.setup(learns, build_optimizer(config.optimizer.name, groups, **options))
     train_batches, val_batches = batches("train", training=True), batches("val")
+    if network.join and not network.join.size:
+        _measure(network, train_batches, fabric)
     steps = -(-min(len(train_batches), trainer.limit_batches or len(train_batches)) // trainer.accumulate)
     shape = config.scheduler.model_dump(exclude_none=True)
     schedule = Schedule(optimizer, epochs=stage.epochs, steps_per_epoch=steps, **shape)

@@ -7,9 +7,20 @@ from typing import Any
 import torch
 
 from pipeline.data.batch import Inputs
+from pipeline.data.beside.registry import Beside, from_list, to_list
 from pipeline.data.reading.preprocessing import Joined, Preprocessing, Reading
+from pipeline.models.heads.fitted import FittedHead
 from pipeline.models.heads.registry import HeadSpec
+from pipeline.models.join import Join
 from pipeline.models.sight import Part, Sight
+
+
+@dataclass(frozen=True)
+class Wants:
+    """What a network is to be given of a picture: pixels, read in its way, and what comes beside them."""
+
+    reading: Reading
+    beside: Beside = ()
 
 
 @dataclass(frozen=True)
@@ -25,14 +36,16 @@ class NetworkSpec:
     head: HeadSpec = field(default_factory=HeadSpec)
     options: Mapping[str, Any] = field(default_factory=dict)  # of the library's own network, where it has any
     joined: tuple[Part, ...] = ()
+    beside: Beside = ()  # the picture
 
     @classmethod
-    def of(cls, parts: Sequence[Part], n_classes: int, head: HeadSpec) -> "NetworkSpec":
+    def of(cls, parts: Sequence[Part], n_classes: int, head: HeadSpec, beside: Beside = ()) -> "NetworkSpec":
         """That of one backbone, or of several beside each other."""
         if len(parts) == 1:
-            return cls(parts[0].name, n_classes, parts[0].preprocessing, head, parts[0].options)
+            return cls(parts[0].name, n_classes, parts[0].preprocessing, head, parts[0].options, beside=beside)
         name = "+".join(part.name.rpartition("/")[2] for part in parts)
-        return cls(name, n_classes, Joined(tuple(part.preprocessing for part in parts)), head, joined=tuple(parts))
+        reading = Joined(tuple(part.preprocessing for part in parts))
+        return cls(name, n_classes, reading, head, joined=tuple(parts), beside=beside)
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -41,9 +54,16 @@ class NetworkSpec:
             return (Part(self.name, self.preprocessing, self.options),)
         return self.joined
 
+    @property
+    def wants(self) -> Wants:
+        """What it is to be given of a picture."""
+        return Wants(self.preprocessing, self.beside)
+
     def to_dict(self) -> dict[str, Any]:
         """As JSON holds it."""
-        plain = {"n_classes": self.n_classes, "head": self.head.to_dict()}
+        plain: dict[str, Any] = {"n_classes": self.n_classes, "head": self.head.to_dict()}
+        if self.beside:
+            plain["beside"] = to_list(self.beside)
         if self.joined:
             return plain | {"joined": [part.to_dict() for part in self.joined]}
         return self.parts[0].to_dict() | plain
@@ -52,7 +72,8 @@ class NetworkSpec:
     def from_dict(cls, plain: dict[str, Any]) -> "NetworkSpec":
         """The inverse of `to_dict`; KeyError or TypeError where a part is missing or unknown."""
         parts = [Part.from_dict(part) for part in plain.get("joined", [plain])]
-        return cls.of(parts, plain["n_classes"], HeadSpec.from_dict(plain["head"]))
+        beside = from_list(plain.get("beside", []))
+        return cls.of(parts, plain["n_classes"], HeadSpec.from_dict(plain["head"]), beside)
 
 
 class Classifier(Sight):
@@ -61,10 +82,19 @@ class Classifier(Sight):
     def __init__(self, spec: NetworkSpec) -> None:
         super().__init__(spec.parts, spec.head.kind.reads)
         self.spec = spec
-        self.head = spec.head.build(self.n_features, spec.n_classes)
+        self.join = Join(spec.beside) if spec.beside else None
+        joined = self.join.width if self.join else 0
+        self.head = spec.head.build(self.n_features + joined, spec.n_classes)
+        if isinstance(self.head, FittedHead):
+            self.head.joined = joined
+
+    def joined(self, inputs: Inputs) -> torch.Tensor:
+        """What the head is given: the features, and after them what comes beside the picture, where it wants any."""
+        features = self.features(inputs)
+        return self.join(features, inputs) if self.join else features
 
     def forward(self, inputs: Inputs) -> torch.Tensor:
-        return self.head(self.features(inputs))
+        return self.head(self.joined(inputs))
 
 
 def build_classifier(spec: NetworkSpec) -> Classifier:

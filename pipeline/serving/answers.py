@@ -8,10 +8,13 @@ from time import monotonic
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 
 from pipeline.common.errors import BadInput
 from pipeline.data.batch import Inputs
+from pipeline.data.beside.exif import with_exif
+from pipeline.data.beside.registry import known
 from pipeline.data.reading.decoding import UnreadablePicture
 from pipeline.data.reading.preprocessing import Reading
 from pipeline.ensembles.scoring import scores
@@ -114,18 +117,26 @@ def digest(picture: bytes) -> str:
     return sha256(picture).hexdigest()
 
 
-def answer(bundle: Bundle, pictures: Sequence[bytes], wanted: Wanted | None = None, until: float = inf) -> list[Answer]:
+def answer(
+    bundle: Bundle, pictures: Sequence[bytes], wanted: Wanted | None = None, until: float = inf,
+    facts: pd.DataFrame | None = None,
+) -> list[Answer]:  # fmt: skip
     """The answers to pictures' bytes, some at a time; none is begun after the time `until` (of `time.monotonic`).
 
-    Raises UnreadablePicture that names the place of the first that cannot be read, and BadInput where time ran out.
+    `facts`: a row a picture of what is known beside it, of which `Bundle.columns` are read. Raises UnreadablePicture
+    that names the place of the first that cannot be read, and BadInput where time ran out or a fact cannot be.
     """
     wanted, said = wanted or Wanted(), list[Answer]()
+    rows = pd.DataFrame(index=range(len(pictures))) if facts is None else facts
+    rows = with_exif(rows, bundle.columns, lambda: pictures)
+    beside = {want: known(want.beside, rows) for want in dict.fromkeys(one.spec.wants for one in bundle.members)}
     for start in range(0, len(pictures), BATCH):
         if monotonic() > until:
             raise BadInput(f"time ran out after {start:,} of {len(pictures):,} pictures: send fewer in a request")
         some = pictures[start : start + BATCH]
-        ways = dict.fromkeys(member.spec.preprocessing for member in bundle.members)
-        inputs = {how: _read(how, some, start) for how in ways}
+        read = {how: _read(how, some, start) for how in dict.fromkeys(want.reading for want in beside)}
+        here = np.arange(start, start + len(some))
+        inputs = {want: read[want.reading].also(what.take(here)) for want, what in beside.items()}
         digests = [digest(picture) for picture in some]
         said += answers(bundle, scores(bundle.members, bundle.rule, inputs), digests, wanted)
     return said

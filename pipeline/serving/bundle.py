@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 
 from pipeline.common.errors import BadInput
+from pipeline.data.beside.registry import columns_of
 from pipeline.ensembles.rules import Rule, from_dict, to_dict
 from pipeline.models.classifier import Classifier, NetworkSpec
 from pipeline.models.saved import BEST_WEIGHTS, NetworkFacts, checked_weights, load_network, read_facts
@@ -33,6 +34,11 @@ class Bundle:
     taxonomy: pd.DataFrame | None
     rule: Rule | None
     calibration: Calibration
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """What its networks read beside the pictures, with its types; they answer without it too."""
+        return columns_of(member.spec.beside for member in self.members)
 
 
 def write_bundle(
@@ -67,6 +73,7 @@ def write_bundle(
         "rule": None if rule is None else to_dict(rule),
         "calibration": (calibration or Calibration()).to_dict(),
         "taxonomy": plain["taxonomy"],
+        "columns": columns_of(one.spec.beside for one in facts.values()),
     }
     (folder / _FILE).write_text(json.dumps(description, indent=1), encoding="utf-8")
     return first

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 class ServedModel(PythonModel):
-    """Pictures, as bytes or base64 text, in; `label`, `probability`, `top_k` and taxonomy out."""
+    """Pictures, as bytes or base64 text, and what is known beside them in; an answer each out."""
 
     _bundle: Bundle
     _limits: Limits
@@ -41,19 +41,20 @@ class ServedModel(PythonModel):
     ) -> list[dict[str, Any]]:
         """One answer a row. A mistake of the sender's becomes a 400 with one line and no server path."""
         try:
-            return self._answers(list(_values(model_input)), _wanted(params or {}))
+            facts = model_input if isinstance(model_input, pd.DataFrame) else None
+            return self._answers(list(_values(model_input)), _wanted(params or {}), facts)
         except BadInput as error:
             raise MlflowException(str(error), error_code=INVALID_PARAMETER_VALUE) from None
         except Exception:
             log.exception("a request failed")  # for the server's log; its paths are no business of the sender's
             raise MlflowException("the model failed on this request", error_code=INTERNAL_ERROR) from None
 
-    def _answers(self, values: list[Any], wanted: Wanted) -> list[dict[str, Any]]:
+    def _answers(self, values: list[Any], wanted: Wanted, facts: pd.DataFrame | None) -> list[dict[str, Any]]:
         until = monotonic() + self._limits.seconds
         self._limits.check_count(len(values))
         pictures = [_bytes(value, place) for place, value in enumerate(values)]
         large = self._limits.check_pixels(pictures, {member.spec.preprocessing for member in self._bundle.members})
-        said = answer(self._bundle, pictures, wanted, until)
+        said = answer(self._bundle, pictures, wanted, until, facts)
         if large:
             give_back_memory()
         return [one.to_dict() for one in said]

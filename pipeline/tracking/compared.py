@@ -83,6 +83,8 @@ def grouped(client: MlflowClient, entrants: list[Entrant], runs: dict[str, Run],
             group.histories[row.name] = finished.history(client, runs[row.first.id])
         for row in group.leaders:
             run = runs[row.first.id]
+            if (told := finished.told_of_columns(run)) is not None:
+                group.columns[row.name] = told
             taxonomy = finished.taxonomy_of(run)
             for split in () if taxonomy is None else ("val", "test") if row.first.test else ("val",):
                 table = rank_accuracy(stored_predictions(run, split), taxonomy)

@@ -17,6 +17,7 @@ from pipeline.predictions.predictions import Predictions
 from pipeline.tracking.registry import run_folder
 
 TEST_LOOKS = "test_looks"
+COLUMNS_FILE = "metadata.csv"
 CURVES = ("train/loss", "train/accuracy", "val/loss", "val/accuracy")
 
 
@@ -76,6 +77,15 @@ def history(client: MlflowClient, run: Run) -> pd.DataFrame:
         for point in client.get_metric_history(run.info.run_id, key):
             found.setdefault(point.step, {"epoch": point.step})[key] = point.value
     return pd.DataFrame([found[step] for step in sorted(found)], columns=["epoch", *CURVES])
+
+
+def told_of_columns(run: Run) -> pd.DataFrame | None:
+    """What a run that was given columns beside pictures is without them, or by them alone: a row each; else None."""
+    try:
+        file = artifact_folder(run, "") / COLUMNS_FILE
+    except BadInput:
+        return None
+    return pd.read_csv(file, index_col="columns") if file.is_file() else None
 
 
 def minutes(run: Run) -> float:

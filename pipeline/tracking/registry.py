@@ -5,7 +5,7 @@ import io
 import json
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from difflib import get_close_matches
 from hashlib import sha256
@@ -19,7 +19,7 @@ from mlflow.entities import LoggedModel, LoggedModelStatus, Run
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
-from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
+from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 from mlflow.types.schema import AnyType
 from PIL import Image
 
@@ -131,7 +131,7 @@ def log_served_model(model_id: str, folder: Path, run: Run, metrics: dict[str, f
         artifacts={"served": str(folder)},
         code_paths=[str(_PACKAGE)],
         pip_requirements=[f"{package}=={version(package).partition('+')[0]}" for package in _NEEDS],
-        signature=signature(),
+        signature=signature(json.loads((folder / "model.json").read_text(encoding="utf-8")).get("columns")),
         input_example=(example(), {"top_k": 2, "coverage": 0.0, "min_probability": 0.0}),
     )
     client = MlflowClient()
@@ -139,11 +139,15 @@ def log_served_model(model_id: str, folder: Path, run: Run, metrics: dict[str, f
         client.log_metric(run.info.run_id, name, value, model_id=model_id)
 
 
-def signature() -> ModelSignature:
-    """A column of pictures and what is asked of them in (0: not asked for); one object a picture out."""
+def signature(beside: Mapping[str, str] | None = None) -> ModelSignature:
+    """A column of pictures and what is asked of them in (0: not asked for); one object a picture out.
+
+    `beside`: further columns with their types, which a request may leave out.
+    """
+    further = [ColSpec(DataType[kind], name, required=False) for name, kind in (beside or {}).items()]
     return ModelSignature(
         # Base64 text, though bytes pass too: of a binary column MLflow would decode it, and spoil a data: address.
-        inputs=Schema([ColSpec("string", "image")]),
+        inputs=Schema([ColSpec("string", "image"), *further]),
         outputs=Schema([ColSpec(AnyType())]),  # type: ignore[no-untyped-call]
         params=ParamSchema(
             [

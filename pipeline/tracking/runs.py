@@ -27,7 +27,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_PARENT_RUN_I
 from pipeline.common.errors import BadInput, Stopped
 from pipeline.common.interruption import requested
 from pipeline.common.names import PARENT_VARIABLE
-from pipeline.config.keys import SAME_FIGURES
+from pipeline.config.keys import LATER_NAMES, SAME_FIGURES
 from pipeline.data.digest import data_digest
 from pipeline.data.table import SPLITS, PictureTable
 from pipeline.tracking.delivery import is_refusal, written_input
@@ -266,7 +266,8 @@ def config_digest(config: Mapping[str, Any], resolved: Mapping[str, Any], defaul
     kept = {
         key: value
         for key, value in flatten(config).items()
-        if not key.startswith(SAME_FIGURES) and (key.endswith(".name") or answers.get(key) != value)
+        if not key.startswith(SAME_FIGURES)
+        and ((key.endswith(".name") and key not in LATER_NAMES) or answers.get(key) != value)
     }
     kept |= {f"trainer.{name}": value for name, value in resolved.items()}
     return sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()[:12]

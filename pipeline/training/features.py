@@ -13,7 +13,7 @@ import torch
 from lightning_fabric import Fabric
 
 from pipeline.common.progress import watch
-from pipeline.data.batch import Batch, Inputs
+from pipeline.data.batch import NOTHING, Batch, Inputs
 from pipeline.models.sight import Sight
 from pipeline.training.feature_files import FeatureFiles, FeatureRows, SideBySide
 from pipeline.training.loop import Batches, layout_of
@@ -87,10 +87,15 @@ def compute_features(network: Sight, batches: Batches, *, rows: np.ndarray, fabr
 class FeatureBatches:
     """Batches of features in an order that depends on (seed, epoch) alone.
 
-    With several `views` (the same pictures, augmented in other ways) each epoch reads the next one.
+    With several `views` (the same pictures, augmented in other ways) each epoch reads the next one. `beside`: what is
+    known of all of the table's pictures beside these.
     """
 
-    def __init__(self, views: Sequence[Features], *, batch_size: int, shuffle: bool = False, seed: int = 0) -> None:
+    def __init__(
+        self, views: Sequence[Features], *, batch_size: int, shuffle: bool = False, seed: int = 0,
+        beside: Inputs = NOTHING,
+    ) -> None:  # fmt: skip
+        self._beside = beside
         self._views, self._size, self._shuffle, self._seed = views, batch_size, shuffle, seed
         self._epoch, self._start = 1, 0
 
@@ -116,8 +121,9 @@ class FeatureBatches:
             order = np.random.default_rng((self._seed, self._epoch)).permutation(order)
         for start in range(self._start, self.n_pictures, self._size):
             chosen = order[start : start + self._size]
+            features = torch.from_numpy(view.values.choose(chosen).read().astype(np.float32))
             yield Batch(
-                Inputs(features=torch.from_numpy(view.values.choose(chosen).read().astype(np.float32))),
+                Inputs(features=features).also(self._beside.take(view.rows[chosen])),
                 torch.from_numpy(view.labels[chosen]),
                 torch.from_numpy(view.rows[chosen]),
                 end=start + len(chosen),

@@ -9,11 +9,13 @@ from time import perf_counter
 import torch
 from lightning_fabric import Fabric
 from torch import nn
+from torch.nn.functional import cross_entropy
 
 from pipeline.common.progress import watch
-from pipeline.data.batch import Batch
+from pipeline.data.batch import Batch, Inputs
 from pipeline.models.classifier import Classifier
 from pipeline.models.heads.fitted import FittedHead
+from pipeline.models.join import SCALES, USUAL_SCALE
 from pipeline.training.loop import Batches, Epoch, Progress, measure
 
 log = logging.getLogger("pipeline.train")
@@ -25,7 +27,8 @@ class Fitting:
 
     A picture counts as the class weights of `loss` say, if it has any. All features are held in memory at once.
     `identities` (rows of the table,) int64 says which rows are of one picture: drawn twice, say.
-    `limit`: only so many batches of each split, for a smoke test.
+    `limit`: only so many batches of each split, for a smoke test. `tries_scales`: val says how large what is joined to
+    the features is to be.
     """
 
     fabric: Fabric
@@ -36,14 +39,14 @@ class Fitting:
     identities: torch.Tensor
     views: int = 1
     limit: int | None = None
+    tries_scales: bool = False
 
     def once(self, progress: Progress) -> Epoch:
         """Fit the head to train, let val say how sure it may be, and measure it."""
         began = perf_counter()
-        labels = self._fit(self._of_train())
-        val = list(self._of_val())
-        self._head.calibrate(torch.cat([_features(batch) for batch in val]), torch.cat([batch.labels for batch in val]))
-        rate = len(labels) / (perf_counter() - began)
+        train, val = _all_of(self._of_train()), _all_of(self._of_val())
+        self._fit_as_heard(train, val)
+        rate = len(train.labels) / (perf_counter() - began)
         module = self.fabric.setup_module(self.network)
         train_loss, train_accuracy, _ = measure(module, self._of_train(), fabric=self.fabric, loss=self.loss)
         val_loss, val_accuracy, val_top5 = measure(module, self._of_val(), fabric=self.fabric, loss=self.loss)
@@ -57,10 +60,11 @@ class Fitting:
 
     def again(self) -> None:
         """Fit it to train and val together. How sure it may be stays as it is: by now val would flatter it."""
-        labels = self._fit(chain(self._of_train(), self._of_val()))
+        some = _all_of(chain(self._of_train(), self._of_val()))
+        self._fit(some)
         log.info(
             "fitted once more, on all %d features of train and val: test is asked of that, and so is who is served; "
-            "val's figures stay those from before", len(labels),
+            "val's figures stay those from before", len(some.labels),
         )  # fmt: skip
 
     @property
@@ -69,15 +73,54 @@ class Fitting:
         assert isinstance(head, FittedHead)
         return head
 
-    def _fit(self, batches: Iterable[Batch]) -> torch.Tensor:
-        """Gives the labels of what it was fitted to."""
-        parts = zip(*((_features(batch), batch.labels, batch.rows) for batch in batches), strict=True)
-        features, labels, rows = (torch.cat(part) for part in parts)
+    def _fit_as_heard(self, train: Batch, val: Batch) -> None:
+        """Fit to train, and let val say how sure the head may be.
+
+        Where something is joined to the features, val says how large too: more or less than usual while its loss falls.
+        """
+        join, losses = self.network.join, dict[float, float]()
+
+        def loss(place: int) -> float:
+            scale = SCALES[place]
+            if scale not in losses and join:
+                join.scale.fill_(scale)
+                losses[scale] = self._fitted(train, val)
+            return losses[scale]
+
+        if join:
+            join.cpu().measure(self.network.features(train.inputs))
+        if join and self.tries_scales:
+            self._head.tried, place = True, SCALES.index(USUAL_SCALE)
+            for step in (1, -1):
+                while 0 <= place + step < len(SCALES) and loss(place + step) < loss(place):
+                    place += step
+            self._head.tried = False
+            join.scale.fill_(SCALES[place])
+            said = ", ".join(f"{scale:g}: {losses[scale]:.3f}" for scale in sorted(losses))
+            log.info("metadata.scale=%g was chosen by the log loss of val (%s)", SCALES[place], said)
+        self._fitted(train, val)
+
+    def _fitted(self, train: Batch, val: Batch) -> float:
+        """Fit to train; gives the log loss of val, by which its probabilities are made sharper or softer first."""
+        self._fit(train)
+        with torch.no_grad():
+            given = self.network.eval().joined(val.inputs)
+            self._head.calibrate(given, val.labels)
+            return float(cross_entropy(self._head(given), val.labels))
+
+    def _fit(self, some: Batch) -> None:
         weight = getattr(self.loss, "weight", None)
-        self._head.cpu().fit(
-            features, labels, weights=None if weight is None else weight.cpu()[labels], pictures=self.identities[rows]
-        )
-        return labels
+        weights = None if weight is None else weight.cpu()[some.labels]
+        labels, pictures = some.labels, self.identities[some.rows]
+        with torch.no_grad():
+            given = self.network.eval().joined(some.inputs)
+            if self.network.join and (hidden := self.network.join.dropout):
+                # Each picture with what is known beside it, and without, instead of the one or the other by chance.
+                without = self.network.joined(Inputs(features=some.inputs.features))
+                counts = torch.ones(len(labels)) if weights is None else weights
+                given, labels, pictures = torch.cat([given, without]), labels.repeat(2), pictures.repeat(2)
+                weights = torch.cat([(1 - hidden) * counts, hidden * counts])
+        self._head.cpu().fit(given, labels, weights=weights if self._head.weighs else None, pictures=pictures)
 
     def _of_train(self) -> Iterator[Batch]:
         for view in range(1, self.views + 1):
@@ -88,6 +131,6 @@ class Fitting:
         yield from watch(islice(self.val, self.limit), "val")
 
 
-def _features(batch: Batch) -> torch.Tensor:
-    assert batch.inputs.features is not None
-    return batch.inputs.features
+def _all_of(batches: Iterable[Batch]) -> Batch:
+    inputs, labels, rows, _ = zip(*batches, strict=True)
+    return Batch(Inputs.together(list(inputs)), torch.cat(labels), torch.cat(rows))

@@ -1,5 +1,6 @@
 """Optimizers, and how their learning rate moves: warm-up, then a shape, counted in steps."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -17,9 +18,9 @@ def build_optimizer(name: str, groups: list[dict[str, Any]], **options: Any) -> 
 class Schedule:
     """The learning rate over a run: `step()` after each optimizer step, `end_epoch(val_loss)` after each epoch.
 
-    Shapes: `constant`, `step` (times `gamma` every `step_epochs`), `cosine` (to `min_factor` of the rate),
-    `onecycle` (whose rise is the warm-up; Smith and Topin 2017) and `plateau` (times `gamma` after `patience`
-    epochs without a lower val loss).
+    Shapes: `constant`, `step` (times `gamma` every `step_epochs`), `multistep` (times `gamma` at each of `milestones`,
+    shares of all epochs), `cosine` (to `min_factor` of the rate), `onecycle` (whose rise is the warm-up; Smith and
+    Topin 2017) and `plateau` (times `gamma` after `patience` epochs without a lower val loss).
     """
 
     def __init__(
@@ -31,6 +32,7 @@ class Schedule:
         steps_per_epoch: int,
         warmup_epochs: float = 0,
         step_epochs: int | None = None,
+        milestones: Sequence[float] = (),
         gamma: float | None = None,
         min_factor: float | None = None,
         patience: int | None = None,
@@ -49,6 +51,9 @@ class Schedule:
                 return
             case "step":
                 shape = lr_scheduler.StepLR(optimizer, (step_epochs or 1) * steps_per_epoch, gamma or 0.1)
+            case "multistep":
+                cuts = [max(round(share * total), 1) - warmup for share in milestones]
+                shape = lr_scheduler.MultiStepLR(optimizer, cuts, gamma or 0.1)
             case "cosine":
                 floor = min_factor or 0.0
                 shape = lr_scheduler.LambdaLR(optimizer, lambda step: cosine(step / (total - warmup), floor))

@@ -192,6 +192,40 @@ def test_an_experiment_is_composed(answer, tmp_path):
     composed(f"experiment={answer}", f"++data.root={tmp_path}")
 
 
+@pytest.fixture
+def shells(photos, tmp_path):
+    """The photographs as the cone-shell study lists its own."""
+    names = ["ant", "bee", "cat"]
+    (tmp_path / "photos" / "classes.txt").write_text("\n".join(names))
+    (tmp_path / "photos" / "locations.txt").write_text("EAST\nWEST")
+    for split, numbers in (("train", range(8)), ("val", range(8, 10))):
+        lines = [
+            f"{name}/{number}.jpg {place} {1 + number % 2}" for place, name in enumerate(names) for number in numbers
+        ]
+        (tmp_path / "photos" / f"{split}.txt").write_text("\n".join(lines))
+    return photos
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        ["experiment=cats_dogs"], ["experiment=birds_study", "regime.views=2"],
+        ["experiment=shells", "regime.views=2"],
+        ["experiment=shells", "regime.views=2", "data.metadata=[location]", "head.hidden=[8,6]"],
+        ["experiment=shells", "regime=imagenet", "regime.backbone_lr=0.1", "regime.batchnorm=free", "regime.views=0"],
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_a_study_trains_on_a_stand_in(typed, shells, tmp_path):
+    from torchvision.models import squeezenet1_0
+
+    torch.save(squeezenet1_0().state_dict(), tmp_path / "weights.pth")
+    trained(
+        tmp_path, *typed, FAST, f"model.weights_file={tmp_path / 'weights.pth'}", f"data.root={shells}",
+        "data.image_size=32", "data.split.val=0.2",
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize("command", sorted(file.stem for file in CONF.glob("*.yaml")))
 def test_a_command_is_composed(command):
     with initialize_config_dir(str(CONF), **VERSION_BASE):

@@ -49,6 +49,12 @@ def test_step_cuts_every_step_epochs():
     assert rates == pytest.approx([1.0] * 8 + [0.1] * 8 + [0.01] * 8)
 
 
+def test_multistep_cuts_at_shares_of_the_epochs_warm_up_or_not():
+    rates = run("multistep", epochs=10, milestones=[0.7, 0.9], gamma=0.1)
+    assert rates == pytest.approx([1.0] * 28 + [0.1] * 8 + [0.01] * 4)
+    assert run("multistep", epochs=10, milestones=[0.7, 0.9], warmup_epochs=1)[4:] == pytest.approx(rates[4:])
+
+
 def test_cosine_ends_at_its_floor_after_its_warm_up():
     rates = run("cosine", warmup_epochs=1, min_factor=0.2)
     assert rates[STEPS] == pytest.approx(1.0)

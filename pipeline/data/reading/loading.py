@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from pipeline.common.errors import BadInput
 from pipeline.common.interruption import leave_to_parent
-from pipeline.data.batch import Batch, Inputs
+from pipeline.data.batch import NOTHING, Batch, Inputs
 from pipeline.data.contents import mixed
 from pipeline.data.reading.augmentation import Augmentation
 from pipeline.data.reading.cache import PictureCache
@@ -34,6 +34,7 @@ class PictureBatches:
     the next run stops at once, or does not open it again and in all else goes as this one did. `cache`
     keeps pictures as they are read, of the size that `canvas` gives. Chance in augmentation follows a picture's place
     in the table, or `identities` (n,) uint64 of the `rows`: then it is the same in whatever table it stands.
+    `beside`: what is known of all of the table's pictures beside their pixels.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class PictureBatches:
         on_unreadable: Literal["raise", "skip"] = "raise",
         cache: PictureCache | None = None,
         identities: np.ndarray | None = None,
+        beside: Inputs = NOTHING,
     ) -> None:
         self.n_pictures = len(rows)
         self.skipped: dict[str, str] = {}
@@ -62,7 +64,7 @@ class PictureBatches:
         self._joins_single = shuffle and batch_size > 1 and len(rows) > 1
         self._told_of_single = False
         self._requests = Requests(table, rows, batch_size=batch_size, shuffle=shuffle, seed=seed, identities=identities)
-        self._cache = cache
+        self._cache, self._beside = cache, beside
         self._loader: DataLoader[Answer] = DataLoader(
             Reader(preprocessing, augmentation, self._known, cache),
             sampler=self._requests,
@@ -109,7 +111,7 @@ class PictureBatches:
             if self._cache:
                 self._cache.tell_full(cache_full)
             if len(batch.labels):
-                yield batch._replace(end=end)
+                yield batch._replace(inputs=batch.inputs.also(self._beside.take(batch.rows)), end=end)
 
     def _tell_of_single(self) -> None:
         if not self._told_of_single:

@@ -5,9 +5,11 @@ import pandas as pd
 from scipy.stats import chi2_contingency
 from scipy.stats.contingency import association
 
+from pipeline.data.files import cell_text
 from pipeline.data.table import PictureTable
 
 _BINS = 10  # of a column of numbers: its deciles
+_NEARLY = 0.95  # of the pictures: what is told of so many is as good as told
 _REPEATS = 2  # a value has to come so often, in the mean, for a column to say anything
 
 
@@ -26,6 +28,27 @@ def column_report(table: PictureTable) -> pd.DataFrame:
         if (report := _of_column(table, str(name)))
     ]
     return pd.DataFrame(found, columns=["column", "values", "guess", "majority", "shared", "differs", "p"])
+
+
+def determined(column: str, cells: pd.Series, labels: np.ndarray) -> str:
+    """What is to be said of a column whose cells (n,) tell the classes (n,), or which these tell; "" for nothing."""
+    texts = cells.map(cell_text).to_numpy()
+    known = texts != ""
+    codes, labels = pd.factorize(texts[known])[0], labels[known]
+    if not len(codes) or not codes.any():
+        return ""
+    class_by_value, value_by_class = guessed_right(codes, labels), guessed_right(labels, codes)
+    if class_by_value >= _NEARLY > np.bincount(labels).max() / len(labels):
+        return (
+            f"{column} alone tells the class of {100 * class_by_value:.0f} % of the training pictures: a network "
+            "that is given it need not look at them; is it known before the class is?"
+        )
+    if value_by_class >= _NEARLY > np.bincount(codes).max() / len(codes):
+        return (
+            f"the class tells {column} of {100 * value_by_class:.0f} % of the training pictures: it may have been "
+            "read off the class, and then is a part of the answer, which nobody knows of a new picture"
+        )
+    return ""
 
 
 def guessed_right(groups: np.ndarray, labels: np.ndarray) -> float:

@@ -86,7 +86,7 @@ class Estimator(Tempered):
         self, features: torch.Tensor, labels: torch.Tensor, *, weights: torch.Tensor | None = None,
         pictures: torch.Tensor | None = None,
     ) -> None:  # fmt: skip
-        mean, scale = usual_scale(features)
+        mean, scale = usual_scale(features, self.joined)
         self.mean.copy_(mean)
         self.scale.copy_(scale)
         self.least.fill_(1 / max(len(labels), 2))

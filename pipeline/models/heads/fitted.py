@@ -17,6 +17,9 @@ class FittedHead(nn.Module, ABC):
     reads: ClassVar[Features] = "pooled"
     weighs: ClassVar[bool] = False  # whether it matters to it how much a picture counts
     averages: ClassVar[bool] = False  # whether the mean of two such heads' states is such a head too
+    learns: ClassVar[bool] = True  # whether training pictures teach it anything
+    joined: int = 0  # how many of its features, the last, come from beside the picture
+    tried: bool = False  # whether it is fitted only to be measured, and so as roughly as that allows
 
     def meet(self, classes: Sequence[str]) -> None:
         """Told, before any work, the names of the classes (n_classes,). BadInput where it can do nothing with them."""
@@ -88,12 +91,13 @@ class Rooted(FittedHead):
         self.register_buffer("rooted", torch.zeros((), dtype=torch.bool))
 
     def spread(self, features: torch.Tensor) -> torch.Tensor:
-        """The features (n, n_features), or their roots, as was found when it was fitted."""
-        return torch.where(self.rooted, features.clamp(min=0).sqrt(), features)
+        """The features (n, n_features), or their roots, as was found when it was fitted; what is joined stays."""
+        own, joined = torch.split(features, [features.shape[1] - self.joined, self.joined], dim=1)
+        return torch.cat([torch.where(self.rooted, own.clamp(min=0).sqrt(), own), joined], dim=1)
 
     def spread_to_fit(self, features: torch.Tensor) -> torch.Tensor:
         """The same of all training pictures, which say which it is from now on."""
-        self.rooted.fill_(bool((features >= 0).all()))
+        self.rooted.fill_(bool((features[:, : features.shape[1] - self.joined] >= 0).all()))
         return self.spread(features)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
@@ -120,15 +124,17 @@ def best_temperature(scores: torch.Tensor, labels: torch.Tensor) -> float:
     return spread * float(np.exp(found.x))
 
 
-def usual_scale(features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def usual_scale(features: torch.Tensor, joined: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean and scale (n_features,) of features (n, n_features): float64, the scale nowhere near 0.
 
-    A feature that hardly varies among these pictures must not decide about others, where it may.
+    A feature that hardly varies among these pictures must not decide about others, where it may. The last `joined`,
+    which come from beside the picture, keep the size that they were given among the others.
     """
-    values = features.double()
+    values = features[:, : features.shape[1] - joined].double()
     mean, scale = values.mean(0), values.std(0, correction=0)
-    least = _LEAST_SCALE * scale.square().mean().sqrt()
-    return mean, scale.clamp(min=float(least) or 1.0)
+    usual = float(scale.square().mean().sqrt()) or 1.0
+    mean, scale = torch.cat([mean, mean.new_zeros(joined)]), torch.cat([scale, scale.new_full((joined,), usual)])
+    return mean, scale.clamp(min=_LEAST_SCALE * usual)
 
 
 _LEAST_SCALE = 0.1  # of the features' usual one (root mean square)

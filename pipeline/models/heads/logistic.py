@@ -40,7 +40,7 @@ class LogisticRegression(Rooted):
         pictures: torch.Tensor | None = None,
     ) -> None:  # fmt: skip
         features = self.spread_to_fit(features)
-        mean, scale = (found.numpy() for found in usual_scale(features))
+        mean, scale = (found.numpy() for found in usual_scale(features, self.joined))
         there = np.unique(labels.numpy())
         weight = np.zeros((len(self.linear.weight), features.shape[1]))
         bias = np.full(len(weight), -np.log(len(labels)))  # of a class without pictures: rarer than one in all
@@ -50,7 +50,7 @@ class LogisticRegression(Rooted):
             own = np.arange(len(labels)) if pictures is None else pictures.numpy()
             values, basis = _rotated(((features.numpy() - mean) / scale).astype(np.float32))
             known = Known(values, labels.numpy(), counts, own)
-            solver = _solver(_EXACT)
+            solver = _solver(_ROUGH if self.tried else _EXACT)
             strength = best_strength(known, solver) if self.inverse_penalty == "auto" else self.inverse_penalty
             fitted = known.fit(solver, strength, slice(None))
             if fitted.n_iter_.max() >= _MOST_STEPS:

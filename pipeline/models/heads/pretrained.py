@@ -25,6 +25,7 @@ class Pretrained(FittedHead):
     """
 
     reads: ClassVar[Features] = "answers"
+    learns = False
     stands_for: torch.Tensor
 
     def __init__(self, n_features: int, n_classes: int, mapping: str | None = None) -> None:

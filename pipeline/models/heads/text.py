@@ -24,6 +24,7 @@ class Text(Tempered):
     the one that both sides were trained with.
     """
 
+    learns = False
     projection: torch.Tensor
     shift: torch.Tensor
     embeddings: torch.Tensor

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.data.survey.columns import column_report, guessed_right
+from pipeline.data.survey.columns import column_report, determined, guessed_right
 from pipeline.data.table import PictureTable
 
 
@@ -41,6 +41,21 @@ def test_a_column_that_differs_between_splits() -> None:
     assert report.loc["site", "differs"] > 0.9
     assert report.loc["site", "p"] < 1e-6
     assert report.loc["day", "p"] > 0.5
+
+
+@pytest.mark.parametrize(
+    ("cells", "said"),
+    [
+        (["north", "south", "east"], "region alone tells the class of 100 % of the training pictures"),
+        (["north", "south", "south"], "the class tells region of 100 % of the training pictures"),
+        (["north"], ""), ([None], ""), (["north", "south", "south", "north"], ""),
+    ],
+)  # fmt: skip
+def test_a_column_that_determines_the_class_or_is_determined_by_it(cells: list[str | None], said: str) -> None:
+    labels = np.arange(60) % 3
+    found = determined("region", pd.Series([cells[number % len(cells)] for number in range(60)]), labels)
+    assert found.startswith(said)
+    assert bool(found) == bool(said)
 
 
 def test_values_that_never_come_again_say_nothing() -> None:
