@@ -97,6 +97,9 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), coerce_numbers_to_str=True)
 
 
+BoxUnit = Literal["pixels", "shares"]
+
+
 class Split(Section):
     """Which pictures are held out."""
 
@@ -127,6 +130,12 @@ class Pictures(Section):
     from_path: str | None
     beside: Files
     metadata: list[str]
+    boxes: str | None
+    box_columns: Annotated[list[str], Field(min_length=4, max_length=4)]
+    box_unit: BoxUnit
+    box_confidence: Share
+    crop: Literal["none", "box", "square"]
+    crop_margin: NotNegative
     split: Split
     on_unreadable: Literal["raise", "skip"]
     cache: Literal["none", "memory", "disk"]
@@ -510,6 +519,9 @@ class Predict(Command):
 
     images: str
     beside: str | None
+    boxes: str | None
+    box_unit: BoxUnit
+    box_confidence: Share
     model: Address | None
     tracking: Selection
     output: str

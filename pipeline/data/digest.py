@@ -33,6 +33,8 @@ def data_digest(table: PictureTable) -> str:
     else:
         facts, form = table.sizes(), ""
     digest.update(np.ascontiguousarray(facts).tobytes())
+    if table.boxes is not None and not form:  # else they are in the pictures' digests
+        digest.update(table.boxes.tobytes())
     return form + digest.hexdigest()[:16]
 
 
@@ -73,12 +75,23 @@ def picture_digests(table: PictureTable, rows: np.ndarray) -> np.ndarray:
     """(n,) uint64, a number for what each picture of `rows` (n,) holds, wherever it lies and whatever it is called.
 
     Beyond `MOST_FILES` or `MOST_BYTES`, which are not read through, a number for where it lies, its inode, its size
-    and when it was last changed; for a file that cannot be read, one for its name.
+    and when it was last changed; for a file that cannot be read, one for its name. Where boxes are looked at, a picture
+    with another box is another.
     """
+    found = _held(table, rows)
+    if table.boxes is None:
+        return found
+    some = np.ascontiguousarray(table.boxes[rows], np.float32)
+    apart = mixed(np.column_stack([found, some.view(np.uint32).astype(np.uint64)]))
+    return np.where(np.isnan(some).any(axis=1), found, apart)
+
+
+def _held(table: PictureTable, rows: np.ndarray) -> np.ndarray:
+    """(n,) uint64 of whole pictures."""
     if table.pixels is not None:
         return _numbers(pixels.tobytes() for pixels in table.pixels[rows])
     root = os.path.abspath(table.root or "")  # noqa: PTH100 - texts: there may be millions
-    names = table.rows["path"].array.take(rows)
+    names = table.files.array.take(rows)
     files = [os.path.join(root, name) for name in names]  # noqa: PTH118
     states = file_states(files)
     if not _few_enough(states[:, 2]):

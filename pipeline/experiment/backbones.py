@@ -70,7 +70,8 @@ class Backbone:
         norm = self.as_trained()
         side = norm.image_size if self.joined_as or data.image_size == "auto" else data.image_size
         mean, std = _NORMS.get(data.normalise, (norm.mean, norm.std))
-        how = Preprocessing(side, data.fit, norm.interpolation, mean, std)
+        margin = data.crop_margin if data.crop != "none" else 0.0
+        how = Preprocessing(side, data.fit, norm.interpolation, mean, std, data.crop, margin)
         return Part(self.found.name, how, self.found.options)
 
     def load(self, network: nn.Module) -> Loaded:

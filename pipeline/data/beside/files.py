@@ -63,7 +63,7 @@ def _partners(
     for title in map(str, table):
         cells = unguarded(table[title].map(cell_text)).replace("", None)
         if title.lower() in _OF_PICTURES:
-            return title, *_known_by(cells, rows["path"], root, source)
+            return title, *known_by(cells, rows["path"], root, source)
         if title.lower() in _OF_CLASSES and rows["label"].notna().any():
             return title, cells, rows["label"].astype("str").tolist()
         if title in rows and title not in OWN_COLUMNS:
@@ -74,7 +74,7 @@ def _partners(
     )
 
 
-def _known_by(
+def known_by(
     cells: pd.Series, paths: pd.Series, root: Path | None, source: str
 ) -> tuple[pd.Series, list[str]]:  # fmt: skip
     """Pictures by path, file name or stem: by that of which a file has most."""
