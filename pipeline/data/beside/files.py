@@ -80,13 +80,16 @@ def known_by(
     """Pictures by path, file name or stem: by that of which a file has most."""
     above = os.path.join(os.fspath(root or ""), "")  # noqa: PTH118
     last = cells.str.replace("\\", "/").str.rpartition("/")[2]
-    ways: list[tuple[pd.Series, list[str]]] = [
-        (cells.str.removeprefix(above).str.removeprefix("./"), paths.tolist()),
-        (last, [PurePosixPath(path).name for path in paths]),
-        (last, [PurePosixPath(path).stem for path in paths]),
-    ]
-    named, names = max(ways, key=lambda way: len(set(way[0]).intersection(way[1])))
+    named, names = cells.str.removeprefix(above).str.removeprefix("./"), paths.tolist()
     said = set(named.dropna())
+    if not said.issubset(names):
+        ways: list[tuple[pd.Series, list[str]]] = [
+            (named, names),
+            (last, [PurePosixPath(path).name for path in names]),
+            (last, [PurePosixPath(path).stem for path in names]),
+        ]
+        named, names = max(ways, key=lambda way: len(set(way[0]).intersection(way[1])))
+        said = set(named.dropna())
     if not said.intersection(names):
         raise BadInput(
             f"{source}: none of its pictures is one of these: it has {min(said, default='none')}, they are "

@@ -27,13 +27,15 @@ def with_boxes(table: PictureTable, file: str, confidence: float, key: str = "da
     column `box_category`: `blank`, `person`, ..., or missing. BadInput where the file is none, or of other pictures.
     """
     found = read_detections(file, key).sure(confidence).table
-    named, names = known_by(found["file"], table.rows["path"], table.root, f"{key}={file}")
+    files = found["file"].cat.categories.to_series()
+    named, names = known_by(files, table.rows["path"], table.root, f"{key}={file}")
     places = pd.Index(names).get_indexer(pd.Index(named))
-    strangers = found["file"][places < 0].unique()
-    if len(strangers):
+    strangers = files[places < 0].tolist()
+    if strangers:
         log.warning("%s=%s: %s of its pictures are not among these: %s", key, file, f"{len(strangers):,}",
-                    first_few(strangers[:_SHOWN].tolist(), _SHOWN))  # fmt: skip
-    found = found.assign(place=places)[places >= 0]
+                    first_few(strangers, _SHOWN))  # fmt: skip
+    found = found.assign(place=places[found["file"].cat.codes])
+    found = found[found["place"] >= 0]
     boxes = boxes_of(found.rename(columns={"file": "path"}), "shares", lambda _: [], unit_key="")
     found[list(COLUMNS)] = boxes
     animal = (found["category"] == "animal").to_numpy()

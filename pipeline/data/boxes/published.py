@@ -25,7 +25,7 @@ _VERSION = "1."  # of MegaDetector's form: later minor versions only add
 
 @dataclass(frozen=True)
 class Detections:
-    """A row a box: `file` as it is written there, `category` (what the detector tells: `animal`), `label` (what it is
+    """A row a box: `file` (categorical) as it is written there, `category` (what the detector tells: `animal`), `label` (what it is
     said to be, missing where nothing is), `confidence`, and `COLUMNS`, shares of the picture, or of `size`.
 
     A picture in which nothing was found has a row of its own without a box, whose category is `blank`; one that failed
@@ -38,8 +38,10 @@ class Detections:
     def sure(self, confidence: float) -> "Detections":
         """Without boxes that the detector is less sure of; a picture that has no other is blank."""
         kept = self.table["confidence"].isna() | (self.table["confidence"] >= confidence)
-        lost = ~self.table["file"].isin(self.table["file"][kept])
-        blank = self.table[lost].drop_duplicates("file").assign(
+        files = self.table["file"].cat.codes
+        seen = np.zeros(len(self.table["file"].cat.categories), bool)
+        seen[files[kept]] = True
+        blank = self.table[~seen[files]].drop_duplicates("file").assign(
             category=NOTHING[0], label=None, confidence=np.nan, **dict.fromkeys(COLUMNS, np.nan)
         )  # fmt: skip
         return Detections(pd.concat([self.table[kept], blank]) if len(blank) else self.table, self.by_people)
@@ -75,7 +77,8 @@ class _Reader:
     def __init__(self, file: Path, key: str) -> None:
         self._file, self._key = file, key
         self._facts: dict[str, Any] = {}
-        self._files: list[str] = []
+        self._files: dict[str, int] = {}
+        self._of = array("q")  # which of the files each row is of
         self._numbers = array("f")  # box and confidence of each row
         self._categories: list[Any] = []
         self._labels: list[Any] = []
@@ -114,7 +117,7 @@ class _Reader:
             self._row(file, one["category"], said[0][0] if said else None, (left, top, wide, high), one["conf"])
 
     def _row(self, file: str, category: Any, label: Any, box: tuple[float, ...], confidence: float) -> None:
-        self._files.append(file)
+        self._of.append(self._files.setdefault(file, len(self._files)))
         self._categories.append(category)
         self._labels.append(label)
         self._numbers.extend((*box, confidence))
@@ -134,7 +137,7 @@ class _Reader:
         categories = dict(self._facts.get("detection_categories") or {})
         labels = dict(self._facts.get("classification_categories") or {})
         known = pd.Series(self._categories, dtype="object").map(categories | {"": NOTHING[0]})
-        table = self._table(self._files, known, pd.Series(self._labels, dtype="object").map(labels))
+        table = self._table(known, pd.Series(self._labels, dtype="object").map(labels))
         # What it does not name counts as nothing found.
         table.loc[known.isna(), [*COLUMNS, "confidence"]] = np.nan
         return Detections(table.fillna({"category": NOTHING[0]}), by_people=False)
@@ -147,19 +150,23 @@ class _Reader:
         labels = pd.Series([self._names.get(category) for _, category in self._annotations], dtype="object")
         lower = labels.str.lower()
         category = lower.where(lower.isin([*NOTHING, *OTHERS]), "animal").replace(NOTHING[1], NOTHING[0])
-        table = self._table([file for file, *_ in pictures], category, labels.where(category == "animal"))
+        for file, *_ in pictures:
+            self._of.append(self._files.setdefault(file, len(self._files)))
+        table = self._table(category, labels.where(category == "animal"))
         sizes = np.array([size for _, *size in pictures], np.float32).reshape(-1, 2)
         if np.isnan(sizes[table[COLUMNS[0]].notna()]).any():
             raise self._bad("its images lack width and height, which boxes in pixels need")
         table[list(COLUMNS)] = table[list(COLUMNS)].to_numpy() / np.tile(sizes, 2)
         spoken = {picture for picture, _ in self._annotations}
         silent = [file for picture, (file, *_) in self._sizes.items() if picture not in spoken]
-        return Detections(pd.concat([table, _blank(silent)], ignore_index=True) if silent else table, by_people=True)
+        if silent:
+            table = pd.concat([table.astype({"file": "str"}), _blank(silent)], ignore_index=True)
+        return Detections(table.astype({"file": "category"}), by_people=True)
 
-    def _table(self, files: list[str], categories: pd.Series, labels: pd.Series) -> pd.DataFrame:
+    def _table(self, categories: pd.Series, labels: pd.Series) -> pd.DataFrame:
         numbers = np.frombuffer(self._numbers, np.float32).reshape(-1, len(COLUMNS) + 1)
         table = pd.DataFrame(numbers, columns=[*COLUMNS, "confidence"])
-        table.insert(0, "file", pd.Series(files, dtype="str"))
+        table.insert(0, "file", pd.Categorical.from_codes(np.frombuffer(self._of, np.int64), list(self._files)))
         table.insert(1, "category", categories.astype("str").where(categories.notna()))
         table.insert(2, "label", labels)
         return table
