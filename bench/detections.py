@@ -21,7 +21,9 @@ def write(file: Path, pictures: int) -> None:
     """A made-up file."""
     chance = np.random.default_rng(0)
     with file.open("w") as out:
-        out.write('{"info": {"format_version": "1.4"}, "detection_categories": {"1": "animal", "2": "person"}, "images": [')
+        out.write(
+            '{"info": {"format_version": "1.4"}, "detection_categories": {"1": "animal", "2": "person"}, "images": ['
+        )
         for number, boxes in enumerate(chance.choice([0, 0, 1, 1, 2, 4], pictures).tolist()):
             numbers = chance.random((boxes, 5)).round(4) / 2
             found = [

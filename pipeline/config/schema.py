@@ -517,7 +517,7 @@ class Promote(Command):
 class Predict(Command):
     """`python -m pipeline.predict`."""
 
-    images: str
+    images: str | None
     beside: str | None
     boxes: str | None
     box_unit: BoxUnit
@@ -530,6 +530,9 @@ class Predict(Command):
     min_probability: Share
     batch_size: Count
     on_unreadable: Literal["raise", "skip"]
+    folders: str | None
+    folders_by: Literal["copy", "link"]
+    corrected: str | None
 
 
 class Look(Section):
