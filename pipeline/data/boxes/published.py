@@ -25,9 +25,10 @@ _VERSION = "1."  # of MegaDetector's form: later minor versions only add
 
 @dataclass(frozen=True)
 class Detections:
-    """A row a box: `file` (categorical) as it is written there, `category` (what the detector tells: `animal`), `label` (what it is
-    said to be, missing where nothing is), `confidence`, and `COLUMNS`, shares of the picture, or of `size`.
+    """A row a box: whose `file` (categorical, as it is written there), and what it holds.
 
+    `category` is what the detector tells (`animal`), `label` what it is said to be, missing where nothing is;
+    `confidence` the detector's; `COLUMNS` are shares of the picture.
     A picture in which nothing was found has a row of its own without a box, whose category is `blank`; one that failed
     has none. `by_people`: the labels are not a network's.
     """
@@ -44,7 +45,7 @@ class Detections:
         blank = self.table[~seen[files]].drop_duplicates("file").assign(
             category=NOTHING[0], label=None, confidence=np.nan, **dict.fromkeys(COLUMNS, np.nan)
         )  # fmt: skip
-        return Detections(pd.concat([self.table[kept], blank]) if len(blank) else self.table, self.by_people)
+        return Detections(pd.concat([self.table[kept], blank]) if len(blank) else self.table[kept], self.by_people)
 
 
 def read_detections(file: str, key: str) -> Detections:

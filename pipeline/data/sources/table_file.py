@@ -25,7 +25,9 @@ def read(
     encoding: str | None = None,
     on_unreadable: OnUnreadable = "raise",
 ) -> PictureTable:
-    """The pictures that `file` lists, or that somebody checked in a CSV of answers, paths relative to `root` (default: the file's own folder).
+    """The pictures that `file` lists, or that somebody checked in `predict`'s CSV.
+
+    Paths are relative to `root` (default: the file's own folder).
 
     `split_column` None takes a column `split` where there is one. Other columns are kept, numbers as numbers.
     """

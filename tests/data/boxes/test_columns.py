@@ -56,5 +56,5 @@ def test_what_is_no_box_is_named(box, unit, said, picture):
 
 
 def test_shares_where_pixels_are_meant_are_told_of(picture):
-    with pytest.raises(BadInput, match="data.box_unit=shares"):
+    with pytest.raises(BadInput, match=r"data\.box_unit=shares"):
         read((0.1, 0.1, 0.5, 0.5), unit="pixels", picture=picture)
