@@ -22,6 +22,7 @@ from pipeline.reporting.tables import Table
 from pipeline.reporting.terminal import console
 from pipeline.serving.answers_file import holds_answers, read_answers, write_answers
 from pipeline.serving.bundle import Bundle, read_bundle
+from pipeline.serving.published import check_also, write_also
 from pipeline.serving.review import check_folders, corrections, merged, put_into_folders
 from pipeline.tracking.registry import fetch_model
 from pipeline.tracking.selection import find_experiment
@@ -41,11 +42,17 @@ def run(config: schema.Predict) -> None:
     pictures = find_pictures(config.images)
     output = check_output(config.output, ".csv", "answers", holds_answers, pictures)
     folder = None if config.folders is None else check_folders(config.folders, pictures)
-    rows = answered(load(config), pictures, config)
+    check_also(config.also, config.camtrap_dp)
+    bundle, model = load(config)
+    rows = answered(bundle, pictures, config)
     show(rows, config)  # first, as the file may not be taken
     write_answers(rows, output)
     more = f" (the first {_SHOWN} are shown)" if len(rows) > _SHOWN else ""
     log.info("%s in %s%s", counted(len(rows), "answer"), config.output, more)
+    root = expanded(config.images, "images")
+    root = root if root.is_dir() else root.parent
+    for name in write_also(rows, output, config.also, root, model, config.camtrap_dp):
+        log.info("also: %s", name)
     whole = rows if config.boxes is None else of_pictures(rows)
     if config.boxes is not None:
         write_answers(whole, by_picture(output))
@@ -75,15 +82,15 @@ def by_picture(output: Path) -> Path:
     return output.with_name(f"{output.stem}_pictures.csv")
 
 
-def load(config: schema.Predict) -> Bundle:
-    """The model asked for, else the champion of the experiment."""
+def load(config: schema.Predict) -> tuple[Bundle, str]:
+    """The model asked for, else the champion of the experiment; and its address."""
     Store().open(to_write=False)
     uri = config.model
     if uri is None:
         name = find_experiment(MlflowClient(), config.tracking.experiment).name
         uri = f"models:/{safe_name(name)}@champion"
     log.info("model %s", uri)
-    return read_bundle(fetch_model(uri) / "artifacts" / "served")
+    return read_bundle(fetch_model(uri) / "artifacts" / "served"), uri
 
 
 def show(rows: list[dict[str, Any]], config: schema.Predict) -> None:

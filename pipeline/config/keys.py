@@ -18,7 +18,7 @@ RENAMED_HEADS = {"logreg": "logistic"}
 PATH_KEYS = (
     "data.root", "data.file", "data.categories", "data.taxonomy", "data.lists", "data.beside", "data.boxes",
     "data.from_path", "data.train", "data.val", "data.split.file", "data.split.save", "data.split.group", "model.name",
-    "model.weights_file", "head.mapping", "images", "beside", "boxes", "folders", "corrected", "output",
+    "model.weights_file", "head.mapping", "images", "beside", "boxes", "folders", "corrected", "camtrap_dp", "output",
     "filter", "neighbours_of",
 )  # fmt: skip
 

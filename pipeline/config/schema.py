@@ -191,8 +191,16 @@ class Lists(Pictures):
     locations_from: Literal[0, 1] | None = None
 
 
+class CameraTraps(Pictures):
+    """Camtrap DP, COCO Camera Traps, MegaDetector's JSON."""
+
+    source: Literal["camera_traps"]
+    file: str
+    rows_of: Literal["pictures", "animals"]
+
+
 # The pictures: each source has its own keys beside those that all share.
-Data = Annotated[Digits | Folder | Table | INat2021 | CUB200 | Lists, Field(discriminator="source")]
+Data = Annotated[Digits | Folder | Table | INat2021 | CUB200 | Lists | CameraTraps, Field(discriminator="source")]
 
 
 class Model(Section):
@@ -533,6 +541,8 @@ class Predict(Command):
     folders: str | None
     folders_by: Literal["copy", "link"]
     corrected: str | None
+    also: list[Literal["megadetector", "darwin_core", "camtrap_dp"]]
+    camtrap_dp: str | None
 
 
 class Look(Section):
