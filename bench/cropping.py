@@ -70,7 +70,7 @@ def main() -> None:
             found = mlflow.search_runs(search_all_experiments=True, order_by=["start_time DESC"]).iloc[0]
             local = mlflow.artifacts.download_artifacts(run_id=found.run_id, artifact_path="predictions/test.parquet")
             said = read_predictions(Path(local))
-            right.append(dict(zip(said.ids.tolist(), said.correct(), strict=True)))
+            right.append(dict(zip(said.ids.tolist(), said.correct, strict=True)))
             print(f"data.crop={crop}: {100 * np.mean(list(right[-1].values())):.1f} % of {len(said)} test pictures")
     whole, cropped = (np.array([one[key] for key in right[0]]) for one in right)
     won, lost = int((cropped & ~whole).sum()), int((whole & ~cropped).sum())
