@@ -52,7 +52,7 @@ class PictureTable:
     @property
     def further(self) -> list[str]:
         """The columns that the user brought."""
-        return [name for name in self.rows if name not in (*OWN_COLUMNS, PICTURE)]
+        return [name for name in self.rows if name not in OWN_COLUMNS]
 
     @property
     def labels(self) -> np.ndarray:

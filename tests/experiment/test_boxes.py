@@ -17,6 +17,8 @@ from pipeline.common.errors import BadInput
 from pipeline.config.keys import CONF
 from pipeline.data.digest import picture_digests
 from pipeline.experiment.build import picture_table
+from pipeline.experiment.own_pictures import own_pictures
+from pipeline.experiment.stored import data_config
 from pipeline.experiment.training import ground
 from pipeline.tracking.runs import local_folder
 
@@ -78,6 +80,31 @@ def test_a_picture_with_another_box_is_another(animals, tmp_path):
     config = composed(*how, "data.crop=box")
     digests = [ground(some).identity(some)["data_digest"] for some in (config, moved)]
     assert len(set(digests)) == 2
+
+
+def test_animals_of_one_picture_stay_together_and_are_found_again(animals, store, typed, tmp_path):
+    folder, how = animals
+    rows = pd.read_csv(folder / "animals.csv")
+    box = {"category": "1", "conf": 0.9}
+    images = []
+    for number, row in enumerate(rows.to_dict("records")):
+        share = [row[name] / SIDE for name in ("box_x", "box_y", "box_width", "box_height")]
+        found = [box | {"bbox": share}, box | {"bbox": [0, 0, 0.2, 0.2]}][: number % 3]
+        images.append({"file": row["path"], "detections": found})
+    content = {"info": {"format_version": "1.4"}, "detection_categories": {"1": "animal"}, "images": images}
+    (tmp_path / "md.json").write_text(json.dumps(content))
+    how = [*how, "data.crop=box", f"data.boxes={tmp_path / 'md.json'}", "tracking.experiment=several"]
+    table = picture_table(composed(*how).data)
+    assert len(table.rows) == 80
+    assert (table.rows.groupby("picture_path")["split"].nunique() == 1).all()
+    assert np.isnan(table.boxes).any(axis=1).sum() == 20
+    assert typed("train", *how) == 0
+    (run,) = store.search_runs(["1"])
+    assert typed("evaluate", f"run={run.info.run_id}", "split=all") == 0
+    content["images"][2]["detections"][0]["bbox"][0] += 0.01
+    (tmp_path / "md.json").write_text(json.dumps(content))
+    own = own_pictures(run, local_folder(run.info.artifact_uri), data_config(run))
+    assert own.changed["path"].tolist() == [rows["path"][2]]
 
 
 @pytest.mark.parametrize(
