@@ -17,7 +17,8 @@ MOST_FILES, MOST_BYTES = 400_000, 100e9  # sets beyond are not read through to b
 def data_digest(table: PictureTable) -> str:
     """`2-` and sixteen hex digits that change with any picture's id, label, split or content.
 
-    Where the set lies does not count. Sets beyond `MOST_FILES` or `MOST_BYTES` are not read through: of their
+    Where the set lies does not count, nor do boxes: runs that look at these are compared with others. Sets beyond
+    `MOST_FILES` or `MOST_BYTES` are not read through: of their
     pictures the sizes count, and there is no `2-`; nor is there for pictures in memory, of which the pixels do.
     """
     digest = hashlib.sha256()
@@ -29,12 +30,10 @@ def data_digest(table: PictureTable) -> str:
     if table.pixels is not None:
         facts, form = table.pixels, ""
     elif by_content(table):
-        facts, form = picture_digests(table, np.arange(len(table.rows))), CONTENT_FORM
+        facts, form = _held(table, np.arange(len(table.rows))), CONTENT_FORM
     else:
         facts, form = table.sizes(), ""
     digest.update(np.ascontiguousarray(facts).tobytes())
-    if table.boxes is not None and not form:  # else they are in the pictures' digests
-        digest.update(table.boxes.tobytes())
     return form + digest.hexdigest()[:16]
 
 
