@@ -39,13 +39,14 @@ from pipeline.commands import ensemble as ensemble_command
 from pipeline.commands import explore as explore_command
 from pipeline.commands import promote as promote_command
 from pipeline.commands import train as train_command
-from pipeline.commands.predict import ask_all, load
+from pipeline.commands.predict import load
 from pipeline.common.errors import BadInput, Stopped
 from pipeline.config.keys import CONF
 from pipeline.data.unlabelled import find_pictures
 from pipeline.evaluation import confusion
 from pipeline.evaluation.metrics import class_report
 from pipeline.evaluation.mistakes import confident_errors
+from pipeline.experiment.asking import answered
 from pipeline.experiment.build import picture_table
 from pipeline.predictions.feature_table import FeatureTable, read_features
 from pipeline.predictions.predictions import Predictions
@@ -120,8 +121,7 @@ def ask(images: str | Path, *overrides: str) -> pd.DataFrame:
     which `output` has no meaning here, as no file is written.
     """
     with _called("predict", (f"images={images}", *overrides)) as config:
-        said = ask_all(load(config), find_pictures(config.images), config)
-        return pd.DataFrame([{"picture": str(picture), **one.to_row()} for picture, one in said.items()])
+        return pd.DataFrame(answered(load(config)[0], find_pictures(str(config.images)), config))
 
 
 def runs(experiment: str | None = None) -> pd.DataFrame:

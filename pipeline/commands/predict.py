@@ -3,33 +3,30 @@
 from __future__ import annotations
 
 import logging
-import os
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from mlflow import MlflowClient
 
 from pipeline.cli.output import check_output
+from pipeline.common.atomic import write_atomically
 from pipeline.common.errors import BadInput
 from pipeline.common.names import safe_name
 from pipeline.common.paths import expanded
-from pipeline.common.wording import counted
+from pipeline.common.wording import counted, percent
 from pipeline.config import schema
-from pipeline.data.beside.files import with_files_beside
-from pipeline.data.unlabelled import find_pictures, unlabelled_table
-from pipeline.experiment.build import memory_in_one_line
-from pipeline.experiment.inference import pictures as as_seen
-from pipeline.experiment.inference import scored
+from pipeline.data.files import write_csv
+from pipeline.data.unlabelled import find_pictures
+from pipeline.experiment.asking import answered, of_pictures
 from pipeline.reporting.tables import Table
 from pipeline.reporting.terminal import console
-from pipeline.serving.answers import Answer, Wanted, answers, digest
-from pipeline.serving.answers_file import holds_answers, write_answers
+from pipeline.serving.answers_file import holds_answers, read_answers, write_answers
 from pipeline.serving.bundle import Bundle, read_bundle
+from pipeline.serving.published import check_also, write_also
+from pipeline.serving.review import check_folders, corrections, merged, put_into_folders
 from pipeline.tracking.registry import fetch_model
 from pipeline.tracking.selection import find_experiment
 from pipeline.tracking.store import Store
-from pipeline.training.hardware import make_fabric
 
 log = logging.getLogger("pipeline.predict")
 _SHOWN = 20  # rows in the terminal; the CSV has all
@@ -37,62 +34,76 @@ _SHOWN = 20  # rows in the terminal; the CSV has all
 
 def run(config: schema.Predict) -> None:
     """Ask the champion about a picture or a folder; a table in the terminal and a CSV."""
+    if config.corrected is not None:
+        take_corrections(config)
+        return
+    if config.images is None:
+        raise BadInput("images: name a picture or a folder of them, as in images=~/new-photos")
     pictures = find_pictures(config.images)
     output = check_output(config.output, ".csv", "answers", holds_answers, pictures)
-    said = ask_all(load(config), pictures, config)
-    rows = [{"picture": str(picture), **one.to_row()} for picture, one in said.items()]
+    folder = None if config.folders is None else check_folders(config.folders, pictures)
+    check_also(config.also, config.camtrap_dp)
+    bundle, model = load(config)
+    rows = answered(bundle, pictures, config)
     show(rows, config)  # first, as the file may not be taken
     write_answers(rows, output)
     more = f" (the first {_SHOWN} are shown)" if len(rows) > _SHOWN else ""
     log.info("%s in %s%s", counted(len(rows), "answer"), config.output, more)
+    root = expanded(config.images, "images")
+    root = root if root.is_dir() else root.parent
+    for name in write_also(rows, output, config.also, root, model, config.camtrap_dp):
+        log.info("also: %s", name)
+    whole = rows if config.boxes is None else of_pictures(rows)
+    if config.boxes is not None:
+        write_answers(whole, by_picture(output))
+        log.info("%s in %s", counted(len(whole), "picture"), by_picture(output).name)
+    if folder is not None:
+        put = put_into_folders(whole, folder, config.folders_by)
+        log.info("%s put into %s; what somebody dragged there stays", counted(put, "picture"), config.folders)
 
 
-def load(config: schema.Predict) -> Bundle:
-    """The model asked for, else the champion of the experiment."""
+def take_corrections(config: schema.Predict) -> None:
+    """Write into the CSV of answers what was made of their folders."""
+    found = corrections(str(config.corrected))
+    output = expanded(config.output, "output")
+    output = by_picture(output) if by_picture(output).is_file() else output
+    if not output.is_file():
+        raise BadInput(f"output={config.output}: there is no such file; name the CSV of the answers in those folders")
+    made, strange = merged(read_answers(output), found)
+    if strange:
+        log.warning("%s in %s are not in %s", counted(strange, "picture"), config.corrected, output.name)
+    write_atomically(output, lambda path: write_csv(made, path), shared=True)
+    checked = found["corrected"].notna().sum()
+    log.info("%s checked, %d of them corrected: %s", counted(len(found), "picture"), checked, output.name)
+
+
+def by_picture(output: Path) -> Path:
+    """The file of one answer a picture, where the other has one an animal."""
+    return output.with_name(f"{output.stem}_pictures.csv")
+
+
+def load(config: schema.Predict) -> tuple[Bundle, str]:
+    """The model asked for, else the champion of the experiment; and its address."""
     Store().open(to_write=False)
     uri = config.model
     if uri is None:
         name = find_experiment(MlflowClient(), config.tracking.experiment).name
         uri = f"models:/{safe_name(name)}@champion"
     log.info("model %s", uri)
-    return read_bundle(fetch_model(uri) / "artifacts" / "served")
-
-
-def ask_all(bundle: Bundle, pictures: list[Path], config: schema.Predict) -> dict[Path, Answer]:
-    """The answers by picture, in the pictures' order, without those that cannot be read where on_unreadable=skip.
-
-    BadInput where none of them can be read.
-    """
-    wanted = Wanted(config.top_k, config.coverage, config.min_probability)
-    runner = schema.Runner(batch_size=config.batch_size, precision="fp32", accelerator="auto", num_workers=None)
-    table, fabric = unlabelled_table(pictures), make_fabric(runner.accelerator, runner.precision)
-    if config.beside is not None:
-        table = table.with_rows(with_files_beside(table.rows, table.root, [config.beside], "beside"))
-    said: dict[Path, Answer] = {}
-    asked = as_seen(bundle.members, table, np.arange(len(pictures)), runner, on_unreadable=config.on_unreadable)
-    with memory_in_one_line(config.batch_size, "batch_size"):
-        for some, _, found in scored(bundle.members, bundle.rule, asked, fabric, what="ask"):
-            here = [pictures[row] for row in some.tolist()]
-            digests = [digest(picture.read_bytes()) if wanted.coverage else "" for picture in here]
-            said |= dict(zip(here, answers(bundle, found, digests, wanted), strict=True))
-    for path, reason in table.skipped.items():
-        log.warning("skipped: %s %s", os.path.join(table.root or "", path), reason)  # noqa: PTH118
-    if not said:
-        raise BadInput(f"images={config.images}: none of {len(pictures):,} pictures can be read")
-    return said
+    return read_bundle(fetch_model(uri) / "artifacts" / "served"), uri
 
 
 def show(rows: list[dict[str, Any]], config: schema.Predict) -> None:
     """The first answers as a table, pictures by their place in the folder that was asked about."""
-    folder = expanded(config.images, "images")
+    folder = expanded(str(config.images), "images")
     heads = [name for name in ("picture", "label", "probability", "set", "answered") if name in rows[0]]
     body = []
     for one in rows[:_SHOWN]:
         path = Path(one["picture"])
         cells = one | {
             "picture": str(path.relative_to(folder)) if folder.is_dir() else path.name,
-            "probability": f"{100 * one['probability']:.1f} %",
+            "probability": percent(one["probability"]),
             "answered": "yes" if one.get("answered") else "no",
         }
-        body.append([cells[name] for name in heads])
+        body.append([cells.get(name, "") for name in heads])
     Table(heads, body, whole={"probability"}).show(console())

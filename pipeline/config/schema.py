@@ -97,6 +97,9 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), coerce_numbers_to_str=True)
 
 
+BoxUnit = Literal["pixels", "shares"]
+
+
 class Split(Section):
     """Which pictures are held out."""
 
@@ -127,6 +130,12 @@ class Pictures(Section):
     from_path: str | None
     beside: Files
     metadata: list[str]
+    boxes: str | None
+    box_columns: Annotated[list[str], Field(min_length=4, max_length=4)]
+    box_unit: BoxUnit
+    box_confidence: Share
+    crop: Literal["none", "box", "square"]
+    crop_margin: NotNegative
     split: Split
     on_unreadable: Literal["raise", "skip"]
     cache: Literal["none", "memory", "disk"]
@@ -182,8 +191,16 @@ class Lists(Pictures):
     locations_from: Literal[0, 1] | None = None
 
 
+class CameraTraps(Pictures):
+    """Camtrap DP, COCO Camera Traps, MegaDetector's JSON."""
+
+    source: Literal["camera_traps"]
+    file: str
+    rows_of: Literal["pictures", "animals"]
+
+
 # The pictures: each source has its own keys beside those that all share.
-Data = Annotated[Digits | Folder | Table | INat2021 | CUB200 | Lists, Field(discriminator="source")]
+Data = Annotated[Digits | Folder | Table | INat2021 | CUB200 | Lists | CameraTraps, Field(discriminator="source")]
 
 
 class Model(Section):
@@ -510,8 +527,11 @@ class Promote(Command):
 class Predict(Command):
     """`python -m pipeline.predict`."""
 
-    images: str
+    images: str | None
     beside: str | None
+    boxes: str | None
+    box_unit: BoxUnit
+    box_confidence: Share
     model: Address | None
     tracking: Selection
     output: str
@@ -520,6 +540,11 @@ class Predict(Command):
     min_probability: Share
     batch_size: Count
     on_unreadable: Literal["raise", "skip"]
+    folders: str | None
+    folders_by: Literal["copy", "link"]
+    corrected: str | None
+    also: list[Literal["megadetector", "darwin_core", "camtrap_dp"]]
+    camtrap_dp: str | None
 
 
 class Look(Section):

@@ -123,7 +123,7 @@ def check_files(table: PictureTable) -> None:
     """
     if table.root is None or "bytes" not in table.rows:
         return
-    empty = table.rows["path"][table.rows["bytes"] == 0]
+    empty = table.files[table.rows["bytes"] == 0]
     _, reasons = file_sizes(table.root, empty)
     told = {path: reasons.get(place, "is empty (0 bytes)") for place, path in enumerate(empty)}
     if told:

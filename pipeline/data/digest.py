@@ -17,7 +17,8 @@ MOST_FILES, MOST_BYTES = 400_000, 100e9  # sets beyond are not read through to b
 def data_digest(table: PictureTable) -> str:
     """`2-` and sixteen hex digits that change with any picture's id, label, split or content.
 
-    Where the set lies does not count. Sets beyond `MOST_FILES` or `MOST_BYTES` are not read through: of their
+    Where the set lies does not count, nor do boxes: runs that look at these are compared with others. Sets beyond
+    `MOST_FILES` or `MOST_BYTES` are not read through: of their
     pictures the sizes count, and there is no `2-`; nor is there for pictures in memory, of which the pixels do.
     """
     digest = hashlib.sha256()
@@ -29,7 +30,7 @@ def data_digest(table: PictureTable) -> str:
     if table.pixels is not None:
         facts, form = table.pixels, ""
     elif by_content(table):
-        facts, form = picture_digests(table, np.arange(len(table.rows))), CONTENT_FORM
+        facts, form = _held(table, np.arange(len(table.rows))), CONTENT_FORM
     else:
         facts, form = table.sizes(), ""
     digest.update(np.ascontiguousarray(facts).tobytes())
@@ -73,12 +74,23 @@ def picture_digests(table: PictureTable, rows: np.ndarray) -> np.ndarray:
     """(n,) uint64, a number for what each picture of `rows` (n,) holds, wherever it lies and whatever it is called.
 
     Beyond `MOST_FILES` or `MOST_BYTES`, which are not read through, a number for where it lies, its inode, its size
-    and when it was last changed; for a file that cannot be read, one for its name.
+    and when it was last changed; for a file that cannot be read, one for its name. Where boxes are looked at, a picture
+    with another box is another.
     """
+    found = _held(table, rows)
+    if table.boxes is None:
+        return found
+    some = np.ascontiguousarray(table.boxes[rows], np.float32)
+    apart = mixed(np.column_stack([found, some.view(np.uint32).astype(np.uint64)]))
+    return np.where(np.isnan(some).any(axis=1), found, apart)
+
+
+def _held(table: PictureTable, rows: np.ndarray) -> np.ndarray:
+    """(n,) uint64 of whole pictures."""
     if table.pixels is not None:
         return _numbers(pixels.tobytes() for pixels in table.pixels[rows])
     root = os.path.abspath(table.root or "")  # noqa: PTH100 - texts: there may be millions
-    names = table.rows["path"].array.take(rows)
+    names = table.files.array.take(rows)
     files = [os.path.join(root, name) for name in names]  # noqa: PTH118
     states = file_states(files)
     if not _few_enough(states[:, 2]):

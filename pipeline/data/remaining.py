@@ -17,7 +17,7 @@ def check_what_is_left(table: PictureTable, *splits: str) -> None:
     Classes that val or test have lost are warned of: their figures say nothing of these. What cannot be read is
     known from `table.skipped`, once the pictures of `splits` were opened.
     """
-    gone = table.rows["path"].isin(list(table.skipped)).to_numpy()
+    gone = table.files.isin(list(table.skipped)).to_numpy()
     if not gone.any():
         return
     before, after = class_counts(table), class_counts(table.take(np.flatnonzero(~gone)))

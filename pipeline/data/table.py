@@ -1,7 +1,7 @@
 """The table of pictures: what every data set becomes, whatever its published form."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,7 +9,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from pipeline.data.boxes.crop import Boxed, Plain, boxed
+
 SPLITS = ("train", "val", "test")
+PICTURE = "picture_path"  # the file of a row that has another `path`, where a picture has several rows
 OWN_COLUMNS = ("path", "label", "split", "bytes")  # the program's; all others are the user's
 _CHUNK = 100_000
 
@@ -23,7 +26,9 @@ class PictureTable:
     `SPLITS`, missing where the set brings no split) and any further columns (`region`, `latitude`, ...).
     `taxonomy`, where there is one, has a row a class, indexed by class name, in the classes' order.
     `pixels`, for sets held in memory, is (n, height, width, 3) uint8 and stands for the files; whoever reads pictures
-    asks for their `sources` and need not know which of the two they are.
+    asks for their `sources` and need not know which of the two they are. `boxes` (n, 4), where they are looked at, are
+    what of each picture is: left, top, width and height as shares of it, NaN for all of it. Of a picture with several
+    the rows have `path`s of their own, and its file in the column `picture_path`.
     `unlisted`: how many pictures lie under `root` that the set does not name; None where nobody looked.
     `skipped`: what `data.on_unreadable=skip` left out, by its `path`, and why; grows as pictures are read.
     `empty_folders`: those that would be classes, but hold no picture.
@@ -34,6 +39,7 @@ class PictureTable:
     root: Path | None = None
     taxonomy: pd.DataFrame | None = None
     pixels: np.ndarray | None = None
+    boxes: np.ndarray | None = None
     skipped: dict[str, str] = field(default_factory=dict)
     unlisted: int | None = None
     empty_folders: tuple[str, ...] = ()
@@ -58,12 +64,22 @@ class PictureTable:
         """Whether no file is read for its pictures."""
         return self.pixels is not None
 
+    @property
+    def files(self) -> pd.Series:
+        """Where each row's picture lies, relative to `root`."""
+        return self.rows[PICTURE] if PICTURE in self.rows else self.rows["path"]
+
+    def shown(self, rows: np.ndarray) -> Sequence[Plain | Boxed] | np.ndarray:
+        """The `sources` of `rows` (k,), with the boxes in them where there are any."""
+        sources = self.sources(rows)
+        return sources if self.boxes is None else boxed(sources, self.boxes[rows])
+
     def sources(self, rows: np.ndarray) -> list[str] | np.ndarray:
         """What the pictures of `rows` (k,) are decoded from: paths of files, or pixels (k, height, width, 3) uint8."""
         if self.pixels is not None:
             return self.pixels[rows]
         root = os.fspath(self.root or "")
-        return [os.path.join(root, path) for path in self.rows["path"].array.take(rows)]  # noqa: PTH118 - text: a Path costs ten times it, and there may be millions
+        return [os.path.join(root, path) for path in self.files.array.take(rows)]  # noqa: PTH118 - text: a Path costs ten times it, and there may be millions
 
     def sizes(self) -> np.ndarray:
         """(n,) int64 bytes of each picture, 0 for a file that is not there; the source may have noted them already."""
@@ -72,7 +88,7 @@ class PictureTable:
         if self.pixels is not None:
             return np.full(len(self.pixels), self.pixels[:1].nbytes)
         root, sizes = os.fspath(self.root or ""), np.zeros(len(self.rows), np.int64)
-        for row, path in enumerate(self.rows["path"]):
+        for row, path in enumerate(self.files):
             with suppress(OSError):
                 sizes[row] = os.stat(os.path.join(root, path)).st_size  # noqa: PTH116, PTH118 - as above
         return sizes
@@ -93,7 +109,8 @@ class PictureTable:
     def take(self, places: np.ndarray) -> "PictureTable":
         """The pictures at those places, in that order; a place may come more than once. The classes stay."""
         rows = self.rows.iloc[places].reset_index(drop=True)
-        return replace(self, rows=rows, pixels=None if self.pixels is None else self.pixels[places])
+        pixels, boxes = (None if kept is None else kept[places] for kept in (self.pixels, self.boxes))
+        return replace(self, rows=rows, pixels=pixels, boxes=boxes)
 
     def with_classes(self, classes: list[str]) -> "PictureTable":
         """The pictures of some classes, which stand in the order given."""

@@ -1,6 +1,7 @@
 """Pictures of which nothing is known but where they lie."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -31,7 +32,7 @@ def find_pictures(images: str, key: str = "images") -> list[Path]:
     return found
 
 
-def unlabelled_table(pictures: list[Path]) -> PictureTable:
+def unlabelled_table(pictures: Sequence[Path]) -> PictureTable:
     """The pictures in their order, of no class and in no split."""
     root = Path(os.path.commonpath([path.absolute().parent for path in pictures]))
     paths = pd.Series([str(path.absolute().relative_to(root)) for path in pictures], dtype="str")

@@ -10,7 +10,6 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
 
-import pandas as pd
 from torch import nn
 
 from pipeline.common.errors import BadInput
@@ -19,6 +18,7 @@ from pipeline.config import schema
 from pipeline.data.beside.registry import Beside, known, to_list
 from pipeline.data.contents import content_digests, file_states
 from pipeline.data.reading.preprocessing import Preprocessing
+from pipeline.data.table import PictureTable
 from pipeline.models.published import IMAGENET_MEAN, IMAGENET_STD, AsTrained, Named, as_trained, load_pretrained, named
 from pipeline.models.saved import BEST_FACTS, BEST_WEIGHTS, read_facts
 from pipeline.models.shelf import shelf
@@ -70,7 +70,8 @@ class Backbone:
         norm = self.as_trained()
         side = norm.image_size if self.joined_as or data.image_size == "auto" else data.image_size
         mean, std = _NORMS.get(data.normalise, (norm.mean, norm.std))
-        how = Preprocessing(side, data.fit, norm.interpolation, mean, std)
+        margin = data.crop_margin if data.crop != "none" else 0.0
+        how = Preprocessing(side, data.fit, norm.interpolation, mean, std, data.crop, margin)
         return Part(self.found.name, how, self.found.options)
 
     def load(self, network: nn.Module) -> Loaded:
@@ -94,10 +95,10 @@ def backbones(config: schema.Train) -> list[Backbone]:
     return [Backbone(known[one].name, known[one].weights, files.get(one), one) for one in model.join]
 
 
-def files_digest(config: schema.Train, beside: Beside, rows: pd.DataFrame) -> str:
+def files_digest(config: schema.Train, beside: Beside, table: PictureTable) -> str:
     """Twelve hex digits of what the files beside the pictures hold: the names of a config stay while these change.
 
-    And of what the `rows` of pictures know `beside` their pixels, wherever that was read.
+    And of what the `table` knows `beside` its pictures' pixels, boxes too, wherever that was read.
     """
     keys = {"data.taxonomy": config.data.taxonomy, "head.mapping": getattr(config.head, "mapping", None)}
     named_so = [expanded(path, key) for key, path in keys.items() if path]
@@ -105,7 +106,9 @@ def files_digest(config: schema.Train, beside: Beside, rows: pd.DataFrame) -> st
     held = [content_digests(files, file_states(files)).tobytes()]
     if beside:
         held += [json.dumps(to_list(beside)).encode()]
-        held += [value.numpy().tobytes() for value in known(beside, rows) if value is not None]
+        held += [value.numpy().tobytes() for value in known(beside, table.rows) if value is not None]
+    if table.boxes is not None:
+        held += [table.boxes.tobytes()]
     return sha256(b"".join(held)).hexdigest()[:12]
 
 

@@ -17,7 +17,7 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from pipeline.common.cache_folder import cache_folder
-from pipeline.common.errors import BadInput, Stopped
+from pipeline.common.errors import BadInput, Stopped, did_you_mean
 from pipeline.config import schema
 from pipeline.config.schema import Pictures
 from pipeline.data.batch import NOTHING, Inputs
@@ -26,6 +26,7 @@ from pipeline.data.beside.files import with_files_beside
 from pipeline.data.beside.metadata import with_both
 from pipeline.data.beside.paths import labelled_by_path, names_label, with_columns_of_paths
 from pipeline.data.beside.registry import KINDS, Beside, fitted, known
+from pipeline.data.boxes.joining import looked_at, with_boxes
 from pipeline.data.reading.augmentation import build_augmentation
 from pipeline.data.reading.cache import open_cache
 from pipeline.data.reading.loading import PictureBatches, canvas
@@ -34,7 +35,7 @@ from pipeline.data.selection import bootstrapped, part_of_training, select_class
 from pipeline.data.sources import read_source
 from pipeline.data.split_files import read_split, write_split
 from pipeline.data.splits import split_table
-from pipeline.data.table import PictureTable
+from pipeline.data.table import PICTURE, PictureTable
 from pipeline.data.taxonomy import join_taxonomy
 from pipeline.experiment.backbones import backbones
 from pipeline.models.blocks import parameters_below
@@ -91,7 +92,26 @@ def read_pictures(data: schema.Data, on_unreadable: Literal["raise", "skip"]) ->
             table = table.with_rows(with_columns_of_paths(table.rows, pattern))
     rows = with_files_beside(table.rows, table.root, data.beside, "data.beside")
     wanted = with_both(data.metadata)
-    return table.with_rows(with_exif(rows, wanted, lambda: table.sources(np.arange(len(rows)))))
+    table = table.with_rows(with_exif(rows, wanted, lambda: table.sources(np.arange(len(rows)))))
+    return boxes_looked_at(table, data)
+
+
+def boxes_looked_at(table: PictureTable, data: schema.Data) -> PictureTable:
+    """The table with the boxes that `data.crop` asks for: a row an animal, where a detector's file is named."""
+    if data.crop == "none":
+        if data.boxes:
+            raise BadInput("data.boxes: no box is looked at with data.crop=none; say data.crop=square, or box")
+        return table
+    if data.boxes:
+        return looked_at(with_boxes(table, data.boxes, data.box_confidence), "shares", unit_key="")
+    missing = [column for column in data.box_columns if column not in table.rows]
+    if missing:
+        known = did_you_mean(missing[0], table.further)
+        raise BadInput(
+            f"data.crop={data.crop}: {table.name} has no column {missing[0]!r}{known}; "
+            "name a detector's file with data.boxes, or columns with data.box_columns"
+        )
+    return looked_at(table, data.box_unit, data.box_columns)
 
 
 def all_pictures(data: schema.Data) -> PictureTable:
@@ -106,8 +126,9 @@ def all_pictures(data: schema.Data) -> PictureTable:
 def split_pictures(data: schema.Data, given: PictureTable | None = None) -> PictureTable:
     """The pictures that a config names (`given`, where they are read already), each in its split."""
     split, table = data.split, given or all_pictures(data)
+    group = split.group or (PICTURE if PICTURE in table.rows else None)  # animals of a picture stay together
     table = split_table(
-        table, val=split.val, test=split.test, seed=split.seed, group=split.group, folds=split.folds,
+        table, val=split.val, test=split.test, seed=split.seed, group=group, folds=split.folds,
         fold=split.fold, small_classes=data.small_classes,
     )  # fmt: skip
     if split.save:

@@ -75,7 +75,12 @@ class Question:
 
     @cached_property
     def data(self) -> schema.Data:
-        return self.config.data or data_config(self.trained)
+        if self.config.data is None:
+            return data_config(self.trained)
+        _, folders = ingredients(self.client, self.run)
+        seen = (part.crop for folder in folders.values() for part in read_facts(folder).spec.preprocessing.parts)
+        crops = next((crop for crop in seen if crop != "none"), "none")  # as it saw pictures, it is shown others
+        return self.config.data if crops == "none" else self.config.data.model_copy(update={"crop": crops})
 
     @cached_property
     def own_pictures(self) -> OwnPictures:

@@ -185,7 +185,7 @@ def _but_unreadable(config: schema.Train, prepared: Prepared, rows: np.ndarray) 
     table = prepared.table
     if config.data.on_unreadable != "skip" or not (known := remembered(table)):
         return rows
-    paths = table.rows["path"].iloc[rows]
+    paths = table.files.iloc[rows]
     there = paths.isin(list(known)).to_numpy()
     table.skipped.update({path: known[path] for path in paths[there]})
     return rows[~there]

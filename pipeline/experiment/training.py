@@ -60,7 +60,7 @@ class Ground:
         return {
             "config_digest": config_digest(plain, resolved(self.fabric), defaults(plain)),
             "data_digest": data_digest(self.table),
-            "files_digest": files_digest(config, self.beside, self.table.rows),
+            "files_digest": files_digest(config, self.beside, self.table),
         }
 
 

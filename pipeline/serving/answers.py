@@ -15,8 +15,10 @@ from pipeline.common.errors import BadInput
 from pipeline.data.batch import Inputs
 from pipeline.data.beside.exif import with_exif
 from pipeline.data.beside.registry import known
+from pipeline.data.boxes.columns import boxes_of
+from pipeline.data.boxes.crop import COLUMNS, boxed
 from pipeline.data.reading.decoding import UnreadablePicture
-from pipeline.data.reading.preprocessing import Reading
+from pipeline.data.reading.preprocessing import Reading, Source
 from pipeline.ensembles.scoring import scores
 from pipeline.serving.bundle import Bundle
 
@@ -129,12 +131,14 @@ def answer(
     wanted, said = wanted or Wanted(), list[Answer]()
     rows = pd.DataFrame(index=range(len(pictures))) if facts is None else facts
     rows = with_exif(rows, bundle.columns, lambda: pictures)
+    shown = as_shown(bundle, pictures, facts)
     beside = {want: known(want.beside, rows) for want in dict.fromkeys(one.spec.wants for one in bundle.members)}
     for start in range(0, len(pictures), BATCH):
         if monotonic() > until:
             raise BadInput(f"time ran out after {start:,} of {len(pictures):,} pictures: send fewer in a request")
         some = pictures[start : start + BATCH]
-        read = {how: _read(how, some, start) for how in dict.fromkeys(want.reading for want in beside)}
+        seen = shown[start : start + BATCH]
+        read = {how: _read(how, seen, start) for how in dict.fromkeys(want.reading for want in beside)}
         here = np.arange(start, start + len(some))
         inputs = {want: read[want.reading].also(what.take(here)) for want, what in beside.items()}
         digests = [digest(picture) for picture in some]
@@ -142,7 +146,15 @@ def answer(
     return said
 
 
-def _read(how: Reading, pictures: Sequence[bytes], first: int) -> Inputs:
+def as_shown(bundle: Bundle, pictures: Sequence[bytes], facts: pd.DataFrame | None) -> Sequence[Source]:
+    """The pictures with the boxes in them that `facts` know, for a model that looks at boxes. BadInput for odd ones."""
+    if facts is None or not bundle.looks_at_boxes or not set(facts).intersection(COLUMNS):
+        return pictures
+    boxes = facts.reset_index(drop=True).reindex(columns=list(COLUMNS))
+    return boxed(pictures, boxes_of(boxes, "shares", lambda _: [], unit_key=""))
+
+
+def _read(how: Reading, pictures: Sequence[Source], first: int) -> Inputs:
     read = []
     for place, picture in enumerate(pictures, start=first):
         try:

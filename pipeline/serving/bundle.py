@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,8 @@ import torch
 
 from pipeline.common.errors import BadInput
 from pipeline.data.beside.registry import columns_of
+from pipeline.data.boxes.crop import COLUMNS
+from pipeline.data.reading.preprocessing import looks_at_boxes
 from pipeline.ensembles.rules import Rule, from_dict, to_dict
 from pipeline.models.classifier import Classifier, NetworkSpec
 from pipeline.models.saved import BEST_WEIGHTS, NetworkFacts, checked_weights, load_network, read_facts
@@ -38,7 +40,12 @@ class Bundle:
     @property
     def columns(self) -> dict[str, str]:
         """What its networks read beside the pictures, with its types; they answer without it too."""
-        return columns_of(member.spec.beside for member in self.members)
+        return _columns(member.spec for member in self.members)
+
+    @property
+    def looks_at_boxes(self) -> bool:
+        """Whether a box in a picture makes a difference to one of its networks."""
+        return COLUMNS[0] in self.columns
 
 
 def write_bundle(
@@ -73,10 +80,17 @@ def write_bundle(
         "rule": None if rule is None else to_dict(rule),
         "calibration": (calibration or Calibration()).to_dict(),
         "taxonomy": plain["taxonomy"],
-        "columns": columns_of(one.spec.beside for one in facts.values()),
+        "columns": _columns(one.spec for one in facts.values()),
     }
     (folder / _FILE).write_text(json.dumps(description, indent=1), encoding="utf-8")
     return first
+
+
+def _columns(several: Iterable[NetworkSpec]) -> dict[str, str]:
+    """What networks read beside the pictures, with its types: columns, and a box where one of them looks at it."""
+    specs = list(several)
+    boxes = any(looks_at_boxes(spec.preprocessing) for spec in specs)
+    return columns_of(spec.beside for spec in specs) | (dict.fromkeys(COLUMNS, "double") if boxes else {})
 
 
 def _check_weights(name: str, spec: NetworkSpec, weights: Path) -> None:

@@ -12,9 +12,12 @@ from dataclasses import dataclass
 from math import inf
 from typing import Self
 
+import numpy as np
+
 from pipeline.common.errors import BadInput
+from pipeline.data.boxes.crop import Plain, unboxed
 from pipeline.data.reading.decoding import pixels_to_decode
-from pipeline.data.reading.preprocessing import Reading
+from pipeline.data.reading.preprocessing import Preprocessing, Reading, Source
 
 PICTURES_VARIABLE = "PIPELINE_SERVED_PICTURES"  # set where the server is started, they replace the defaults
 MEGAPIXELS_VARIABLE = "PIPELINE_SERVED_MEGAPIXELS"
@@ -59,13 +62,13 @@ class Limits:
                 f"{pictures:,} pictures in a request: at most {self.pictures:,} ({PICTURES_VARIABLE}): send several"
             )
 
-    def check_pixels(self, pictures: Sequence[bytes], shown: Collection[Reading]) -> bool:
+    def check_pixels(self, pictures: Sequence[Source], shown: Collection[Reading]) -> bool:
         """Raise BadInput for too large pictures, which are not decoded for it; gives whether one is worth a clean-up.
 
         `shown` is how the networks see pictures: each way decodes them once.
         """
-        side, most = max(how.image_size for how in shown), self.megapixels * 1_000_000
-        sizes = [pixels_to_decode(picture, side) for picture in pictures]
+        ways, most = [part for how in shown for part in how.parts], self.megapixels * 1_000_000
+        sizes = [_size(*unboxed(picture), ways) for picture in pictures]
         for place, pixels in enumerate(sizes):
             if pixels > most:
                 raise BadInput(
@@ -78,6 +81,12 @@ class Limits:
                 f"{_AT_ONCE * self.megapixels // len(shown):,}: send the pictures in several, or smaller"
             )
         return max(sizes, default=0) > _LARGE
+
+
+def _size(picture: Plain, box: np.ndarray | None, ways: Collection[Preprocessing]) -> int:
+    """Pixels to decode; more of a picture of which a small box is looked at."""
+    assert isinstance(picture, bytes)
+    return pixels_to_decode(picture, max(how.least_side(box) for how in ways))
 
 
 def give_back_memory() -> None:

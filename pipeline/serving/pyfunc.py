@@ -15,7 +15,7 @@ from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, INVALID_PARAMETER_VALUE
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 from pipeline.common.errors import BadInput, did_you_mean
-from pipeline.serving.answers import Wanted, answer
+from pipeline.serving.answers import Wanted, answer, as_shown
 from pipeline.serving.bundle import Bundle, read_bundle
 from pipeline.serving.limits import Limits, give_back_memory
 
@@ -53,7 +53,8 @@ class ServedModel(PythonModel):
         until = monotonic() + self._limits.seconds
         self._limits.check_count(len(values))
         pictures = [_bytes(value, place) for place, value in enumerate(values)]
-        large = self._limits.check_pixels(pictures, {member.spec.preprocessing for member in self._bundle.members})
+        shown = as_shown(self._bundle, pictures, facts)
+        large = self._limits.check_pixels(shown, {member.spec.preprocessing for member in self._bundle.members})
         said = answer(self._bundle, pictures, wanted, until, facts)
         if large:
             give_back_memory()

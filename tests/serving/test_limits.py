@@ -65,7 +65,7 @@ def test_a_decompression_bomb_is_refused_by_its_header(model, monkeypatch):
     bomb = encoded(13_000, 13_000, mode="1")
     assert len(bomb) < 30_000
     with monkeypatch.context() as patch:
-        patch.setattr("pipeline.data.reading.preprocessing.decode", None)  # nothing is decoded for it
+        patch.setattr("pipeline.data.reading.preprocessing.decode_at", None)  # nothing is decoded for it
         with pytest.raises(mlflow.exceptions.MlflowException, match="picture 1: 169 megapixels to decode, at most 50"):
             model.predict(None, [encoded(9, 9), bomb])
     assert len(answer(model._bundle, [encoded(8_000, 7_000, mode="1")])) == 1  # as `predict` and training read it

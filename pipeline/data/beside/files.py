@@ -63,7 +63,7 @@ def _partners(
     for title in map(str, table):
         cells = unguarded(table[title].map(cell_text)).replace("", None)
         if title.lower() in _OF_PICTURES:
-            return title, *_known_by(cells, rows["path"], root, source)
+            return title, *known_by(cells, rows["path"], root, source)
         if title.lower() in _OF_CLASSES and rows["label"].notna().any():
             return title, cells, rows["label"].astype("str").tolist()
         if title in rows and title not in OWN_COLUMNS:
@@ -74,19 +74,22 @@ def _partners(
     )
 
 
-def _known_by(
+def known_by(
     cells: pd.Series, paths: pd.Series, root: Path | None, source: str
 ) -> tuple[pd.Series, list[str]]:  # fmt: skip
     """Pictures by path, file name or stem: by that of which a file has most."""
     above = os.path.join(os.fspath(root or ""), "")  # noqa: PTH118
     last = cells.str.replace("\\", "/").str.rpartition("/")[2]
-    ways: list[tuple[pd.Series, list[str]]] = [
-        (cells.str.removeprefix(above).str.removeprefix("./"), paths.tolist()),
-        (last, [PurePosixPath(path).name for path in paths]),
-        (last, [PurePosixPath(path).stem for path in paths]),
-    ]
-    named, names = max(ways, key=lambda way: len(set(way[0]).intersection(way[1])))
+    named, names = cells.str.removeprefix(above).str.removeprefix("./"), paths.tolist()
     said = set(named.dropna())
+    if not said.issubset(names):
+        ways: list[tuple[pd.Series, list[str]]] = [
+            (named, names),
+            (last, [PurePosixPath(path).name for path in names]),
+            (last, [PurePosixPath(path).stem for path in names]),
+        ]
+        named, names = max(ways, key=lambda way: len(set(way[0]).intersection(way[1])))
+        said = set(named.dropna())
     if not said.intersection(names):
         raise BadInput(
             f"{source}: none of its pictures is one of these: it has {min(said, default='none')}, they are "

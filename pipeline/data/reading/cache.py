@@ -100,7 +100,9 @@ def open_cache(
     # One file for all splits, folds and labels: only which files, and how they are read, count.
     n, side = len(table.rows), how.image_size
     content, mean = content_digest(table, np.arange(n)), how.mean if how.fit == "pad" else None
-    facts = (_VERSION, content, side, how.fit, how.interpolation, mean)
+    facts: tuple[object, ...] = (_VERSION, content, side, how.fit, how.interpolation, mean)
+    if how.crop != "none":
+        facts += (how.crop, how.margin)
     place = folder if kind == "disk" else _memory_folder()
     try:
         if kind == "memory":

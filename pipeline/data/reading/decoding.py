@@ -149,6 +149,18 @@ def pixels_to_decode(data: bytes, least_side: int) -> int:
         return 0
 
 
+def upright_size(source: str | os.PathLike[str] | bytes | np.ndarray) -> tuple[int, int]:
+    """Width and height, in pixels, of a picture seen upright, as its header says; 0, 0 where that cannot be read."""
+    if isinstance(source, np.ndarray):
+        return source.shape[1], source.shape[0]
+    try:
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as image:
+            lies = image.getexif().get(_ORIENTATION) in (5, 6, 7, 8)
+            return (image.height, image.width) if lies else (image.width, image.height)
+    except Exception:  # what is wrong with it, decoding says
+        return 0, 0
+
+
 class _Frame(NamedTuple):
     """What a JPEG's headers say: pixels, colour components (1 grey, 3 colour, 4 CMYK), EXIF's own bytes if any."""
 

@@ -14,11 +14,12 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from pipeline.common.errors import BadInput
 from pipeline.common.interruption import leave_to_parent
 from pipeline.data.batch import NOTHING, Batch, Inputs
+from pipeline.data.boxes.crop import Boxed, Plain, unboxed
 from pipeline.data.contents import mixed
 from pipeline.data.reading.augmentation import Augmentation
 from pipeline.data.reading.cache import PictureCache
 from pipeline.data.reading.decoding import UnreadablePicture
-from pipeline.data.reading.preprocessing import Joined, Preprocessing, Reading
+from pipeline.data.reading.preprocessing import Joined, Preprocessing, Reading, Source
 from pipeline.data.reading.unreadable import remember, remembered
 from pipeline.data.table import PictureTable
 
@@ -129,9 +130,9 @@ class PictureBatches:
 
 
 class Request(NamedTuple):
-    """What a reader needs to make a batch, so that no worker holds the table; `sources`: paths or pixels."""
+    """What a reader needs to make a batch, so that no worker holds the table; `sources`: paths or pixels, and boxes."""
 
-    sources: Sequence[str] | np.ndarray
+    sources: Sequence[Plain | Boxed] | np.ndarray
     labels: np.ndarray
     rows: np.ndarray
     seeds: np.ndarray
@@ -184,7 +185,7 @@ class Requests(Sampler[Request]):
             asked = np.broadcast_to(np.array([self._seed % 2**64, self.epoch], np.uint64), (len(self._rows), 2))
             seeds[self._rows] = mixed(np.column_stack([self._identities, asked])) >> np.uint64(1)
         for some in np.split(rows, self._starts)[self.start :]:
-            yield Request(self._table.sources(some), self._labels[some], some, seeds[some])
+            yield Request(self._table.shown(some), self._labels[some], some, seeds[some])
 
 
 @dataclass(frozen=True)
@@ -213,7 +214,7 @@ class Reader(Dataset[Answer]):
         batch = Batch(Inputs(pictures[: len(kept)]), labels, rows)
         return Answer(batch, unreadable, self.cache.full if self.cache else "")
 
-    def _picture(self, source: str | np.ndarray, row: int, seed: int) -> torch.Tensor:
+    def _picture(self, source: Source, row: int, seed: int) -> torch.Tensor:
         picture = self.cache.get(row) if self.cache else None
         if picture is None:
             picture = self._read(source)
@@ -224,9 +225,10 @@ class Reader(Dataset[Answer]):
         torch.default_generator.manual_seed(seed)
         return self.augmentation.transform(picture)
 
-    def _read(self, source: str | np.ndarray) -> torch.Tensor:
-        if isinstance(source, str) and source in self.unreadable:
-            raise UnreadablePicture(source, self.unreadable[source])
+    def _read(self, source: Source) -> torch.Tensor:
+        file, _ = unboxed(source)
+        if isinstance(file, str) and file in self.unreadable:
+            raise UnreadablePicture(file, self.unreadable[file])
         how = self.preprocessing
         return (how if isinstance(how, Joined) else canvas(how, self.augmentation)).read(source)
 

@@ -41,8 +41,9 @@ def remembered(table: PictureTable) -> dict[str, str]:
         return {}
     root = os.path.join(os.path.abspath(table.root), "")  # noqa: PTH100, PTH118
     facts = {one["path"]: one for one in _lines() if one["path"].startswith(root)}
-    here = table.rows["path"].isin([path.removeprefix(root) for path in facts])
-    paths = table.rows["path"][here].tolist()
+    names = table.files
+    here = names.isin([path.removeprefix(root) for path in facts])
+    paths = names[here].unique().tolist()
     now = _contents([root + path for path in paths])
     return {
         path: facts[root + path]["reason"]

@@ -17,6 +17,7 @@ SOURCES = {
     "inat2021": "inat2021",
     "cub200": "cub200",
     "lists": "lists",
+    "camera_traps": "camera_traps",
 }
 
 

@@ -15,6 +15,8 @@ _SEPARATOR = _SPACE + ","
 def records(file: Path, arrays: Collection[str], key: str) -> Iterator[tuple[str, Any]]:
     """Each element of some arrays under the top object's keys, with its key, in the file's order.
 
+    What bears one of these names and is no array comes whole.
+
     Raises `BadInput` that names the file for what is no JSON, or no object at its top.
     """
     with file.open(encoding="utf-8-sig") as stream:
@@ -23,11 +25,13 @@ def records(file: Path, arrays: Collection[str], key: str) -> Iterator[tuple[str
         while text.peek(_SEPARATOR) != "}":
             name = text.value()
             text.expect(":")
+            wanted = name in arrays
             if text.peek(_SPACE) != "[":
-                text.value()
+                whole = text.value()
+                if wanted:
+                    yield name, whole
                 continue
             text.expect("[")
-            wanted = name in arrays
             while text.peek(_SEPARATOR) != "]":
                 element = text.value()
                 if wanted:

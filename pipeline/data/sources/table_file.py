@@ -1,11 +1,13 @@
 """A table of one's own: CSV, TSV or Parquet with a column of paths, one of labels, and any others."""
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from pipeline.data.checks import OnUnreadable, trusted_table
+from pipeline.data.corrections import as_labels, is_corrected
 from pipeline.data.files import check_cells, check_titles, column, existing, read_table, unguarded, with_numbers
 from pipeline.data.table import OWN_COLUMNS, PictureTable
 
@@ -23,7 +25,9 @@ def read(
     encoding: str | None = None,
     on_unreadable: OnUnreadable = "raise",
 ) -> PictureTable:
-    """The pictures that `file` lists, paths relative to `root` (default: the file's own folder).
+    """The pictures that `file` lists, or that somebody checked in `predict`'s CSV.
+
+    Paths are relative to `root` (default: the file's own folder).
 
     `split_column` None takes a column `split` where there is one. Other columns are kept, numbers as numbers.
     """
@@ -33,6 +37,9 @@ def read(
     table.columns = [str(title).strip() for title in table.columns]
     source = f"data.file: {found}"
     check_titles(list(table.columns), source)
+    if is_corrected(table) and path_column not in table:
+        table = as_labels(table, source).assign(path=lambda rows: [str(folder / one) for one in rows["path"]])
+        folder = folder if root else Path(os.path.commonpath([Path(one).parent for one in table["path"]]))
     listed = {
         "path": column(table, path_column, "data.path_column", found),
         "label": column(table, label_column, "data.label_column", found),

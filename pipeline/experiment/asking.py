@@ -1,0 +1,111 @@
+"""Asking a finished model about pictures of which nothing is known: the rows of `predict`'s answers."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pipeline.common.errors import BadInput
+from pipeline.config import schema
+from pipeline.data.beside.files import with_files_beside
+from pipeline.data.boxes.crop import COLUMNS
+from pipeline.data.boxes.joining import looked_at, with_boxes
+from pipeline.data.table import PictureTable
+from pipeline.data.unlabelled import unlabelled_table
+from pipeline.experiment.build import memory_in_one_line
+from pipeline.experiment.inference import pictures as as_seen
+from pipeline.experiment.inference import scored
+from pipeline.serving.answers import Answer, Wanted, answers, digest
+from pipeline.serving.bundle import Bundle
+from pipeline.training.hardware import make_fabric
+
+log = logging.getLogger("pipeline.predict")
+
+
+def answered(bundle: Bundle, pictures: Sequence[Path], config: schema.Predict) -> list[dict[str, Any]]:
+    """A row a picture, or an animal where a detector's boxes are named: `picture`, and what is said of it.
+
+    In the pictures' order, without those that cannot be read where on_unreadable=skip. A picture in which no animal was
+    found is `blank`, or what was found else, and the network is not asked. BadInput where none can be read.
+    """
+    table = _table(bundle, pictures, config)
+    shows = table.rows.get("box_category", pd.Series("animal", index=table.rows.index)).fillna("animal")
+    asked = np.flatnonzero((shows == "animal").to_numpy())
+    said = _ask(bundle, table, asked, config) if len(asked) else {}
+    root, rows = os.fspath(table.root or ""), []
+    typed = dict(zip(unlabelled_table(pictures).rows["path"], map(str, pictures), strict=True))
+    for row, file in enumerate(table.files):
+        place: dict[str, Any] = {"picture": typed[file]}
+        if row in said:
+            rows.append(place | said[row].to_row() | _box(table, row, config))
+        elif shows.iloc[row] != "animal":
+            rows.append(place | {"label": shows.iloc[row], "probability": None} | _box(table, row, config))
+    for path, reason in table.skipped.items():
+        log.warning("skipped: %s %s", os.path.join(root, path), reason)  # noqa: PTH118
+    if not rows:
+        raise BadInput(f"images={config.images}: none of {len(pictures):,} pictures can be read")
+    return rows
+
+
+def of_pictures(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Of rows of animals one a picture: its likeliest label, how many animals it shows, and how many of each.
+
+    The likeliest is what the network and the detector are together surest of.
+    """
+    frame = pd.DataFrame(rows)
+    frame["sure"] = frame["probability"].fillna(0) * frame["box_confidence"].fillna(1)
+    found = []
+    for picture, animals in frame.groupby("picture", sort=False):
+        best = animals.loc[animals["sure"].idxmax()]
+        shown = animals["label"][animals["probability"].notna()].value_counts()
+        counts = "; ".join(f"{label}: {number}" for label, number in shown.items())
+        one = {"picture": picture, "label": best["label"], "probability": best["probability"]}
+        one |= {"animals": int(shown.sum()), "labels": counts}
+        found.append(one | ({"answered": best["answered"]} if "answered" in frame else {}))
+    return found
+
+
+def _table(bundle: Bundle, pictures: Sequence[Path], config: schema.Predict) -> PictureTable:
+    table = unlabelled_table(pictures)
+    if config.beside is not None:
+        table = table.with_rows(with_files_beside(table.rows, table.root, [config.beside], "beside"))
+    if config.boxes is not None:
+        if not bundle.looks_at_boxes:
+            raise BadInput(
+                "boxes: the model looks at whole pictures, so that boxes change nothing; train one with "
+                "data.crop=square, or leave them out"
+            )
+        return looked_at(with_boxes(table, config.boxes, config.box_confidence, "boxes"), "shares", unit_key="")
+    if bundle.looks_at_boxes and set(COLUMNS).intersection(table.rows):
+        return looked_at(table, config.box_unit, unit_key="box_unit")
+    return table
+
+
+def _ask(bundle: Bundle, table: PictureTable, asked: np.ndarray, config: schema.Predict) -> dict[int, Answer]:
+    """The answers by row, of those of `asked` (k,) that can be read."""
+    wanted = Wanted(config.top_k, config.coverage, config.min_probability)
+    runner = schema.Runner(batch_size=config.batch_size, precision="fp32", accelerator="auto", num_workers=None)
+    fabric = make_fabric(runner.accelerator, runner.precision)
+    said: dict[int, Answer] = {}
+    seen = as_seen(bundle.members, table, asked, runner, on_unreadable=config.on_unreadable)
+    with memory_in_one_line(config.batch_size, "batch_size"):
+        for some, _, found in scored(bundle.members, bundle.rule, seen, fabric, what="ask"):
+            here = some.tolist()
+            digests = [digest(Path(one).read_bytes()) if wanted.coverage else "" for one in table.sources(some.numpy())]
+            said |= dict(zip(here, answers(bundle, found, digests, wanted), strict=True))
+    return said
+
+
+def _box(table: PictureTable, row: int, config: schema.Predict) -> dict[str, Any]:
+    """What was looked at, as shares of the picture, where a detector said it."""
+    if config.boxes is None or table.boxes is None:
+        return {}
+    box = (None if np.isnan(share) else round(float(share), 4) for share in table.boxes[row])
+    sure = table.rows["box_confidence"].iloc[row]
+    return dict(zip(COLUMNS, box, strict=True)) | {"box_confidence": None if pd.isna(sure) else round(float(sure), 4)}
