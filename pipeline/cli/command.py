@@ -25,6 +25,7 @@ from pipeline.cli.gpus import jobs_at_once, take_gpu
 from pipeline.cli.messages import FAILED, check, exit_code, tell
 from pipeline.cli.quoting import open_mappings, quote_address, quote_path
 from pipeline.cli.sweep import in_launchers_process, launcher_broke, note_failure
+from pipeline.cli.workers import at_work
 from pipeline.common.atomic import OWN_FOLDERS, clear_abandoned, held_folder
 from pipeline.common.errors import BadInput, Stopped
 from pipeline.common.interruption import Interrupted, heed, listen
@@ -108,10 +109,15 @@ class Job:
 
     def __call__(self, composed: DictConfig) -> Any:
         """Nothing is raised through Hydra: it would add lines of its own, and end a sweep's later batches."""
+        if PARENT_VARIABLE not in os.environ or not in_launchers_process():
+            return self._run(composed)
+        with at_work():
+            take_gpu()
+            return self._run(composed)
+
+    def _run(self, composed: DictConfig) -> Any:
         try:
             listen()  # here too, as a launcher's process has not done so
-            if PARENT_VARIABLE in os.environ and in_launchers_process():
-                take_gpu()
             config = check(composed, self.name)
             if self.begins and not getattr(config, "estimate", False):
                 Store(required=config.tracking.required)

@@ -39,11 +39,12 @@ class SweepProgress:
             return
         running = sum(run.info.status == RUNNING for run in runs)
         ended = [run for run in runs if run.info.status == FINISHED or (run.info.end_time or 0) >= self._began]
+        finished = [run for run in ended if run.info.status == FINISHED]  # one that failed at once tells no time
         left = self._jobs - len(ended)
-        if len(ended) <= self._ended or left <= 0:
+        if len(ended) <= self._ended or left <= 0 or not finished:
             return
         self._ended = len(ended)
-        rest = left / max(running, 1) * sum(map(minutes, ended)) / len(ended)
+        rest = left / max(running, 1) * sum(map(minutes, finished)) / len(finished)
         at_once = f", {running} at a time" if running > 1 else ""
         log.info(
             "sweep: %d of %d jobs have ended; the rest: about %s%s", len(ended), self._jobs, duration(rest), at_once
