@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from time import sleep
 from typing import Any, TypeVar
 
 from pipeline.common.errors import BadInput
@@ -24,6 +25,8 @@ _BUSY_AT_MOST = 60  # seconds that a write waits for another process's
 _PREFIX = "sqlite:///"
 _ROOM = 2**20  # bytes; a new database takes as many
 _KIND = "mlflow.experimentKind"
+_TRIES, _PAUSE = 60, 1.0  # and seconds between them, while another process makes a database's tables
+_RACE = re.compile(r"already exists|duplicate key|does not exist|deadlock|concurrent")
 
 Answer = TypeVar("Answer")
 log = logging.getLogger(__name__)
@@ -102,7 +105,7 @@ class Store:
             logging.ERROR
         )  # of a server that is away we tell ourselves
         try:
-            mlflow.MlflowClient().search_experiments(max_results=1)
+            self._ask_first(mlflow.MlflowClient)
             if to_write:
                 from pipeline.tracking.liveness import end_the_dead
                 from pipeline.tracking.sending import send_what_waits
@@ -114,6 +117,18 @@ class Store:
                 return
             shown = without_password(self.uri)
             raise BadInput(f"MLflow's store {shown} does not answer as one: {brief(error)}") from None
+
+    def _ask_first(self, client: Callable[[], Any]) -> None:
+        """An empty database gets MLflow's tables by that; of several who begin at once most meet half of them."""
+        for left in reversed(range(_TRIES)):
+            try:
+                client().search_experiments(max_results=1)
+            except Exception as error:
+                if is_here(self.uri) or not left or not _RACE.search(str(error)):
+                    raise
+                sleep(_PAUSE)
+            else:
+                return
 
     @property
     def stands_in(self) -> bool:
