@@ -232,7 +232,7 @@ class LogisticRegression(Section):
     """Fitted to features."""
 
     name: Literal["logistic"]
-    C: Literal["auto"] | Rate
+    C: Rate | Literal["auto"]  # what is told of a wrong number is the first's
 
 
 class Prototype(Section):
@@ -245,7 +245,7 @@ class Neighbours(Section):
     """The nearest training pictures."""
 
     name: Literal["knn"]
-    k: Literal["auto"] | Count
+    k: Count | Literal["auto"]
 
 
 class Estimator(Section):

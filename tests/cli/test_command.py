@@ -92,6 +92,8 @@ def test_what_a_job_returns_is_what_sweepers_search_by_and_a_failed_one_returns_
         ("+regime.lr.sdg=0.1", "no such optimizer; did you mean sgd?"),
         ("+loss.gamma=2", "loss.gamma=2: should be None"),
         ("head.hidden=[1000000000000]", "should be less than"),
+        ("head=logistic head.C=-1", "head.C=-1: should be greater than 0"),
+        ("head=knn head.k=0", "head.k=0: should be greater than or equal to 1"),
         ("trainer.threads=100000", "should be less than or equal to 1024"),
         ("trainer.epochs=[1", "no viable alternative"),
     ],
