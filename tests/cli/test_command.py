@@ -92,8 +92,6 @@ def test_what_a_job_returns_is_what_sweepers_search_by_and_a_failed_one_returns_
         ("+regime.lr.sdg=0.1", "no such optimizer; did you mean sgd?"),
         ("+loss.gamma=2", "loss.gamma=2: should be None"),
         ("head.hidden=[1000000000000]", "should be less than"),
-        ("head=logistic head.C=-1", "head.C=-1: should be greater than 0"),
-        ("head=knn head.k=0", "head.k=0: should be greater than or equal to 1"),
         ("trainer.threads=100000", "should be less than or equal to 1024"),
         ("trainer.epochs=[1", "no viable alternative"),
     ],
@@ -123,6 +121,15 @@ def test_bad_input_is_one_line_exit_code_2_and_leaves_nothing(argument, said, tm
 def test_a_key_of_another_command_or_choice_is_said_to_be_that(command, argument, said, typed, capsys):
     assert typed(command, argument) == 2
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("head", "number", "said"),
+    [("logistic", "head.C=-1", "should be greater than 0"), ("knn", "head.k=0", "should be greater than or equal to 1")],
+)
+def test_of_a_number_or_auto_a_wrong_number_is_told_as_one(head, number, said, typed, capsys):
+    assert typed("train", f"head={head}", number) == 2
+    assert f"{number}: {said}" in capsys.readouterr().err
 
 
 def test_the_next_command_clears_what_a_killed_one_left_and_nothing_of_a_living_one(tmp_path, typed, monkeypatch):
