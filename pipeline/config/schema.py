@@ -32,7 +32,7 @@ def _no_truth_value(given: object) -> object:
 
 
 Count = Annotated[int, BeforeValidator(_no_truth_value), Field(ge=1, lt=2**31)]
-Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Rate = Annotated[float, BeforeValidator(_no_truth_value), Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
