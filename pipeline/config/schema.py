@@ -32,7 +32,7 @@ def _no_truth_value(given: object) -> object:
 
 
 Count = Annotated[int, BeforeValidator(_no_truth_value), Field(ge=1, lt=2**31)]
-Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Rate = Annotated[float, BeforeValidator(_no_truth_value), Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -264,7 +264,7 @@ class LogisticRegression(Section):
     """Fitted to features."""
 
     name: Literal["logistic"]
-    C: Literal["auto"] | Rate
+    C: Rate | Literal["auto"]  # what is told of a wrong number is the first's
 
 
 class Prototype(Section):
@@ -277,7 +277,7 @@ class Neighbours(Section):
     """The nearest training pictures."""
 
     name: Literal["knn"]
-    k: Literal["auto"] | Count
+    k: Count | Literal["auto"]
 
 
 class Estimator(Section):

@@ -232,7 +232,7 @@ def _head_better(curves: _Curves) -> Verdict | None:
     return Verdict(HEAD_BETTER, seen, advice, doubtful=lost < 2 * error or curves.n < FEWEST_EPOCHS)
 
 
-_FITTED = "more pictures, another network or another head.C"
+_FITTED = "more pictures, another network or another head"
 _CALMER = "a smaller optimizer.lr, trainer.clip_norm=1 or scheduler.warmup_epochs=1"
 _CHECKS: tuple[Callable[[_Curves], Verdict | None], ...] = (_unstable, _at_chance, _overfits, _improving, _head_better)
 

@@ -20,10 +20,11 @@ from pipeline.data.contents import content_digests, file_states
 from pipeline.data.reading.preprocessing import Preprocessing
 from pipeline.data.table import PictureTable
 from pipeline.models.published import IMAGENET_MEAN, IMAGENET_STD, AsTrained, Named, as_trained, load_pretrained, named
-from pipeline.models.saved import BEST_FACTS, BEST_WEIGHTS, read_facts
+from pipeline.models.saved import BEST_FACTS, BEST_WEIGHTS, FIRST_MEMBER, MODEL_FACTS, read_facts
 from pipeline.models.shelf import shelf
 from pipeline.models.sight import Part
 from pipeline.models.weights import Loaded, load_file
+from pipeline.serving.bundle import first_network
 from pipeline.tracking.registry import weights_of
 
 log = logging.getLogger(__name__)
@@ -55,10 +56,12 @@ class Backbone:
 
     def as_trained(self) -> AsTrained:
         """How pictures were shown to it when its weights were made."""
-        if self.file and self.file.name == BEST_WEIGHTS and self.file.with_name(BEST_FACTS).exists():
-            how: Any = read_facts(self.file.parent).spec
+        if self.file and (how := _made_for(self.file)):
             if how.joined:
-                raise BadInput(f"model.weights_file: those are of several networks joined ({how.name}); name one's")
+                raise BadInput(
+                    f"model.weights_file: those are of several networks joined ({how.name}): leave it out and join "
+                    "them again with model.join=, or name one network's"
+                )
             return AsTrained(
                 how.preprocessing.mean, how.preprocessing.std, how.preprocessing.interpolation,
                 how.preprocessing.image_size,
@@ -83,6 +86,15 @@ class Backbone:
             named_by = f"'model.join_weights={{{self.joined_as}: PATH}}'"
             return load_pretrained(network, self.name, self.weights, named_by)
         return load_pretrained(network, self.name, self.weights)
+
+
+def _made_for(file: Path) -> Any:
+    """The spec of the network whose weights a run or a served model keeps in a file; None for any other file."""
+    if file.name == BEST_WEIGHTS and file.with_name(BEST_FACTS).exists():
+        return read_facts(file.parent).spec
+    if file.name == FIRST_MEMBER and file.with_name(MODEL_FACTS).exists():
+        return first_network(file.parent)
+    return None
 
 
 def backbones(config: schema.Train) -> list[Backbone]:

@@ -17,6 +17,7 @@ from pipeline.models.classifier import Classifier, NetworkSpec, build_classifier
 
 FORMAT_VERSION = 1
 BEST_WEIGHTS, BEST_FACTS = "best.safetensors", "best.json"
+FIRST_MEMBER, MODEL_FACTS = "member0.safetensors", "model.json"  # of a served model
 # Of a run that was fitted once more on train and val: what it was when val chose it, which answers for val.
 BEFORE_REFIT = "before_refit.safetensors"
 

@@ -2,7 +2,8 @@
 
 import json
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,10 @@ from pipeline.data.boxes.crop import COLUMNS
 from pipeline.data.reading.preprocessing import looks_at_boxes
 from pipeline.ensembles.rules import Rule, from_dict, to_dict
 from pipeline.models.classifier import Classifier, NetworkSpec
-from pipeline.models.saved import BEST_WEIGHTS, NetworkFacts, checked_weights, load_network, read_facts
+from pipeline.models.saved import BEST_WEIGHTS, MODEL_FACTS, NetworkFacts, checked_weights, load_network, read_facts
 from pipeline.serving.calibration import Calibration
 
 FORMAT_VERSION = 2
-_FILE = "model.json"
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def write_bundle(
         "taxonomy": plain["taxonomy"],
         "columns": _columns(one.spec for one in facts.values()),
     }
-    (folder / _FILE).write_text(json.dumps(description, indent=1), encoding="utf-8")
+    (folder / MODEL_FACTS).write_text(json.dumps(description, indent=1), encoding="utf-8")
     return first
 
 
@@ -111,24 +111,51 @@ def _facts(name: str, checkpoint: Path) -> NetworkFacts:
 
 def read_bundle(folder: Path) -> Bundle:
     """The served model that `write_bundle` wrote. Raises BadInput for another format, or what is damaged."""
+    plain = _described(folder)
+    with _damage_in_one_line(folder):
+        members = [
+            load_network(NetworkSpec.from_dict(one["network"]), folder / one["weights"]) for one in plain["members"]
+        ]
+        share_backbones(members)
+        return Bundle(
+            members=tuple(members),
+            classes=tuple(plain["classes"]),
+            taxonomy=None if plain["taxonomy"] is None else pd.DataFrame(**plain["taxonomy"]),
+            rule=None if plain["rule"] is None else from_dict(plain["rule"]),
+            calibration=Calibration.from_dict(plain["calibration"]),
+        )
+
+
+def first_network(folder: Path) -> NetworkSpec:
+    """How a served model's first member is built, and sees pictures. Raises BadInput as `read_bundle`."""
+    with _damage_in_one_line(folder):
+        return NetworkSpec.from_dict(_described(folder)["members"][0]["network"])
+
+
+def _described(folder: Path) -> dict[str, Any]:
     try:
-        plain: dict[str, Any] = json.loads((folder / _FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise BadInput(f"{folder / _FILE} is missing or no JSON ({error})") from None
-    if plain.get("format_version") != FORMAT_VERSION:
+        plain: dict[str, Any] = json.loads((folder / MODEL_FACTS).read_text(encoding="utf-8"))
+        version = plain.get("format_version")
+    except (OSError, ValueError, AttributeError) as error:
+        raise BadInput(f"{folder / MODEL_FACTS} is missing or no JSON ({error})") from None
+    if version != FORMAT_VERSION:
         raise BadInput(
-            f"{folder / _FILE} has format_version {plain.get('format_version')}; "
+            f"{folder / MODEL_FACTS} has format_version {version}; "
             f"this version reads {FORMAT_VERSION}: promote the run again"
         )
-    members = [load_network(NetworkSpec.from_dict(one["network"]), folder / one["weights"]) for one in plain["members"]]
-    share_backbones(members)
-    return Bundle(
-        members=tuple(members),
-        classes=tuple(plain["classes"]),
-        taxonomy=None if plain["taxonomy"] is None else pd.DataFrame(**plain["taxonomy"]),
-        rule=None if plain["rule"] is None else from_dict(plain["rule"]),
-        calibration=Calibration.from_dict(plain["calibration"]),
-    )
+    return plain
+
+
+@contextmanager
+def _damage_in_one_line(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        if isinstance(error, BadInput):
+            raise
+        raise BadInput(
+            f"{folder / MODEL_FACTS} is damaged ({type(error).__name__}: {error}): promote the run again"
+        ) from None
 
 
 def share_backbones(members: list[Classifier]) -> None:

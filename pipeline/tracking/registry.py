@@ -25,7 +25,7 @@ from PIL import Image
 
 from pipeline.common.errors import BadInput
 from pipeline.common.wording import counted
-from pipeline.models.saved import BEST_WEIGHTS
+from pipeline.models.saved import BEST_WEIGHTS, FIRST_MEMBER, MODEL_FACTS
 from pipeline.tracking.places import local_folder
 from pipeline.tracking.selection import find_run
 from pipeline.tracking.twins import claimed
@@ -219,7 +219,7 @@ def check_renamed(uri: str, classes: Sequence[str]) -> None:
 
 def classes_of(uri: str) -> list[str]:
     """What a served model answers with, in its order."""
-    file = fetch_model(uri) / "artifacts" / "served" / "model.json"
+    file = fetch_model(uri) / "artifacts" / "served" / MODEL_FACTS
     try:
         return list(json.loads(file.read_text(encoding="utf-8"))["classes"])
     except (OSError, ValueError, KeyError) as error:
@@ -279,7 +279,7 @@ def weights_of(uri: str) -> Path:
         run = find_run(MlflowClient(), run_id, f"model.weights_file={uri}", ("train",))
         file = run_folder(run.info.artifact_uri, "checkpoints") / BEST_WEIGHTS
     else:
-        file = fetch_model(uri, "model.weights_file") / "artifacts" / "served" / "member0.safetensors"
+        file = fetch_model(uri, "model.weights_file") / "artifacts" / "served" / FIRST_MEMBER
     if not file.is_file():
         raise BadInput(f"model.weights_file={uri}: it left no weights; choose a run that finished")
     return file

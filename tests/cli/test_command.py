@@ -123,6 +123,15 @@ def test_a_key_of_another_command_or_choice_is_said_to_be_that(command, argument
     assert said in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("head", "number", "said"),
+    [("logistic", "head.C=-1", "should be greater than 0"), ("knn", "head.k=0", "should be greater than or equal")],
+)
+def test_of_a_number_or_auto_a_wrong_number_is_told_as_one(head, number, said, typed, capsys):
+    assert typed("train", f"head={head}", number) == 2
+    assert f"{number}: {said}" in capsys.readouterr().err
+
+
 def test_the_next_command_clears_what_a_killed_one_left_and_nothing_of_a_living_one(tmp_path, typed, monkeypatch):
     code = "from pipeline.cli.command import _own_folder; import time; print(_own_folder(), flush=True); time.sleep(99)"
     environment = {**os.environ, "TMPDIR": str(tmp_path)}

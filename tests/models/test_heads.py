@@ -140,6 +140,15 @@ def test_the_strength_is_chosen_by_pictures_left_out_and_never_by_another_view_o
     assert "too few to choose by" in caplog.text
 
 
+def test_a_wrong_label_that_the_network_is_sure_about_is_a_large_loss_and_not_an_infinite_one(caplog):
+    labels = torch.arange(60) % 2
+    features = (labels[:, None] - 0.5) + 0.1 * torch.randn(60, 400, generator=torch.Generator().manual_seed(0))
+    features[0] = 30 * features[1]  # of the other class, beyond doubt
+    caplog.set_level("INFO")
+    HeadSpec("logistic").build(400, 2).fit(features, labels)
+    assert re.search(r"log loss [\d.]+, the least [\d.]+ \+- [\d.]+", caplog.text)
+
+
 def test_prototypes_are_simpleshots():
     features, labels = pictures(classes=3)
     head = HeadSpec("prototype").build(6, 3)

@@ -139,6 +139,8 @@ def test_texts_say_what_is_known(templates, known, said):
         (["a bird"], None, "'a bird' says the same of every class: it needs a {name}"),
         (["{nam}"], None, "there is no {nam}; did you mean name"),
         (["{name"], None, "'{name' is no template"),
+        (["{name:{genus}}"], None, r"'{name:{genus}}' is no template \(in braces stands a name alone, as in \{name\}"),
+        (["{name!x}"], None, "'{name!x}' is no template"),
         (["{genus}"], None, "'{genus}' needs a taxonomy: name one with data.taxonomy=FILE"),
         (["{genus}"], {"genus": ["Lyrurus", None]}, r"knows too little of 002.Rock dove .* add one with \{name\}"),
     ],

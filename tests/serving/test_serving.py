@@ -262,9 +262,14 @@ def test_a_model_of_another_version_or_a_damaged_one_is_refused(checkpoints, tmp
     file.write_text(json.dumps(plain | {"format_version": 7}))
     with pytest.raises(BadInput, match="format_version 7; this version reads 2"):
         read_bundle(tmp_path)
-    file.write_text(file.read_text()[:40])
-    with pytest.raises(BadInput, match="missing or no JSON"):
-        read_bundle(tmp_path)
+    for damaged in (plain | {"members": [{}]}, plain | {"calibration": 3}, {"format_version": 2}):
+        file.write_text(json.dumps(damaged))
+        with pytest.raises(BadInput, match=r"model.json is damaged \(.*\): promote the run again"):
+            read_bundle(tmp_path)
+    for text in (json.dumps(plain)[:40], "[]"):
+        file.write_text(text)
+        with pytest.raises(BadInput, match="missing or no JSON"):
+            read_bundle(tmp_path)
 
 
 @pytest.mark.parametrize("broken", ["cut short", "not finite"])

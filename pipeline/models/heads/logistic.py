@@ -112,7 +112,7 @@ def best_strength(known: Known, begins: Any) -> float:
         for number, solver in enumerate(solvers):
             left_out = fold == number
             known.fit(solver, strength, ~left_out)
-            said, truth = solver.predict_log_proba(known.values[left_out]), known.labels[left_out]
+            said, truth = _log_probabilities(solver, known.values[left_out]), known.labels[left_out]
             each[left_out] = -said[np.arange(len(said)), np.searchsorted(solver.classes_, truth)]
         each *= known.counts / known.counts.mean()
         losses.append(float(each.mean()))
@@ -129,6 +129,16 @@ def best_strength(known: Known, begins: Any) -> float:
     for part, values in zip(_SOLUTION, found[chosen], strict=True):
         setattr(begins, part, values)
     return STRENGTHS[chosen]
+
+
+def _log_probabilities(solver: Any, values: np.ndarray) -> np.ndarray:
+    """(n, classes), finite, where scikit-learn's own take the logarithm of a probability that may be 0 by then."""
+    from scipy.special import log_softmax
+
+    found = solver.decision_function(values)
+    if found.ndim == 1:  # the log odds of the second class
+        found = np.stack([-found, found], axis=1) / 2
+    return np.asarray(log_softmax(found, axis=1))
 
 
 def _solver(tolerance: float) -> Any:

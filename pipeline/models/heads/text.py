@@ -77,9 +77,12 @@ class Text(Tempered):
 
 def _fields(template: str) -> set[str]:
     try:
-        return {field for _, field, _, _ in Formatter().parse(template) if field is not None}
+        parts = list(Formatter().parse(template))
     except ValueError as error:
         raise BadInput(f"head.templates: {template!r} is no template ({error})") from None
+    if any(form or conversion for _, _, form, conversion in parts):
+        raise BadInput(f"head.templates: {template!r} is no template (in braces stands a name alone, as in {{name}})")
+    return {field for _, field, _, _ in parts if field is not None}
 
 
 def _known(name: str, row: Mapping[str, object]) -> dict[str, str]:
