@@ -296,7 +296,7 @@ def test_a_page_that_cannot_be_written_loses_nothing(store, monkeypatch, tmp_pat
     }
 
 
-def refused(*_):
+def refused(*_, **__):
     raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 

@@ -14,6 +14,7 @@ import argparse
 import atexit
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -64,7 +65,8 @@ class Player:
 
     def __init__(self, folder: Path, *, whole: bool) -> None:
         self.folder, self.whole = folder, whole
-        (folder / "tmp").mkdir(parents=True)
+        folder.mkdir(parents=True)
+        self.tmp = Path(tempfile.mkdtemp(prefix="storm-"))  # a short name: processes pass pictures through files there
         for number in range(24):
             file = folder / "photos" / ("ant", "bee")[number % 2] / f"{number}.png"
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -74,7 +76,7 @@ class Player:
     def start(self, command: Sequence[str]) -> int:
         """The process id of a command, which leads a group of its own."""
         variables = {
-            "TMPDIR": str(self.folder / "tmp"), "PIPELINE_CACHE": str(self.folder / "cache"), "OMP_NUM_THREADS": "1",
+            "TMPDIR": str(self.tmp), "PIPELINE_CACHE": str(self.folder / "cache"), "OMP_NUM_THREADS": "1",
             "MLFLOW_TRACKING_URI": f"sqlite:///{self.folder / 'mlflow.db'}",
         }  # fmt: skip
         name, *arguments = command
@@ -144,10 +146,11 @@ def stormy(player: Player, commands: Sequence[Sequence[str]], seconds: Sequence[
     return kills
 
 
-def outcome(folder: Path) -> Outcome:
+def outcome(player: Player) -> Outcome:
     """Read off the store and the folder what is there."""
     from mlflow import MlflowClient
 
+    folder = player.folder
     client, found = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}"), Outcome()
     for run in client.search_runs([one.experiment_id for one in client.search_experiments()]):
         tags, status = run.data.tags, run.info.status
@@ -168,7 +171,8 @@ def outcome(folder: Path) -> Outcome:
                 found.files.add(f"{name}/{file.relative_to(place)}")
                 if file.suffix == ".safetensors":
                     found.weights[f"{name}/{file.name}"] = sha256(file.read_bytes()).hexdigest()
-    found.files |= {f"tmp/{file.name}" for file in (folder / "tmp").iterdir() if "torchinductor" not in file.name}
+    found.files |= {f"tmp/{file.name}" for file in player.tmp.iterdir() if "torchinductor" not in file.name}
+    shutil.rmtree(player.tmp)
     found.files |= {str(file.relative_to(folder)) for file in folder.rglob("*.making-*")}
     found.files |= {file.name for file in folder.iterdir() if file.name != "said.log"}
     for model in client.search_registered_models():
@@ -213,13 +217,13 @@ def play(folder: Path, kills: int, *, seed: int = 0, whole: bool = False, names:
             if name not in calm:
                 player = Player(folder / f"calm {len(calm)}", whole=whole)
                 seconds = undisturbed(player, commands)
-                calm[name] = outcome(player.folder), seconds
+                calm[name] = outcome(player), seconds
                 assert not calm[name][0].wrong, calm[name][0].wrong
             player = Player(folder / f"storm {counts['tried']}", whole=whole)
             counts["tried"] += 1
             try:
                 killed = stormy(player, commands, calm[name][1], chance)
-                lost = differences(calm[name][0], outcome(player.folder))
+                lost = differences(calm[name][0], outcome(player))
             except AssertionError as error:
                 killed, lost = 0, [str(error)]
             counts["kills"] += killed

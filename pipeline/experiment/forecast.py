@@ -67,13 +67,13 @@ class Forecast:
 
     def write(self, folder: Path) -> None:
         """Into a folder of forecasts, for who sums them up."""
-        (folder / f"{uuid4().hex}.json").write_text(json.dumps(asdict(self)))
+        (folder / f"{uuid4().hex}.json").write_text(json.dumps(asdict(self)), encoding="utf-8")
 
 
 def read_forecasts(folder: Path) -> list[Forecast]:
     """Those written into a folder, oldest first."""
     files = sorted(folder.glob("*.json"), key=lambda file: file.stat().st_mtime_ns)
-    return [Forecast(**json.loads(file.read_text())) for file in files]
+    return [Forecast(**json.loads(file.read_text(encoding="utf-8"))) for file in files]
 
 
 def size(amount: float) -> str:
