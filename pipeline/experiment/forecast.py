@@ -206,5 +206,5 @@ def _batches(config: schema.Train, prepared: Prepared, split: str) -> int:
 
 
 def _slope(first: float, second: float, few: int, more: int) -> float:
-    """What one more costs, at least nothing; where there are no more to be had, all is laid on those there are."""
-    return max(0.0, second - first) / (more - few) if more > few else second / max(more, 1)
+    """What one more costs; where that cannot be told (there are no more, or chance outweighs it), all lies on those."""
+    return (second - first) / (more - few) if more > few and second > first else second / max(more, 1)
