@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -38,7 +37,7 @@ def answered(bundle: Bundle, pictures: Sequence[Path], config: schema.Predict) -
     shows = table.rows.get("box_category", pd.Series("animal", index=table.rows.index)).fillna("animal")
     asked = np.flatnonzero((shows == "animal").to_numpy())
     said = _ask(bundle, table, asked, config) if len(asked) else {}
-    root, rows = os.fspath(table.root or ""), []
+    rows = []
     typed = dict(zip(unlabelled_table(pictures).rows["path"], map(str, pictures), strict=True))
     for row, file in enumerate(table.files):
         place: dict[str, Any] = {"picture": typed[file]}
@@ -47,7 +46,7 @@ def answered(bundle: Bundle, pictures: Sequence[Path], config: schema.Predict) -
         elif shows.iloc[row] != "animal":
             rows.append(place | {"label": shows.iloc[row], "probability": None} | _box(table, row, config))
     for path, reason in table.skipped.items():
-        log.warning("skipped: %s %s", os.path.join(root, path), reason)  # noqa: PTH118
+        log.warning("skipped: %s %s", Path(table.root or "", path), reason)
     if not rows:
         raise BadInput(f"images={config.images}: none of {len(pictures):,} pictures can be read")
     return rows

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -53,7 +52,6 @@ from pipeline.training.losses import build_loss
 log = logging.getLogger(__name__)
 
 _MOST_WORKERS = 8
-_LONGEST_TMPDIR = 76  # bytes: the names of sockets below it have 31 more, and the system takes 107
 # As it is worded by the system, safetensors, SQLite and torch.save, which names the place in its own code, not why.
 _DISK_FULL = ("No space left on device", "Disk quota exceeded", "disk is full", "inline_container.cc")
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "is killed by signal: Killed")
@@ -243,13 +241,9 @@ def batches(
 
 def workers(asked: int | None, *, in_memory: bool) -> int:
     """How many processes read pictures: as asked, else one a core, none for pictures held in memory."""
-    wanted = asked if asked is not None else 0 if in_memory else min(os.cpu_count() or 1, _MOST_WORKERS)
-    if wanted and len(os.fsencode(tempfile.gettempdir())) > _LONGEST_TMPDIR:  # they would hang without a word
-        raise BadInput(
-            f"TMPDIR={tempfile.gettempdir()} is too long a path for processes to pass pictures through: set it to a "
-            "shorter one, such as TMPDIR=/tmp, or read without helpers, trainer.num_workers=0"
-        )
-    return wanted
+    if asked is not None:
+        return asked
+    return 0 if in_memory else min(os.cpu_count() or 1, _MOST_WORKERS)
 
 
 @contextmanager

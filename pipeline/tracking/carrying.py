@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Run
 from mlflow.exceptions import MlflowException
 
+from pipeline.common.atomic import scratch_folder
 from pipeline.common.progress import each
 from pipeline.tracking.delivery import Delivery, is_refusal, written_input
 from pipeline.tracking.journal import Record
@@ -134,9 +134,9 @@ class _Way:
         if here is not None:
             yield here
             return
-        with TemporaryDirectory() as fetched:
-            self._source.download_artifacts(run.info.run_id, "", fetched)
-            yield Path(fetched)
+        with scratch_folder() as fetched:
+            self._source.download_artifacts(run.info.run_id, "", str(fetched))
+            yield fetched
 
     def _records(self, run: Run, folder: Path) -> Iterator[Record]:
         """All that a run's store knows of it."""

@@ -112,4 +112,4 @@ def is_refusal(error: Exception) -> bool:
 
 
 def _status(error: MlflowException) -> int:
-    return int(error.get_http_status_code())  # type: ignore[no-untyped-call]
+    return int(error.get_http_status_code())  # type: ignore[no-untyped-call]  # MLflow's is without types

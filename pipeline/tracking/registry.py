@@ -131,7 +131,7 @@ def log_served_model(model_id: str, folder: Path, run: Run, metrics: dict[str, f
         artifacts={"served": str(folder)},
         code_paths=[str(_PACKAGE)],
         pip_requirements=[f"{package}=={version(package).partition('+')[0]}" for package in _NEEDS],
-        signature=signature(json.loads((folder / "model.json").read_text(encoding="utf-8")).get("columns")),
+        signature=signature(json.loads((folder / MODEL_FACTS).read_text(encoding="utf-8")).get("columns")),
         input_example=(example(), {"top_k": 2, "coverage": 0.0, "min_probability": 0.0}),
     )
     client = MlflowClient()
@@ -224,7 +224,7 @@ def classes_of(uri: str) -> list[str]:
         return list(json.loads(file.read_text(encoding="utf-8"))["classes"])
     except (OSError, ValueError, KeyError) as error:
         raise BadInput(
-            f"{uri}: its model.json cannot be read ({error}): delete that version in the MLflow UI"
+            f"{uri}: its {MODEL_FACTS} cannot be read ({error}): delete that version in the MLflow UI"
         ) from None
 
 

@@ -101,9 +101,8 @@ class Store:
         # A database that is busy is told of in a line, and tried again, where it matters; MLflow adds its traceback.
         logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
         logging.getLogger("alembic").setLevel(logging.WARNING)
-        logging.getLogger("urllib3.connectionpool").setLevel(
-            logging.ERROR
-        )  # of a server that is away we tell ourselves
+        # Of a server that is away we tell ourselves.
+        logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
         try:
             self._ask_first(mlflow.MlflowClient)
             if to_write:

@@ -17,12 +17,13 @@ import pandas as pd
 import torch
 from torch.nn.functional import one_hot
 
-from pipeline.common.errors import BadInput
+from pipeline.data.cells import numbers, odd_cell
 from pipeline.data.files import cell_text
 
 ISO_DATE = r"\d{4}[-/:.]\d{1,2}(?:[-/:.]\d{1,2})?(?:[T ].*)?"
 _FARTHEST = 5.0  # standard deviations: a number beyond those of train says no more than that it is large
 _YEAR = 365.25  # days
+_REMEDY = "correct it, or leave it blank where it is not known"
 
 
 @dataclass(frozen=True)
@@ -217,7 +218,7 @@ def _cells(rows: pd.DataFrame, column: str, read: Callable[[str], float]) -> np.
         try:
             found[place] = read(text) if text else np.nan
         except ValueError as error:
-            raise _odd(rows, column, int(np.flatnonzero(which == place)[0]), str(error)) from None
+            raise odd_cell(rows, column, int(np.flatnonzero(which == place)[0]), f"{error}; {_REMEDY}") from None
     return found[which]
 
 
@@ -225,19 +226,11 @@ def _numbers(rows: pd.DataFrame, column: str, most: float = np.inf) -> np.ndarra
     """(n,) float64 of a column, NaN for blanks, or all where there is no such column; at most so large, either way."""
     if column not in rows:
         return np.full(len(rows), np.nan)
-    found = pd.to_numeric(rows[column], errors="coerce").to_numpy(np.float64)
-    odd = ~np.isfinite(found) & rows[column].notna().to_numpy() | (np.abs(found) > most)
-    for row in np.flatnonzero(odd).tolist():
-        if cell_text(rows[column].iloc[row]):
-            number = np.isfinite(found[row])
-            raise _odd(rows, column, row, f"not within -{most} and {most} degrees" if number else "no number")
+    found = numbers(rows, column, _REMEDY)
+    for row in np.flatnonzero(np.isinf(found) | (np.abs(found) > most)).tolist():
+        why = "no number" if np.isinf(found[row]) else f"not within -{most} and {most} degrees"
+        raise odd_cell(rows, column, row, f"{why}; {_REMEDY}")
     return found
-
-
-def _odd(rows: pd.DataFrame, column: str, row: int, why: str) -> BadInput:
-    whose = rows["path"].iloc[row] if "path" in rows else f"picture {row}"
-    text = cell_text(rows[column].iloc[row])[:40]
-    return BadInput(f"{whose}: {column} is {text!r}, {why}; correct it, or leave it blank where it is not known")
 
 
 def _share_of_year(text: str) -> float:

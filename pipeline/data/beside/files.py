@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -48,7 +48,13 @@ def _with_file(rows: pd.DataFrame, root: Path | None, file: Path, source: str) -
         one = again[title].iloc[0]
         raise BadInput(f"{source}: two rows of {title} {one!r} disagree; keep one")
     found = pd.Index(facts[title]).get_indexer(pd.Index(whose))
-    _tell_unmatched(rows["path"][found < 0], facts[title].drop(facts.index[np.unique(found[found >= 0])]), source)
+    tell_some(
+        source,
+        {
+            "pictures of which it says nothing": rows["path"][found < 0],
+            "rows of which there is no picture": facts[title].drop(facts.index[np.unique(found[found >= 0])]),
+        },
+    )
     made = rows.copy()
     for column in facts.columns[1:]:
         there = facts[column].array.take(found, allow_fill=True)
@@ -78,7 +84,7 @@ def known_by(
     cells: pd.Series, paths: pd.Series, root: Path | None, source: str
 ) -> tuple[pd.Series, list[str]]:  # fmt: skip
     """Pictures by path, file name or stem: by that of which a file has most."""
-    above = os.path.join(os.fspath(root or ""), "")  # noqa: PTH118
+    above = os.path.join(os.fspath(root or ""), "")  # noqa: PTH118 - text that ends in a separator, which no Path does
     last = cells.str.replace("\\", "/").str.rpartition("/")[2]
     named, names = cells.str.removeprefix(above).str.removeprefix("./"), paths.tolist()
     said = set(named.dropna())
@@ -116,7 +122,8 @@ def _agreeing(rows: pd.DataFrame, column: str, there: pd.Series, source: str) ->
     return own.where(own.notna(), there)
 
 
-def _tell_unmatched(pictures: pd.Series, facts: pd.Series, source: str) -> None:
-    for some, said in ((pictures, "pictures of which it says nothing"), (facts, "rows of which there is no picture")):
+def tell_some(source: str, kinds: Mapping[str, pd.Series]) -> None:
+    """Warn of pictures, or rows, of each of these kinds that a file has: how many they are, and the first."""
+    for said, some in kinds.items():
         if len(some):
             log.warning("%s: %s %s: %s", source, f"{len(some):,}", said, first_few(some.astype("str").tolist(), _SHOWN))

@@ -9,7 +9,7 @@ import pandas as pd
 
 from pipeline.common.errors import BadInput, did_you_mean
 from pipeline.data.boxes.crop import COLUMNS, Plain
-from pipeline.data.files import cell_text
+from pipeline.data.cells import numbers, whose
 from pipeline.data.reading.decoding import upright_size
 
 Unit = Literal["pixels", "shares"]
@@ -34,7 +34,8 @@ def boxes_of(
     missing = [column for column in columns if column not in rows]
     if missing:
         raise BadInput(f"there is no column {missing[0]!r}{did_you_mean(missing[0], map(str, rows.columns))}")
-    found = np.stack([_numbers(rows, column) for column in columns], axis=1)
+    found = np.stack([numbers(rows, column, "correct it, or leave the box blank") for column in columns], axis=1)
+    found[np.isinf(found)] = np.nan
     given = ~np.isnan(found)
     _check(rows, given.any(axis=1) & ~given.all(axis=1), found, "is not whole: give all four numbers, or none")
     boxed = np.flatnonzero(given.all(axis=1))
@@ -59,22 +60,8 @@ def boxes_of(
     return np.concatenate([start, end - start], axis=1).astype(np.float32)
 
 
-def _numbers(rows: pd.DataFrame, column: str) -> np.ndarray:
-    found = pd.to_numeric(rows[column], errors="coerce").to_numpy(np.float64, copy=True)
-    blank = np.isnan(found)
-    for row in np.flatnonzero(blank & rows[column].notna().to_numpy()).tolist():
-        if text := cell_text(rows[column].iloc[row]):
-            raise BadInput(f"{_whose(rows, row)}: {column} is {text!r}, no number; correct it, or leave the box blank")
-    found[np.isinf(found)] = np.nan
-    return found
-
-
 def _check(rows: pd.DataFrame, odd: Any, boxes: np.ndarray, why: str) -> None:
     if odd.any():
         row = int(np.flatnonzero(odd)[0])
         told = ", ".join(f"{number:.4g}" for number in boxes[row])
-        raise BadInput(f"{_whose(rows, row)}: its box ({told}) {why}")
-
-
-def _whose(rows: pd.DataFrame, row: int) -> str:
-    return str(rows["path"].iloc[row]) if "path" in rows else f"picture {row}"
+        raise BadInput(f"{whose(rows, row)}: its box ({told}) {why}")

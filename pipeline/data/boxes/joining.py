@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.common.wording import first_few
-from pipeline.data.beside.files import known_by
+from pipeline.data.beside.files import known_by, tell_some
 from pipeline.data.boxes.columns import boxes_of
 from pipeline.data.boxes.crop import COLUMNS
 from pipeline.data.boxes.published import NOTHING, read_detections
@@ -46,7 +46,14 @@ def with_boxes(table: PictureTable, file: str, confidence: float, key: str = "da
     silent = np.setdiff1d(np.arange(len(table.rows)), found["place"])
     joined = pd.concat([found[animal], others, pd.DataFrame({"place": silent})])
     joined = joined.sort_values("place", kind="stable")
-    _tell(table, others["place"].to_numpy(), silent, f"{key}={file}")
+    paths = table.rows["path"]
+    tell_some(
+        f"{key}={file}",
+        {
+            "pictures without an animal": paths.iloc[others["place"].to_numpy()],
+            "pictures of which it says nothing": paths.iloc[silent],
+        },
+    )
     made = table.take(joined["place"].to_numpy())
     number = joined.groupby("place").cumcount().to_numpy()
     path = made.rows["path"]
@@ -68,10 +75,3 @@ def looked_at(
 ) -> PictureTable:
     """The table with its boxes from its columns, checked. BadInput as `boxes_of` says."""
     return replace(table, boxes=boxes_of(table.rows, unit, table.sources, columns=columns, unit_key=unit_key))
-
-
-def _tell(table: PictureTable, empty: np.ndarray, silent: np.ndarray, source: str) -> None:
-    for places, said in ((empty, "pictures without an animal"), (silent, "pictures of which it says nothing")):
-        if len(places):
-            shown = table.rows["path"].iloc[places[:_SHOWN]].tolist()
-            log.warning("%s: %s %s: %s", source, f"{len(places):,}", said, first_few(shown, _SHOWN))

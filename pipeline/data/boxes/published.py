@@ -5,7 +5,6 @@ with sequences, and mostly without boxes.
 """
 
 from array import array
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,17 +58,13 @@ def read_detections(file: str, key: str) -> Detections:
             "MegaDetector's published form (format_version 1.x)"
         )
     reader = _Reader(found, key)
-    for name, value in _parts(found, key):
+    for name, value in records(found, (*_ARRAYS, *_OBJECTS), key):
         reader.take(name, value)
     return reader.detections()
 
 
 _ARRAYS = ("images", "annotations", "categories")
 _OBJECTS = ("info", "detection_categories", "classification_categories")
-
-
-def _parts(file: Path, key: str) -> Iterator[tuple[str, Any]]:
-    return records(file, (*_ARRAYS, *_OBJECTS), key)
 
 
 class _Reader:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing import get_all_start_methods
@@ -22,6 +23,8 @@ from pipeline.data.reading.decoding import UnreadablePicture
 from pipeline.data.reading.preprocessing import Joined, Preprocessing, Reading, Source
 from pipeline.data.reading.unreadable import remember, remembered
 from pipeline.data.table import PictureTable
+
+_LONGEST_TMPDIR = 76  # bytes: the names of sockets below it have 31 more, and the system takes 107
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +69,11 @@ class PictureBatches:
         self._told_of_single = False
         self._requests = Requests(table, rows, batch_size=batch_size, shuffle=shuffle, seed=seed, identities=identities)
         self._cache, self._beside = cache, beside
+        if num_workers and len(os.fsencode(tempfile.gettempdir())) > _LONGEST_TMPDIR:  # they would hang without a word
+            raise BadInput(
+                f"TMPDIR={tempfile.gettempdir()} is too long a path for processes to pass pictures through: set it to "
+                "a shorter one, such as TMPDIR=/tmp, or read without helpers, trainer.num_workers=0"
+            )
         self._loader: DataLoader[Answer] = DataLoader(
             Reader(preprocessing, augmentation, self._known, cache),
             sampler=self._requests,

@@ -77,4 +77,4 @@ def test_it_is_stored_as_before_where_nothing_is_cropped():
     for how in (Preprocessing(8), Preprocessing(8, crop="square", margin=0.2)):
         assert Preprocessing.from_dict(how.to_dict()) == how
     with pytest.raises(BadInput, match=r"data\.crop"):
-        Preprocessing(8, crop="circle")  # type: ignore[arg-type]
+        Preprocessing(8, crop="circle")  # type: ignore[arg-type]  # that it is none is the point

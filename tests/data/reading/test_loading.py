@@ -1,4 +1,5 @@
 import pickle
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -176,3 +177,12 @@ def test_helpers_read_in_a_process_of_joblibs_too(photos: PictureTable) -> None:
 def _read_by_two(table: PictureTable) -> int:
     made = PictureBatches(table, np.arange(len(table.rows)), Preprocessing(16), batch_size=4, num_workers=2)
     return sum(len(batch.rows) for batch in made)
+
+
+def test_processes_that_would_hang_for_a_long_tmpdir_are_not_started(
+    photos: PictureTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / ("long" * 20)))
+    with pytest.raises(BadInput, match=r"TMPDIR=.* is too long a path .*trainer\.num_workers=0"):
+        batches(photos, num_workers=2)
+    assert len(batches(photos, num_workers=0))
