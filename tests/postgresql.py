@@ -5,7 +5,9 @@ import shutil
 import signal
 import socket
 import subprocess
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -28,9 +30,30 @@ def programs():
     pytest.skip(reason)
 
 
+@dataclass
+class Database:
+    """A server with an empty database, and its `address`."""
+
+    address: str
+    begin: Callable[[], subprocess.Popen]
+    ready: Sequence[str | Path]
+    process: subprocess.Popen | None = None
+
+    def start(self):
+        """Until it answers."""
+        self.process = self.begin()
+        while subprocess.run(self.ready, check=False).returncode:
+            assert self.process.poll() is None
+
+    def stop(self):
+        """At once, whoever is connected."""
+        self.process.send_signal(signal.SIGINT)
+        self.process.wait()
+
+
 @contextmanager
 def database(folder):
-    """The address of an empty database, in a server that lives as long as this lasts; its files are in `folder`."""
+    """A server that lives as long as this lasts; its files are in `folder`."""
     bin_folder, root = programs(), os.geteuid() == 0
     who = {"user": USER, "group": USER, "extra_groups": []} if root else {}
     data = folder / "postgres"
@@ -51,15 +74,14 @@ def database(folder):
         **quiet,
         **who,
     )
-    server = subprocess.Popen(
-        [bin_folder / "postgres", "-D", data / "cluster", "-h", "127.0.0.1", "-p", str(port), "-k", data, "-F"],
-        **quiet, **who,
-    )  # fmt: skip
+    serve = [bin_folder / "postgres", "-D", data / "cluster", "-h", "127.0.0.1", "-p", str(port), "-k", data, "-F"]
+    made = Database(
+        f"postgresql+pg8000://{USER}@127.0.0.1:{port}/{USER}",
+        begin=lambda: subprocess.Popen(serve, **quiet, **who),
+        ready=[bin_folder / "pg_isready", "-h", "127.0.0.1", "-p", str(port), "-t", "30", "-q"],
+    )
+    made.start()
     try:
-        ready = [bin_folder / "pg_isready", "-h", "127.0.0.1", "-p", str(port), "-t", "30", "-q"]
-        while subprocess.run(ready, check=False).returncode:
-            assert server.poll() is None
-        yield f"postgresql+pg8000://{USER}@127.0.0.1:{port}/{USER}"
+        yield made
     finally:
-        server.send_signal(signal.SIGINT)  # does not wait for who is connected
-        server.wait()
+        made.stop()

@@ -107,6 +107,11 @@ class Player:
         atexit._run_exitfuncs()
         os._exit(code)
 
+    def is_through(self) -> bool:
+        """Whether the last command told of its end."""
+        said = self.folder / "said.log"
+        return said.is_file() and said.read_text().rpartition("\n")[0].rpartition("\n")[2].startswith("next:")
+
     def wait(self, process: int, most: float | None = None) -> int | None:
         """Its exit code; None where it was killed, after so many seconds, with all that it started."""
         end = None if most is None else monotonic() + most
@@ -143,6 +148,8 @@ def stormy(player: Player, commands: Sequence[Sequence[str]], seconds: Sequence[
                 assert code == 0, f"{' '.join(command)}: exit code {code} after {attempt} kills"
                 break
             kills += 1
+            if command[0] == "train" and "-m" not in command and player.is_through():
+                break  # killed on its way out: typed again, a finished training is trained anew, as was asked for
     return kills
 
 

@@ -70,6 +70,17 @@ def scratch_folder() -> Iterator[Path]:
         os.close(handle)
 
 
+@contextmanager
+def temporary_files_cleared() -> Iterator[None]:
+    """What libraries put into temporary files meanwhile lies in a `scratch_folder`, and does not stay after a kill."""
+    with scratch_folder() as folder:
+        before, tempfile.tempdir = tempfile.tempdir, str(folder)
+        try:
+            yield
+        finally:
+            tempfile.tempdir = before
+
+
 def clear_abandoned(folder: Path, pattern: str = f"{_PREFIX}*") -> None:
     """Delete what matches in a folder (with `**/` before it: below too) and whose maker was killed."""
     if fcntl is not None:

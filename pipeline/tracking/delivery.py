@@ -1,6 +1,7 @@
 """A run's records told to its store."""
 
 import logging
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ from pipeline.tracking.store import brief
 
 _TEXTS_AT_ONCE = 100  # MLflow takes no more
 _REFUSALS = (400, 404, 409)  # statuses of answers that will be no others the next time
+# A database's errors as SQLAlchemy words them, but for those of what was sent. MLflow answers 400 to many of them, such
+# as that the database is shutting down.
+_OF_THE_DATABASE = re.compile(r"\(\w+\.(?:\w+\.)*(?!DataError|IntegrityError)\w+Error\)")
 
 log = logging.getLogger(__name__)
 
@@ -103,12 +107,14 @@ def written_input(given: DatasetInput) -> list[Any]:
 
 def is_away(error: Exception) -> bool:
     """Whether a store did not answer, or said that it is in no state to."""
-    return isinstance(error, MlflowException) and (_status(error) >= 500 or _status(error) == 429)
+    return isinstance(error, MlflowException) and (
+        _status(error) >= 500 or _status(error) == 429 or _OF_THE_DATABASE.search(str(error)) is not None
+    )
 
 
 def is_refusal(error: Exception) -> bool:
     """Whether a store said that it does not want something, and will say so again."""
-    return isinstance(error, MlflowException) and _status(error) in _REFUSALS
+    return isinstance(error, MlflowException) and _status(error) in _REFUSALS and not is_away(error)
 
 
 def _status(error: MlflowException) -> int:

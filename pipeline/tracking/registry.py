@@ -23,6 +23,7 @@ from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 from mlflow.types.schema import AnyType
 from PIL import Image
 
+from pipeline.common.atomic import temporary_files_cleared
 from pipeline.common.errors import BadInput
 from pipeline.common.wording import counted
 from pipeline.models.saved import BEST_WEIGHTS, FIRST_MEMBER, MODEL_FACTS
@@ -88,7 +89,8 @@ def publish(
             "served", source_run_id=run.info.run_id, experiment_id=run.info.experiment_id, model_type=_TYPE
         )
         undo.callback(_withdraw_model, client, model)
-        log_served_model(model.model_id, folder, run, metrics)
+        with temporary_files_cleared():  # MLflow copies the weights once more on their way
+            log_served_model(model.model_id, folder, run, metrics)
         undo.callback(_withdraw_version, client, name, model, new=before is None)
         tags = {_CLASSES_TAG: digest} | ({_ADDED_TAG: _some(added), "adds_to": to} if added else {})
         made = mlflow.register_model(f"models:/{model.model_id}", name, tags=tags)

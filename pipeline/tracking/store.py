@@ -101,6 +101,7 @@ class Store:
         # A database that is busy is told of in a line, and tried again, where it matters; MLflow adds its traceback.
         logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
         logging.getLogger("alembic").setLevel(logging.WARNING)
+        logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)  # of a server that is away, with its traceback
         # Of a server that is away we tell ourselves.
         logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
         try:
