@@ -1,9 +1,11 @@
 """What goes wrong in a command, in a line: with the key, the nearest right one, the exit code."""
 
+import errno
 import re
 import sys
 import traceback
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeGuard
 
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
@@ -11,10 +13,12 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 from yaml import YAMLError
 
+from pipeline.common.cache_folder import cache_folder
 from pipeline.common.errors import BadInput, Stopped, did_you_mean
 from pipeline.config import schema
 
 BAD_INPUT, FAILED = 2, 1
+_FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)
 _LAUNCHERS = {"joblib": "parallel", "submitit_local": "cluster", "submitit_slurm": "cluster"}  # and the extra of each
 
 
@@ -74,7 +78,7 @@ def _key(place: tuple[int | str, ...], known: list[str]) -> str:
 def exit_code(error: BaseException) -> int:
     """2 where the user can put it right, else 1."""
     composing = (BadInput, HydraException, OmegaConfBaseException, YAMLError)
-    return BAD_INPUT if isinstance(error, composing) else FAILED
+    return BAD_INPUT if isinstance(error, composing) or _is_forbidden(error) else FAILED
 
 
 def tell(error: BaseException, command_name: str = "") -> None:
@@ -93,6 +97,8 @@ def one_line(error: BaseException, command_name: str = "") -> str:
             return f"hydra/launcher: {choice} is not installed: pip install -e '.[{_LAUNCHERS[choice]}]'"
         if error.options:
             return f"{group}={choice}: no such choice{did_you_mean(choice, error.options)}"
+    if _is_forbidden(error):
+        return _forbidden(error)
     struct = re.search(r"Could not override '([^']+)'", str(error))
     if struct:
         return _unknown_key(struct[1], command_name)
@@ -107,6 +113,18 @@ def one_line(error: BaseException, command_name: str = "") -> str:
     text = " ".join(lines)
     known = exit_code(error) == BAD_INPUT or isinstance(error, Stopped)
     return text if known and text else f"{type(error).__name__}: {text}".removesuffix(": ")
+
+
+def _is_forbidden(error: BaseException) -> TypeGuard[OSError]:
+    """Whether the system lets this user not at a file."""
+    return isinstance(error, OSError) and error.errno in _FORBIDDEN and bool(error.filename)
+
+
+def _forbidden(error: OSError) -> str:
+    file, cache = Path(str(error.filename)), cache_folder()
+    kept = file.is_relative_to(cache) or cache.is_relative_to(file)
+    other = "set PIPELINE_CACHE to another folder" if kept else "work in another folder"
+    return f"{error.filename}: {error.strerror}; make it accessible, or {other}"
 
 
 def _unknown_key(key: str, command_name: str) -> str:

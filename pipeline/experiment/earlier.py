@@ -108,6 +108,11 @@ def tell_going_on(run: Run, typed: Sequence[str]) -> None:
         note_found(client, run, parent, shlex.join(typed))
 
 
+def _short(sha: str) -> str:
+    commit, dash, changed = sha.partition("-")
+    return f"{commit[:12]}{dash}{changed}"
+
+
 def tell_other_code(run: Run) -> None:
     """Warn where a run was made, or begun, by another version of this program."""
     now = git_sha()
@@ -115,5 +120,5 @@ def tell_other_code(run: Run) -> None:
     if then != now:
         log.warning(
             "warning: the program has changed since run %s began (%s then, %s now); resume=never trains anew",
-            label(run), then[:12], now[:12],
+            label(run), _short(then), _short(now),
         )  # fmt: skip

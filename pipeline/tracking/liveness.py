@@ -12,6 +12,9 @@ import psutil
 from mlflow import MlflowClient
 from mlflow.entities import Run, RunStatus
 
+from pipeline.common.atomic import clear_abandoned
+from pipeline.tracking.places import local_folder
+
 RUNNING, KILLED = RunStatus.to_string(RunStatus.RUNNING), RunStatus.to_string(RunStatus.KILLED)
 HOST, PROCESS, HEARTBEAT = "process.host", "process.id", "process.heartbeat"
 _BOOT = Path("/proc/sys/kernel/random/boot_id")  # another one after a restart, when process numbers begin again
@@ -48,6 +51,8 @@ def end_the_dead(client: MlflowClient) -> None:
         if not is_under_way(run):
             client.set_tag(run.info.run_id, "error", "its process was ended")
             client.set_terminated(run.info.run_id, KILLED)
+            if folder := local_folder(run.info.artifact_uri or ""):
+                clear_abandoned(folder, "**/.making-*")
             log.info("run %s (%s) was left by a process that is no more: marked as killed", run.info.run_name,
                      run.info.run_id)  # fmt: skip
 

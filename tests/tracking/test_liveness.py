@@ -6,6 +6,7 @@ import pytest
 
 from pipeline.tracking import liveness
 from pipeline.tracking.liveness import HEARTBEAT, HOST, PROCESS, end_the_dead, is_own, is_under_way, own_process
+from pipeline.tracking.places import local_folder
 from pipeline.tracking.runs import tracked_run
 
 
@@ -46,7 +47,11 @@ def test_another_machines_process_lives_while_it_gives_signs(running):
 
 def test_what_the_dead_left_is_marked_and_nothing_else(running, store):
     left, alive, of_others = running(**dead_process()), running(**own_process()), running()
+    begun = local_folder(left.info.artifact_uri) / "checkpoints" / ".making-best.safetensors.x"
+    begun.parent.mkdir(parents=True)
+    begun.write_bytes(b"half")
     end_the_dead(store)
+    assert not begun.exists()
     assert store.get_run(left.info.run_id).info.status == "KILLED"
     assert {store.get_run(one.info.run_id).info.status for one in (alive, of_others)} == {"RUNNING"}
 

@@ -1,0 +1,24 @@
+import errno
+import os
+
+import pytest
+
+from pipeline.cli.messages import BAD_INPUT, FAILED, exit_code, one_line
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES])
+def test_a_file_that_the_system_forbids_is_told_in_a_line(tmp_path, monkeypatch, number):
+    monkeypatch.setenv("PIPELINE_CACHE", str(tmp_path / "kept" / "here"))
+    for file, remedy in (
+        (tmp_path / "kept" / "here" / "claims", "PIPELINE_CACHE"),
+        (tmp_path / "kept", "PIPELINE_CACHE"),
+        (tmp_path / "mlruns" / "1", "work in another folder"),
+    ):
+        error = OSError(number, os.strerror(number), str(file))
+        assert exit_code(error) == BAD_INPUT
+        assert one_line(error).startswith(f"{file}: {os.strerror(number)}; make it accessible, or")
+        assert remedy in one_line(error)
+
+
+def test_other_errors_of_the_system_keep_their_traceback():
+    assert exit_code(OSError(errno.EIO, os.strerror(errno.EIO), "disk")) == FAILED
