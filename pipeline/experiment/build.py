@@ -26,6 +26,7 @@ from pipeline.data.beside.files import with_files_beside
 from pipeline.data.beside.metadata import with_both
 from pipeline.data.beside.paths import labelled_by_path, names_label, with_columns_of_paths
 from pipeline.data.beside.registry import KINDS, Beside, fitted, known
+from pipeline.data.boxes.crop import COLUMNS
 from pipeline.data.boxes.joining import looked_at, with_boxes
 from pipeline.data.reading.augmentation import build_augmentation
 from pipeline.data.reading.cache import open_cache
@@ -78,8 +79,10 @@ class Prepared:
         return known(self.network.spec.beside, self.table.rows)
 
 
-def read_pictures(data: schema.Data, on_unreadable: Literal["raise", "skip"]) -> PictureTable:
-    """All pictures of the source, with what their paths say of them, and the columns that lie beside them."""
+def read_pictures(
+    data: schema.Data, on_unreadable: Literal["raise", "skip"], *, needs_boxes: bool = True
+) -> PictureTable:
+    """All pictures of the source, with what their paths say of them, and the columns and boxes that lie beside them."""
     pattern = data.from_path
     if pattern and names_label(pattern):
         if data.source != "folder":
@@ -93,11 +96,14 @@ def read_pictures(data: schema.Data, on_unreadable: Literal["raise", "skip"]) ->
     rows = with_files_beside(table.rows, table.root, data.beside, "data.beside")
     wanted = with_both(data.metadata)
     table = table.with_rows(with_exif(rows, wanted, lambda: table.sources(np.arange(len(rows)))))
-    return boxes_looked_at(table, data)
+    return boxes_looked_at(table, data, needed=needs_boxes)
 
 
-def boxes_looked_at(table: PictureTable, data: schema.Data) -> PictureTable:
-    """The table with the boxes that `data.crop` asks for: a row an animal, where a detector's file is named."""
+def boxes_looked_at(table: PictureTable, data: schema.Data, *, needed: bool = True) -> PictureTable:
+    """The table with the boxes that `data.crop` asks for: a row an animal, where a detector's file is named.
+
+    Where they are not `needed`, pictures that come without any are looked at whole, which is said.
+    """
     if data.crop == "none":
         if data.boxes:
             raise BadInput("data.boxes: no box is looked at with data.crop=none; say data.crop=square, or box")
@@ -105,18 +111,19 @@ def boxes_looked_at(table: PictureTable, data: schema.Data) -> PictureTable:
     if data.boxes:
         return looked_at(with_boxes(table, data.boxes, data.box_confidence), "shares", unit_key="")
     missing = [column for column in data.box_columns if column not in table.rows]
+    remedy = "name a detector's file with data.boxes, or columns with data.box_columns"
+    if len(missing) == len(COLUMNS) and not needed:
+        log.warning("warning: %s has no boxes, so that its pictures are looked at whole: %s", table.name, remedy)
+        return table
     if missing:
         known = did_you_mean(missing[0], table.further)
-        raise BadInput(
-            f"data.crop={data.crop}: {table.name} has no column {missing[0]!r}{known}; "
-            "name a detector's file with data.boxes, or columns with data.box_columns"
-        )
+        raise BadInput(f"data.crop={data.crop}: {table.name} has no column {missing[0]!r}{known}; {remedy}")
     return looked_at(table, data.box_unit, data.box_columns)
 
 
-def all_pictures(data: schema.Data) -> PictureTable:
+def all_pictures(data: schema.Data, *, needs_boxes: bool = True) -> PictureTable:
     """The pictures that a config names, with the splits that the set brings or a file tells."""
-    table = read_pictures(data, data.on_unreadable)
+    table = read_pictures(data, data.on_unreadable, needs_boxes=needs_boxes)
     chosen = select_classes(table, data.classes)
     if data.split.file:
         chosen = read_split(chosen, data.split.file, among=table, drop=data.small_classes == "drop")

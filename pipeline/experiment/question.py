@@ -31,7 +31,7 @@ from pipeline.predictions.predictions import Predictions
 from pipeline.serving.bundle import Bundle, read_bundle, share_backbones
 from pipeline.serving.calibration import Calibration
 from pipeline.serving.from_run import ingredients
-from pipeline.tracking.finished import artifact_folder, has_predictions, label, stored_predictions
+from pipeline.tracking.finished import artifact_folder, facts_of, has_predictions, label, stored_predictions
 from pipeline.tracking.registry import fetch_model
 from pipeline.tracking.selection import evaluated_run, find_run
 
@@ -67,20 +67,24 @@ class Question:
 
     @cached_property
     def trained(self) -> Run:
-        """The run itself; of an ensemble, whose members have val and test in common, the best member."""
-        if self.run.data.tags.get("stage") != "ensemble":
+        """The run itself; of an ensemble, whose members have val and test in common, the best member.
+
+        Where that looks at whole pictures, and another at boxes in them, the other, which knows of these.
+        """
+        tags = self.run.data.tags
+        if tags.get("stage") != "ensemble":
             return self.run
-        best = self.run.data.tags.get("best_member")
-        return find_run(self.client, best or Recipe.read(artifact_folder(self.run, "ensemble")).run_ids[0])
+        others = [] if tags.get("strategy") == "soup" else Recipe.read(artifact_folder(self.run, "ensemble")).run_ids
+        ids = dict.fromkeys([tags.get("best_member") or others[0], *others])
+        members = [find_run(self.client, one) for one in ids]
+        return next((one for one in members if _crop(one) != "none"), members[0])
 
     @cached_property
     def data(self) -> schema.Data:
+        """As its networks saw pictures, they are shown others; each of several in its own way."""
         if self.config.data is None:
             return data_config(self.trained)
-        _, folders = ingredients(self.client, self.run)
-        seen = (part.crop for folder in folders.values() for part in read_facts(folder).spec.preprocessing.parts)
-        crops = next((crop for crop in seen if crop != "none"), "none")  # as it saw pictures, it is shown others
-        return self.config.data if crops == "none" else self.config.data.model_copy(update={"crop": crops})
+        return self.config.data.model_copy(update={"crop": _crop(self.trained)})
 
     @cached_property
     def own_pictures(self) -> OwnPictures:
@@ -101,7 +105,8 @@ class Question:
         """The pictures, in their splits; in none where all of others are asked about."""
         if self.own:
             return self.own_pictures.split if self.split == "all" else self.own_pictures.table
-        return build.all_pictures(self.data) if self.split == "all" else build.picture_table(self.data)
+        given = build.all_pictures(self.data, needs_boxes=False)
+        return given if self.split == "all" else build.picture_table(self.data, build.split_pictures(self.data, given))
 
     def rows(self, split: str) -> np.ndarray:
         """Row numbers of a split. BadInput where it is empty."""
@@ -217,6 +222,11 @@ class Question:
     def still_there(self, answered: Predictions) -> Predictions:
         """The answers for pictures that the table still has."""
         return answered.take(np.isin(answered.ids, self.table.rows["path"]))
+
+
+def _crop(run: Run) -> str:
+    """What a run's network looks at of a picture that has a box."""
+    return next((part.crop for part in facts_of(run).spec.preprocessing.parts if part.crop != "none"), "none")
 
 
 def _left(run: Run, split: str) -> Predictions | None:

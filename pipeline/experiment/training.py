@@ -37,6 +37,7 @@ from pipeline.training.checkpoints import Saver, has_state
 from pipeline.training.fitting import Fitting
 from pipeline.training.hardware import make_fabric, resolved
 from pipeline.training.loop import Batches, Epoch, Learner, Progress, fit, layout_of
+from pipeline.training.losses import BothWays
 from pipeline.training.optimization import Schedule, build_optimizer
 
 log = logging.getLogger("pipeline.train")
@@ -201,7 +202,10 @@ def _learner(config: schema.Train, prepared: Prepared, stage: Stage, saver: Save
     shape = config.scheduler.model_dump(exclude_none=True)
     schedule = Schedule(optimizer, epochs=stage.epochs, steps_per_epoch=steps, **shape)
     saver.follow(optimizer, schedule)
+    loss = build.loss(config, prepared.table)
+    if network.join:
+        loss = BothWays(loss, network.join.dropout)
     return Learner(
-        module, optimizer, schedule, fabric.to_device(build.loss(config, prepared.table)), train_batches, val_batches,
-        stage.epochs, partial(set_training, network, stage.phase), saver.after_step,
+        module, optimizer, schedule, fabric.to_device(loss), train_batches, val_batches, stage.epochs,
+        partial(set_training, network, stage.phase), saver.after_step,
     )  # fmt: skip

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from pipeline.data.batch import Inputs
+from pipeline.data.batch import NOTHING, Inputs
 from pipeline.data.beside.registry import Beside, from_list, to_list
 from pipeline.data.reading.preprocessing import Joined, Preprocessing, Reading
 from pipeline.models.heads.fitted import FittedHead
@@ -77,7 +77,7 @@ class NetworkSpec:
 
 
 class Classifier(Sight):
-    """`Inputs` -> (n, n_classes) logits."""
+    """`Inputs` -> (n, n_classes) logits; in training (2n, n_classes) where pictures are shown twice: see `joined`."""
 
     def __init__(self, spec: NetworkSpec) -> None:
         super().__init__(spec.parts, spec.head.kind.reads)
@@ -89,9 +89,16 @@ class Classifier(Sight):
             self.head.joined = joined
 
     def joined(self, inputs: Inputs) -> torch.Tensor:
-        """What the head is given: the features, and after them what comes beside the picture, where it wants any."""
+        """What the head is given: the features, and after them what comes beside the picture, where it wants any.
+
+        In training all pictures follow once more as if nothing were known beside them, where that is to be learned too.
+        """
         features = self.features(inputs)
-        return self.join(features, inputs) if self.join else features
+        if not self.join:
+            return features
+        given = self.join(features, inputs)
+        taught = self.join.training and self.join.dropout
+        return torch.cat([given, self.join(features, NOTHING)]) if taught else given
 
     def forward(self, inputs: Inputs) -> torch.Tensor:
         return self.head(self.joined(inputs))

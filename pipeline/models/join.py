@@ -15,8 +15,8 @@ class Join(nn.Module):
     """Features (n, f) and `Inputs` -> (n, f + width): what is known beside the picture stands after its features.
 
     It is `scale` times as large as the features vary (`size`; 0: not measured yet): numbers of size 1 beside a
-    thousand features are not heard. In training nothing is known of a share `dropout` of the pictures, so that one of
-    which nothing is known is answered too.
+    thousand features are not heard. Pictures of which nothing is known count `dropout` in training, so that they are
+    answered too; and of several values each is hidden so often.
     """
 
     size: torch.Tensor
@@ -43,9 +43,6 @@ class Join(nn.Module):
         known: torch.Tensor | None = getattr(inputs, kind.name)
         if known is None:
             return beside.new_full((len(beside), kind.depth), torch.nan, dtype=torch.float32)
-        if not self.training or not self.dropout:
+        if not self.training or not self.dropout or known.shape[1] == 1:
             return known
-        lost = torch.rand(len(known), 1, device=known.device) < self.dropout
-        if known.shape[1] > 1:  # nor of a part of it, of as many again
-            lost = lost | (torch.rand(known.shape, device=known.device) < self.dropout)
-        return known.masked_fill(lost, torch.nan)
+        return known.masked_fill(torch.rand(known.shape, device=known.device) < self.dropout, torch.nan)

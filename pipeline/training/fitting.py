@@ -89,6 +89,11 @@ class Fitting:
 
         if join:
             join.cpu().measure(self.network.features(train.inputs))
+            shown, without = self._both_ways(train)
+            # As many without as they will count: each picture both ways would choose the same in twice the time.
+            hidden = torch.rand(len(shown), 1, generator=torch.Generator().manual_seed(0)) < join.dropout
+            given, pictures = shown.where(~hidden, without), self.identities[train.rows]
+            self._head.cpu().settle(given, train.labels, weights=self._weights(train), pictures=pictures)
         if join and self.tries_scales:
             self._head.tried, place = True, SCALES.index(USUAL_SCALE)
             for step in (1, -1):
@@ -109,18 +114,25 @@ class Fitting:
             return float(cross_entropy(self._head(given), val.labels))
 
     def _fit(self, some: Batch) -> None:
-        weight = getattr(self.loss, "weight", None)
-        weights = None if weight is None else weight.cpu()[some.labels]
+        weights = self._weights(some)
         labels, pictures = some.labels, self.identities[some.rows]
-        with torch.no_grad():
-            given = self.network.eval().joined(some.inputs)
-            if self.network.join and (hidden := self.network.join.dropout):
-                # Each picture with what is known beside it, and without, instead of the one or the other by chance.
-                without = self.network.joined(Inputs(features=some.inputs.features))
-                counts = torch.ones(len(labels)) if weights is None else weights
-                given, labels, pictures = torch.cat([given, without]), labels.repeat(2), pictures.repeat(2)
-                weights = torch.cat([(1 - hidden) * counts, hidden * counts])
+        given, without = self._both_ways(some)
+        if self.network.join and (hidden := self.network.join.dropout):
+            counts = torch.ones(len(labels)) if weights is None else weights
+            given, labels, pictures = torch.cat([given, without]), labels.repeat(2), pictures.repeat(2)
+            weights = torch.cat([(1 - hidden) * counts, hidden * counts])
         self._head.cpu().fit(given, labels, weights=weights if self._head.weighs else None, pictures=pictures)
+
+    @torch.no_grad()
+    def _both_ways(self, some: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the head is given of pictures (n, f) with what is known beside them, and as if nothing were."""
+        network = self.network.eval()
+        return network.joined(some.inputs), network.joined(Inputs(features=some.inputs.features))
+
+    def _weights(self, some: Batch) -> torch.Tensor | None:
+        """(n,) how much each picture counts, where that differs."""
+        weight = getattr(self.loss, "weight", None)
+        return None if weight is None else weight.cpu()[some.labels]
 
     def _of_train(self) -> Iterator[Batch]:
         for view in range(1, self.views + 1):

@@ -233,7 +233,7 @@ def _train_epoch(
             logits = module(inputs)
             batch_loss = learner.loss(logits, labels)
             fabric.backward(batch_loss / accumulate)
-        tally.add(batch_loss, logits, labels, top5=False)
+        tally.add(batch_loss, logits[: len(labels)], labels, top5=False)  # those after them: see `BothWays`
         if (number % _CHECK_EVERY == 0 or last) and not torch.isfinite(tally.loss):
             raise Stopped(
                 f"the training loss is no number in epoch {epoch} (by batch {number}): "

@@ -38,6 +38,23 @@ class FocalLoss(nn.Module):
         return losses.sum() / total
 
 
+class BothWays(nn.Module):
+    """A `loss` of pictures that are shown twice: with what is known beside them, and without, which counts `hidden`.
+
+    Logits (2n, classes), those without last, and labels (n,) in; of (n, classes) it is the loss itself.
+    """
+
+    def __init__(self, loss: nn.Module, hidden: float) -> None:
+        super().__init__()
+        self.loss, self.hidden = loss, hidden
+
+    def forward(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        shown, without = logits.tensor_split([len(labels)])
+        if not len(without):
+            return self.loss(shown, labels)
+        return torch.lerp(self.loss(shown, labels), self.loss(without, labels), self.hidden)
+
+
 def log_probability_of_others(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """log(1 - p) of logits (n, classes) and labels (n,): (n,), p the probability given to the truth.
 

@@ -87,6 +87,20 @@ def test_every_head_hears_a_column_and_answers_without(head, photos, tmp_path):
     assert told.tolist() == [0, 1]  # east, north, south stand in their order
 
 
+def test_a_head_is_taught_both_ways_at_once(photos):
+    _, how = photos
+    network = prepare(composed(*how, "data.metadata=[region]")).network
+    network.join.measure(torch.randn(4, network.n_features))
+    pictures = Inputs(pixels=torch.randint(0, 255, (2, 3, 32, 32), dtype=torch.uint8))
+    known = pictures._replace(metadata=torch.tensor([[0.0], [2.0]]))
+    with torch.no_grad():
+        shown = network.eval()(known), network(pictures)
+        network.join.train()
+        assert torch.allclose(network(known), torch.cat(shown))
+        network.join.dropout = 0.0
+        assert torch.allclose(network(known), shown[0])
+
+
 def test_it_is_not_given_what_is_not_asked_for(photos, tmp_path):
     _, how = photos
     for number, overrides in enumerate(([], ["data.metadata=[region]", "metadata=none"])):

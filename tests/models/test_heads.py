@@ -140,6 +140,26 @@ def test_the_strength_is_chosen_by_pictures_left_out_and_never_by_another_view_o
     assert "too few to choose by" in caplog.text
 
 
+@pytest.mark.parametrize("n_features", [20, 400])  # fewer and more than pictures
+def test_a_strength_that_is_settled_is_kept_and_what_was_tried_changes_nothing(n_features, caplog):
+    chance = torch.Generator().manual_seed(0)
+    labels = torch.arange(90) % 3
+    features = torch.randn(90, n_features, generator=chance) + 0.5 * labels[:, None]
+    caplog.set_level("INFO")
+    alone = HeadSpec("logistic").build(n_features, 4)
+    alone.fit(features, labels)
+    head = HeadSpec("logistic").build(n_features, 4)
+    head.settle(features, labels)
+    assert caplog.text.count("was chosen") == 2
+    head.tried = True
+    head.fit(features * torch.linspace(0.5, 2, n_features), labels)
+    head.fit(features[labels < 2], labels[labels < 2])  # a class fewer
+    head.tried = False
+    head.fit(features, labels)
+    assert caplog.text.count("was chosen") == 2
+    torch.testing.assert_close(head.linear.weight, alone.linear.weight, atol=1e-3, rtol=1e-2)
+
+
 def test_a_wrong_label_that_the_network_is_sure_about_is_a_large_loss_and_not_an_infinite_one(caplog):
     labels = torch.arange(60) % 2
     features = (labels[:, None] - 0.5) + 0.1 * torch.randn(60, 400, generator=torch.Generator().manual_seed(0))

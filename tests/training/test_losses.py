@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from pipeline.common.errors import BadInput
 from pipeline.config import schema
-from pipeline.training.losses import FocalLoss, build_loss, loss_of_knowing_nothing
+from pipeline.training.losses import BothWays, FocalLoss, build_loss, loss_of_knowing_nothing
 
 CLASSES = ["ant", "bee", "cat"]
 CODES = np.array([0, 0, 0, 0, 1, 1, 2])
@@ -35,6 +35,16 @@ def test_balanced_weights_by_hand(batch):
     torch.testing.assert_close(
         built("weighted", class_weights="balanced")(*batch), functional.cross_entropy(*batch, weight=weight)
     )
+
+
+def test_pictures_shown_twice_count_as_the_share_says(batch):
+    logits, labels = batch
+    loss, others = built("cross_entropy"), torch.randn(8, 3)
+    both = BothWays(loss, 0.25)
+    torch.testing.assert_close(
+        both(torch.cat([logits, others]), labels), 0.75 * loss(logits, labels) + 0.25 * loss(others, labels)
+    )
+    assert both(logits, labels) == loss(logits, labels)
 
 
 @pytest.mark.parametrize("weights", [[1.0, 1.0, 5.0], {"cat": 5.0}])

@@ -35,6 +35,12 @@ class FittedHead(nn.Module, ABC):
         what is tried out on some must not have seen the others. A class without a picture must get a finite, low logit.
         """
 
+    def settle(
+        self, features: torch.Tensor, labels: torch.Tensor, *, weights: torch.Tensor | None = None,
+        pictures: torch.Tensor | None = None,
+    ) -> None:  # fmt: skip
+        """Choose, before it is fitted several times to pictures like these, what need not be chosen each time."""
+
     def calibrate(self, features: torch.Tensor, labels: torch.Tensor) -> None:
         """Learn from pictures that it was not fitted to, shaped alike, how sure it may be. No answer may change."""
 

@@ -29,39 +29,62 @@ class LogisticRegression(Rooted):
     def __init__(self, n_features: int, n_classes: int, C: float | Literal["auto"] = "auto") -> None:  # noqa: N803 - scikit-learn's name
         super().__init__()
         self.inverse_penalty = C
+        self._found: Found | None = None  # in an earlier fit, close to what the next one looks for
         self.linear = nn.Linear(n_features, n_classes)
 
     def logits(self, features: torch.Tensor) -> torch.Tensor:
         return self.linear(self.spread(features))
 
     @torch.no_grad()
+    def settle(
+        self, features: torch.Tensor, labels: torch.Tensor, *, weights: torch.Tensor | None = None,
+        pictures: torch.Tensor | None = None,
+    ) -> None:  # fmt: skip
+        known, _ = self._known(features, labels, weights, pictures)
+        if self.inverse_penalty == "auto" and len(known.there) > 1:
+            solver = _solver(_ROUGH)
+            self.inverse_penalty = best_strength(known, solver)
+            self._found = Found.of(solver, known) if hasattr(solver, "coef_") else None
+
+    @torch.no_grad()
     def fit(
         self, features: torch.Tensor, labels: torch.Tensor, *, weights: torch.Tensor | None = None,
         pictures: torch.Tensor | None = None,
     ) -> None:  # fmt: skip
-        features = self.spread_to_fit(features)
-        mean, scale = (found.numpy() for found in usual_scale(features, self.joined))
-        there = np.unique(labels.numpy())
+        known, (mean, scale) = self._known(features, labels, weights, pictures)
+        there = known.there
         weight = np.zeros((len(self.linear.weight), features.shape[1]))
         bias = np.full(len(weight), -np.log(len(labels)))  # of a class without pictures: rarer than one in all
         bias[there] = 0.0
         if len(there) > 1:
-            counts = np.ones(len(labels)) if weights is None else weights.numpy().astype(np.float64)
-            own = np.arange(len(labels)) if pictures is None else pictures.numpy()
-            values, basis = _rotated(((features.numpy() - mean) / scale).astype(np.float32))
-            known = Known(values, labels.numpy(), counts, own)
             solver = _solver(_ROUGH if self.tried else _EXACT)
+            if self._found:
+                self._found.begin(solver, known)
             strength = best_strength(known, solver) if self.inverse_penalty == "auto" else self.inverse_penalty
             fitted = known.fit(solver, strength, slice(None))
             if fitted.n_iter_.max() >= _MOST_STEPS:
                 log.warning("warning: head=logistic stopped after %d steps: try a smaller head.C", _MOST_STEPS)
-            found, shift = fitted.coef_ @ basis, fitted.intercept_
+            got = Found.of(fitted, known)
+            if self.tried:
+                self._found = got
+            found, shift = got.weights, got.bias
             if len(there) == 2:  # one row, the log odds of the second: half for it and half against the first
                 found, shift = np.concatenate([-found, found]) / 2, np.concatenate([-shift, shift]) / 2
             weight[there] = found / scale
             bias[there] = shift - weight[there] @ mean
         self.linear.weight.copy_(torch.from_numpy(weight))
         self.linear.bias.copy_(torch.from_numpy(bias))
+
+    def _known(
+        self, features: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor | None, pictures: torch.Tensor | None
+    ) -> "tuple[Known, tuple[np.ndarray, np.ndarray]]":
+        """Pictures as the solver is given them, and the mean and scale of their features."""
+        features = self.spread_to_fit(features)
+        mean, scale = (found.numpy() for found in usual_scale(features, self.joined))
+        counts = np.ones(len(labels)) if weights is None else weights.numpy().astype(np.float64)
+        own = np.arange(len(labels)) if pictures is None else pictures.numpy()
+        values, basis = _rotated(((features.numpy() - mean) / scale).astype(np.float32))
+        return Known(values, labels.numpy(), counts, own, basis), (mean, scale)
 
 
 # Those that are tried: the weights of features that are standardised need no more than these.
@@ -77,12 +100,21 @@ _MOST_STEPS = 1000
 
 @dataclass(frozen=True)
 class Known:
-    """Standardised features (n, r), labels (n,), how much each counts (n,), and which are of one picture (n,)."""
+    """Standardised features (n, r), labels (n,), how much each counts (n,), and which are of one picture (n,).
+
+    `basis` (r, p) is what the features stand in.
+    """
 
     values: np.ndarray
     labels: np.ndarray
     counts: np.ndarray
     pictures: np.ndarray
+    basis: np.ndarray
+
+    @property
+    def there(self) -> np.ndarray:
+        """The labels that come among them."""
+        return np.unique(self.labels)
 
     def fit(self, solver: Any, strength: float, some: Any) -> Any:
         """The solver, fitted to `some` rows; it goes on from where it was."""
@@ -91,6 +123,25 @@ class Known:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # told of by who keeps the weights
             return solver.set_params(C=strength).fit(self.values[some], self.labels[some], self.counts[some])
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a solver found: weights (k, p) of standardised features and bias (k,) of the labels that were `there`."""
+
+    weights: np.ndarray
+    bias: np.ndarray
+    there: np.ndarray
+
+    @classmethod
+    def of(cls, solver: Any, known: Known) -> "Found":
+        """Out of the basis that the solver was given."""
+        return cls(solver.coef_ @ known.basis, solver.intercept_, known.there)
+
+    def begin(self, solver: Any, known: Known) -> None:
+        """Have a solver begin from it, where it is to tell the same labels apart."""
+        if np.array_equal(self.there, known.there):
+            solver.coef_, solver.intercept_ = self.weights @ known.basis.T, self.bias
 
 
 def best_strength(known: Known, begins: Any) -> float:
