@@ -14,7 +14,7 @@ import pandas as pd
 
 from pipeline.common.errors import BadInput, did_you_mean
 from pipeline.data.files import not_a_file
-from pipeline.data.table import OWN_COLUMNS, SPLITS, PictureTable, chunks
+from pipeline.data.table import OWN_COLUMNS, PICTURE, SPLITS, PictureTable, chunks
 from pipeline.data.unlisted import tell_unlisted
 
 OnUnreadable = Literal["raise", "skip"]
@@ -44,7 +44,7 @@ def trusted_table(
     taxonomy: pd.DataFrame | None = None,
     look_for_others: bool = False,
 ) -> PictureTable:
-    """The table of `listed`: columns `path`, `label`, perhaps `split` (as people name them), any others.
+    """The table of `listed`: columns `path`, `label`, any others; perhaps `split` (as people name them), `picture_path`.
 
     `source` is how messages name what was read. The classes are those of `classes` (default: sorted) that have
     pictures. A picture without a label, listed twice, outside `root` or not there raises `BadInput`, or with
@@ -54,14 +54,15 @@ def trusted_table(
     rows = listed.reset_index(drop=True)
     rows["label"] = _stripped(rows["label"])
     rows["split"] = split_column(rows.get("split"), len(rows), source)
-    rows["path"] = _within(rows["path"].astype("str"), root)
+    for column in {"path", PICTURE}.intersection(rows):
+        rows[column] = _within(rows[column].astype("str"), root)
     skipped: dict[str, str] = {}
-    named = rows["path"]
+    named = rows.get(PICTURE, rows["path"])
     rows = _without(rows, _unnamed(rows), source, on_unreadable, skipped)
     rows = _without(rows, _outside(rows), source, on_unreadable, skipped)
     rows = _without(rows, _conflicts(rows), source, on_unreadable, skipped)
     rows = _once_each(rows)
-    sizes, reasons = file_sizes(root, rows["path"])
+    sizes, reasons = file_sizes(root, rows.get(PICTURE, rows["path"]))
     rows["bytes"] = sizes
     rows = _without(rows, reasons, source, on_unreadable, skipped)
     rows["label"] = _classes_in_order(rows["label"], classes, source, skipped)

@@ -120,6 +120,19 @@ class PictureTable:
         return replace(kept, rows=rows, taxonomy=taxonomy)
 
 
+def animals_apart(rows: pd.DataFrame, number: np.ndarray | pd.Series) -> pd.DataFrame:
+    """Rows with a `path` of their own, each the `number`th (n,) of its picture: `a.jpg`, `a.jpg#2`, `a.jpg#3`.
+
+    Their file is then in the column `picture_path`. Where no picture has a second, nothing changes.
+    """
+    later = np.asarray(number) > 1
+    if not later.any():
+        return rows
+    path = rows["path"].astype("str")
+    named = path.where(~later, path + "#" + pd.Series(number, index=rows.index).astype("str"))
+    return rows.assign(**{PICTURE: path, "path": named.astype("str")})
+
+
 def chunks(texts: pd.Series) -> Iterator[list[str]]:
     """Millions of Arrow's texts as Python's, some at a time: all at once would take several times the memory."""
     for start in range(0, len(texts), _CHUNK):

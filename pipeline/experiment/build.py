@@ -90,6 +90,8 @@ def read_pictures(
         table = labelled_by_path(data.root, pattern, name=data.name, on_unreadable=on_unreadable)
     else:
         own = own_options(data)
+        if data.source == "table" and data.crop != "none":
+            own["animals_by"] = data.box_columns
         table = read_source(data.source, name=data.name, root=data.root, on_unreadable=on_unreadable, **own)
         if pattern:
             table = table.with_rows(with_columns_of_paths(table.rows, pattern))

@@ -108,6 +108,20 @@ def test_animals_of_one_picture_stay_together_and_are_found_again(animals, store
     assert own.changed["path"].tolist() == [rows["path"][2]]
 
 
+def test_a_table_has_a_row_an_animal_and_the_same_row_twice_is_one(animals, tmp_path):
+    folder, how = animals
+    lines = (folder / "animals.csv").read_text().splitlines()
+    (tmp_path / "more.csv").write_text("\n".join([*lines, "0.png,bee,1,1,9,9", lines[1], "0.png,bee,1,1,9,9"]))
+    how = [*how, f"data.root={folder}", f"data.file={tmp_path / 'more.csv'}"]
+    table = picture_table(composed(*how, "data.crop=box").data)
+    assert len(table.rows) == 61
+    assert table.rows["path"].iloc[60] == "0.png#2"
+    assert table.rows["split"].iloc[60] == table.rows["split"].iloc[0]
+    assert np.allclose(table.boxes[60] * SIDE, [1, 1, 9, 9])
+    with pytest.raises(BadInput, match=r"0\.png has the labels ant and bee"):
+        picture_table(composed(*how).data)
+
+
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
@@ -138,6 +152,19 @@ def test_cropping_tells_small_animals_apart_and_goes_all_the_way_to_serving(anim
 
     assert typed("evaluate", f"run={cropped.info.run_id}", "data=table", f"data.file={folder / 'animals.csv'}") == 0
     assert "100" in capsys.readouterr().out
+    lines = [line.rsplit(",", 4)[0] for line in (folder / "animals.csv").read_text().splitlines()]
+    (tmp_path / "none.csv").write_text("\n".join(lines))
+    others = ["data=table", f"data.file={tmp_path / 'none.csv'}", f"data.root={folder}"]
+    assert typed("evaluate", f"run={cropped.info.run_id}", *others) == 0
+    assert "none has no boxes, so that its pictures are looked at whole" in capsys.readouterr().out
+    assert typed("ensemble", f"runs=[{whole.info.run_id},{cropped.info.run_id}]", "strategies=[soft_vote]",
+                 "choose=soft_vote") == 0  # fmt: skip
+    mixed = store.search_runs(["1"], "tags.stage = 'ensemble'")[0]
+    for best in (whole, cropped):  # whichever is, each member sees the pictures its own way
+        store.set_tag(mixed.info.run_id, "best_member", best.info.run_id)
+        assert typed("evaluate", f"run={mixed.info.run_id}", "split=all", "evaluation.tta=flips") == 0
+    assert len({run.data.metrics["all/accuracy"] for run in store.search_runs(["1"], "tags.stage = 'evaluate'")
+                if run.data.tags["evaluated_run"] == mixed.info.run_id}) == 1  # fmt: skip
     assert typed("promote", f"run={cropped.info.run_id}") == 0
 
     new = tmp_path / "new"

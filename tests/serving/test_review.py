@@ -84,6 +84,25 @@ def test_a_corrected_csv_is_read_as_labels(rows, tmp_path, caplog):
         read_source("table", file=str(output))
 
 
+def test_animals_of_one_picture_are_corrected_apart(rows, tmp_path):
+    output, box = tmp_path / "answers.csv", {"box_y": 0.1, "box_width": 0.2, "box_height": 0.2}
+    animals = [rows[0] | box | {"box_x": 0.1}, rows[0] | box | {"box_x": 0.5}, rows[0] | box | {"box_x": 0.7}, rows[2]]
+    write_answers(animals, output)
+    table = pd.read_csv(output, dtype=str)
+    table["corrected"] = ["", "wolf", "elk", ""]
+    table["checked"] = ["", "yes", "yes", "yes"]
+    table.to_csv(output, index=False)
+    write_answers(animals, output)
+    with pytest.raises(BadInput, match=r"shows several kinds: look at each animal with data\.crop=square"):
+        read_source("table", file=str(output))
+    apart = ["box_x", "box_y", "box_width", "box_height"]
+    found = read_source("table", file=str(output), animals_by=apart)
+    assert found.rows["path"].tolist() == ["0.png#2", "0.png#3", "2.png"]
+    assert found.files.tolist() == ["0.png", "0.png", "2.png"]
+    assert found.rows["label"].tolist() == ["wolf", "elk", "elk"]
+    assert found.rows["box_x"].fillna(0).tolist() == [0.5, 0.7, 0]
+
+
 def test_folders_that_cannot_be_are_refused(rows, tmp_path):
     pictures = [Path(row["picture"]) for row in rows]
     with pytest.raises(BadInput, match="pictures asked about lie in it"):

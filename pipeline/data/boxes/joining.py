@@ -13,7 +13,7 @@ from pipeline.data.beside.files import known_by, tell_some
 from pipeline.data.boxes.columns import boxes_of
 from pipeline.data.boxes.crop import COLUMNS
 from pipeline.data.boxes.published import NOTHING, read_detections
-from pipeline.data.table import PICTURE, PictureTable
+from pipeline.data.table import PictureTable, animals_apart
 
 FOUND = ("category", "confidence")  # columns of what the detector said, named for that in the table
 _SHOWN = 3
@@ -55,16 +55,11 @@ def with_boxes(table: PictureTable, file: str, confidence: float, key: str = "da
         },
     )
     made = table.take(joined["place"].to_numpy())
-    number = joined.groupby("place").cumcount().to_numpy()
-    path = made.rows["path"]
-    named_so = path.where(number == 0, path + "#" + (number + 1).astype(str))
     facts = {f"box_{name}": joined[name].to_numpy() for name in FOUND} | {
         name: joined[name].to_numpy() for name in COLUMNS
     }
     rows = made.rows.drop(columns=[name for name in facts if name in made.rows])
-    if (number > 0).any():
-        rows = rows.assign(**{PICTURE: path})
-    return made.with_rows(rows.assign(path=named_so.astype("str"), **facts))
+    return made.with_rows(animals_apart(rows.assign(**facts), joined.groupby("place").cumcount().to_numpy() + 1))
 
 
 def looked_at(

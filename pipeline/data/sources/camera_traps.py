@@ -13,7 +13,7 @@ from pipeline.data.boxes.crop import COLUMNS
 from pipeline.data.boxes.published import read_detections
 from pipeline.data.checks import OnUnreadable, trusted_table
 from pipeline.data.files import existing
-from pipeline.data.table import PICTURE, SPLITS, PictureTable
+from pipeline.data.table import PictureTable, animals_apart
 
 _SAID = ("blank", "person", "vehicle")  # categories that are labels by themselves
 log = logging.getLogger(__name__)
@@ -50,27 +50,17 @@ def read(
     if found.empty:
         raise BadInput(f"{source}: it has no label of any picture; name a file of a classifier's or people's answers")
     found = found.drop(columns=["file", "category", "confidence"]).reset_index(drop=True)
-    table = trusted_table(
-        found.drop_duplicates("path"), name=name or given.stem, root=folder, source=source,
-        on_unreadable=on_unreadable, classes=sorted(found["label"].unique()),
-    )  # fmt: skip
-    return table if rows_of == "pictures" else _of_animals(table, found)
-
-
-def _of_animals(table: PictureTable, found: pd.DataFrame) -> PictureTable:
-    """A row an animal, of pictures that are there."""
-    places = pd.Index(table.rows["path"]).get_indexer(pd.Index(found["path"]))
-    found = found[places >= 0].assign(place=places[places >= 0]).sort_values("place", kind="stable")
-    made = table.take(found["place"].to_numpy())
-    number = found.groupby("place").cumcount().to_numpy()
-    path = made.rows["path"]
-    facts = {column: found[column].to_numpy() for column in COLUMNS}
-    rows = made.rows.assign(
-        path=path.where(number == 0, path + "#" + (number + 1).astype(str)).astype("str"),
-        label=pd.Categorical(found["label"], categories=sorted(found["label"].unique())),
-        split=pd.Categorical([None] * len(found), categories=SPLITS), **facts,
-    )  # fmt: skip
-    return made.with_rows(rows.assign(**{PICTURE: path}) if np.any(number > 0) else rows)
+    if rows_of == "animals":
+        found = found.iloc[np.argsort(pd.factorize(found["path"])[0], kind="stable")].reset_index(drop=True)
+        found = animals_apart(found, found.groupby("path").cumcount() + 1)
+    return trusted_table(
+        found,
+        name=name or given.stem,
+        root=folder,
+        source=source,
+        on_unreadable=on_unreadable,
+        classes=sorted(found["label"].unique()),
+    )
 
 
 def _tell(number: int, what: str, source: str) -> None:
