@@ -44,6 +44,8 @@ def run(config: schema.Explore) -> None:
         file = save(survey_page(replace(found, table=shown)), run.folder / "explore.html")
         for finding in findings(found):
             log.warning("warning: %s", finding)
+        if found.proposed:
+            log.info("the pictures' names agree: %s; data.from_path='%s'", found.proposed.said, found.proposed.pattern)
         log.info("the page: %s", file)
 
 

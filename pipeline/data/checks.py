@@ -44,7 +44,7 @@ def trusted_table(
     taxonomy: pd.DataFrame | None = None,
     look_for_others: bool = False,
 ) -> PictureTable:
-    """The table of `listed`: columns `path`, `label`, any others; perhaps `split` (as people name them), `picture_path`.
+    """The table of `listed`: columns `path`, `label`, any others; perhaps `split` (as people name it), `picture_path`.
 
     `source` is how messages name what was read. The classes are those of `classes` (default: sorted) that have
     pictures. A picture without a label, listed twice, outside `root` or not there raises `BadInput`, or with

@@ -12,6 +12,7 @@ from pipeline.data.reading.preprocessing import Preprocessing
 from pipeline.data.split_files import keep_split
 from pipeline.data.splits import too_small_classes
 from pipeline.data.survey.measure import Parts, augmented_views, collect, jpegs, thumbnails
+from pipeline.data.survey.names import proposal
 from pipeline.data.survey.outliers import outliers
 from pipeline.data.survey.statistics import copies, leaking, sample, without_leaks
 from pipeline.data.table import SPLITS, PictureTable
@@ -56,7 +57,7 @@ def look(
         too_small=too_small_classes(given, val=split.val, test=split.test, group=split.group, folds=split.folds),
         odd=odd, jpegs=jpegs(table, [*in_pairs, *odd["row"]]), augmented=views,
         augmentation=(augmentation.name, augmentation.options), resembling=resemble,
-        near_cosine=options.near_cosine,
+        near_cosine=options.near_cosine, proposed=proposal(table),
     )  # fmt: skip
 
 

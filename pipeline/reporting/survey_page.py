@@ -12,6 +12,7 @@ from markupsafe import Markup
 from pipeline.common.wording import counted, first_few
 from pipeline.data.digest import class_counts, class_weights
 from pipeline.data.survey.columns import column_report
+from pipeline.data.survey.names import Proposal
 from pipeline.data.survey.statistics import channel_statistics, unreadable
 from pipeline.data.table import PictureTable
 from pipeline.data.taxonomy import RANKS
@@ -33,7 +34,8 @@ class Survey:
     `brought`: the splits that the set came with; `too_small`: classes that cannot be in every split; `odd`: see
     `outliers`; `jpegs`: by row, of leaks and odd ones; `augmented`: pictures as training sees them, `augmentation` its
     name and options; `mended`: where a split without these leaks was written.
-    `resembling`: pairs that a network finds alike from `near_cosine` on; None where none was asked.
+    `resembling`: pairs that a network finds alike from `near_cosine` on; None where none was asked. `proposed`: columns
+    that could be made of the pictures' names.
     """
 
     table: PictureTable
@@ -52,6 +54,7 @@ class Survey:
     mended: str = ""
     resembling: pd.DataFrame | None = None
     near_cosine: float = 0.8
+    proposed: Proposal | None = None
 
 
 def survey_page(found: Survey) -> str:
@@ -63,7 +66,7 @@ def survey_page(found: Survey) -> str:
     part = "every picture was opened" if opened == n else f"a sample of {counted(opened, 'picture')} was opened"
     sections = [
         classes(table, found.brought, found.too_small), *taxonomy(table), trouble(found), same(found),
-        *alike_to_a_network(found), shapes(found), colours(found), *odd_ones(found), *metadata(table),
+        *alike_to_a_network(found), shapes(found), colours(found), *odd_ones(found), *metadata(table, found.proposed),
         *augmented(found), samples(found),
     ]  # fmt: skip
     return page.page(table.name, f"{said}; {part}.", headline(found), sections)
@@ -329,9 +332,12 @@ def colours(found: Survey) -> Section:
     return Section("Colours", lead).add(page.table(measured))
 
 
-def metadata(table: PictureTable) -> list[Section]:
-    """A map where there are coordinates; bars or a histogram of each further column."""
+def metadata(table: PictureTable, proposed: Proposal | None = None) -> list[Section]:
+    """A map where there are coordinates; bars or a histogram of each further column; how names would make more."""
     rows, parts = table.rows, list[Markup]()
+    if proposed:
+        parts += [page.note(f"The pictures' names agree: {proposed.said}. This makes columns of it:"),
+                  page.command(shlex.quote(f"data.from_path={proposed.pattern}"))]  # fmt: skip
     if {"latitude", "longitude"} <= set(rows):
         where = rows[["latitude", "longitude"]].apply(pd.to_numeric, errors="coerce").dropna()
         where = where[(where["latitude"].abs() <= 90) & (where["longitude"].abs() <= 180)]
@@ -343,7 +349,7 @@ def metadata(table: PictureTable) -> list[Section]:
     for name in rows.columns.drop([column for column in _OWN_COLUMNS if column in rows]):
         parts.append(_column(rows[name], str(name)))
     shown = [part for part in parts if part]
-    return [Section("Metadata", "The table's further columns.", shown)] if shown else []
+    return [Section("Metadata", "What is known beside the pictures.", shown)] if shown else []
 
 
 def _against_classes(table: PictureTable) -> list[Markup]:

@@ -15,6 +15,7 @@ from pipeline.cli.quoting import quote_path
 from pipeline.data.reading.preprocessing import Preprocessing
 from pipeline.data.splits import split_table
 from pipeline.data.survey.measure import Parts, collect, thumbnails
+from pipeline.data.survey.names import Proposal
 from pipeline.data.survey.statistics import copies, leaking, sample
 from pipeline.data.table import PictureTable
 from pipeline.reporting.charts import bars, histogram
@@ -92,6 +93,16 @@ def test_the_remedy_for_a_column_that_tells_can_be_pasted(name: str) -> None:
 
 
 @pytest.mark.parametrize("rooted", [True, False])
+def test_what_names_say_is_proposed_as_a_key_that_can_be_pasted() -> None:
+    [section] = metadata(made(2, 400), Proposal("{part_1}'s {}", {"part_1": ["north", "<south>"]}))
+    html = "".join(section.parts)
+    assert "part_1 is north, &lt;south&gt;, ..." in html
+    [shown] = re.findall('<pre class="command">(.*?)</pre>', html)
+    [argument] = shlex.split(markup.unescape(shown))
+    override = OverridesParser.create().parse_override(quote_path(argument))
+    assert (override.key_or_group, override.value()) == ("data.from_path", "{part_1}'s {}")
+
+
 def test_a_page_to_share_tells_no_place_of_this_machine_nor_of_the_picture(rooted, tmp_path) -> None:
     """Pictures by absolute paths, with GPS in their EXIF: a copy that is a leak, a broken one, one that was skipped."""
     home = tmp_path / "home" / "zelda"

@@ -143,7 +143,7 @@ def _likely_depth(root: Path, first_level: list[tuple[Path, str | None]], pictur
     if 2 * len(holding) < len(names) and not any(split for _, split in first_level):
         raise BadInput(
             f"data.root: the folders of {root} hold folders, so classes may be those of several depths: "
-            f"{said}; choose one of them"
+            f"{said}; choose one of them, or say what each is, as in data.from_path='{{region}}/{{label}}/{{}}'"
         )
     log.warning("warning: %s has folders below its class folders: data.label_depth=1 is taken of %s", root, said)
     return 1
@@ -189,7 +189,10 @@ def _check_split_folders(root: Path, folders: list[Path], splits: dict[Path, str
 def _check_any(root: Path, folders: list[Path]) -> None:
     wanted = "it should hold one folder of pictures for each class, at least two"
     if not folders and next(_pictures(root), None):
-        raise BadInput(f"data.root: {root} holds pictures but no class folders; {wanted}")
+        raise BadInput(
+            f"data.root: {root} holds pictures but no class folders; {wanted}, or their names should say what they "
+            "show, as in data.from_path='{label}-{}'"
+        )
     if not folders:
         raise BadInput(f"data.root: {root} is empty; {wanted}")
 
