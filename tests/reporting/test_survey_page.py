@@ -92,7 +92,6 @@ def test_the_remedy_for_a_column_that_tells_can_be_pasted(name: str) -> None:
     assert OmegaConf.create({"group": override.value()})["group"] == name
 
 
-@pytest.mark.parametrize("rooted", [True, False])
 def test_what_names_say_is_proposed_as_a_key_that_can_be_pasted() -> None:
     [section] = metadata(made(2, 400), Proposal("{part_1}'s {}", {"part_1": ["north", "<south>"]}))
     html = "".join(section.parts)
@@ -103,6 +102,7 @@ def test_what_names_say_is_proposed_as_a_key_that_can_be_pasted() -> None:
     assert (override.key_or_group, override.value()) == ("data.from_path", "{part_1}'s {}")
 
 
+@pytest.mark.parametrize("rooted", [True, False])
 def test_a_page_to_share_tells_no_place_of_this_machine_nor_of_the_picture(rooted, tmp_path) -> None:
     """Pictures by absolute paths, with GPS in their EXIF: a copy that is a leak, a broken one, one that was skipped."""
     home = tmp_path / "home" / "zelda"
