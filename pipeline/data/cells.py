@@ -1,10 +1,14 @@
 """Cells of a table that somebody wrote, as numbers; what is none is told with the picture that it is of."""
 
+import re
+
 import numpy as np
 import pandas as pd
 
 from pipeline.common.errors import BadInput
 from pipeline.data.files import cell_text
+
+COMMA = r"-?\d+,\d+"  # how some spreadsheets write a number: others take it for thousands
 
 
 def numbers(rows: pd.DataFrame, column: str, remedy: str) -> np.ndarray:
@@ -12,7 +16,8 @@ def numbers(rows: pd.DataFrame, column: str, remedy: str) -> np.ndarray:
     found = pd.to_numeric(rows[column], errors="coerce").to_numpy(np.float64, copy=True)
     for row in np.flatnonzero(np.isnan(found) & rows[column].notna().to_numpy()).tolist():
         if cell_text(rows[column].iloc[row]):
-            raise odd_cell(rows, column, row, f"no number; {remedy}")
+            comma = re.fullmatch(COMMA, cell_text(rows[column].iloc[row]))
+            raise odd_cell(rows, column, row, f"no number{': write it with a point' if comma else ''}; {remedy}")
     return found
 
 

@@ -14,6 +14,7 @@ from pipeline.data.boxes.crop import Boxed, Plain, boxed
 SPLITS = ("train", "val", "test")
 PICTURE = "picture_path"  # the file of a row that has another `path`, where a picture has several rows
 OWN_COLUMNS = ("path", "label", "split", "bytes")  # the program's; all others are the user's
+RENAMED = {name: f"{name}_given" for name in (*OWN_COLUMNS, PICTURE)}  # a user's column of such a name makes room
 _CHUNK = 100_000
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from pipeline.common.names import safe_name
 from pipeline.common.progress import watch
 from pipeline.common.wording import percent, signed
 from pipeline.config import schema
@@ -40,7 +41,7 @@ def tell_columns(prepared: Prepared) -> dict[str, str]:
     for column in columns_of([prepared.network.spec.beside]):
         if line := determined(column, table.rows[column].iloc[rows], table.labels[rows]):
             log.warning("warning: %s", line)
-            said[f"data.determined.{column}"] = line
+            said[f"data.determined.{safe_name(column)}"] = line
     return said
 
 

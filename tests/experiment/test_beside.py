@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 
 import mlflow
 import numpy as np
@@ -17,6 +18,7 @@ from pipeline.cli.messages import check
 from pipeline.common.errors import BadInput
 from pipeline.config.keys import CONF
 from pipeline.data.batch import Inputs
+from pipeline.experiment.ablation import tell_columns
 from pipeline.experiment.training import ground, prepare, train
 from pipeline.tracking.runs import local_folder
 from pipeline.training.loop import Progress
@@ -107,6 +109,15 @@ def test_it_is_not_given_what_is_not_asked_for(photos, tmp_path):
         accuracy, network = trained(tmp_path / str(number), *how, "head=logistic", *overrides)
         assert network.join is None
         assert accuracy < 0.7
+
+
+def test_a_column_of_any_title_that_tells_the_class_is_noted(photos, tmp_path):
+    folder, how = photos
+    text = (folder / "facts.csv").read_text().replace("region", "Größe (m): x", 1)
+    (tmp_path / "facts.csv").write_text(text)
+    how = [*how, f"data.beside={tmp_path / 'facts.csv'}", "data.metadata=['Größe (m): x']", "head=logistic"]
+    (tag,) = tell_columns(prepare(composed(*how)))
+    assert re.fullmatch(r"[\w. -]+", tag)
 
 
 def test_runs_of_other_columns_or_cells_are_other_trainings(photos, tmp_path):

@@ -22,6 +22,7 @@ from pipeline.data.files import cell_text
 
 ISO_DATE = r"\d{4}[-/:.]\d{1,2}(?:[-/:.]\d{1,2})?(?:[T ].*)?"
 _FARTHEST = 5.0  # standard deviations: a number beyond those of train says no more than that it is large
+_LARGEST = 1e30  # whose squares can be added up
 _YEAR = 365.25  # days
 _REMEDY = "correct it, or leave it blank where it is not known"
 
@@ -222,13 +223,13 @@ def _cells(rows: pd.DataFrame, column: str, read: Callable[[str], float]) -> np.
     return found[which]
 
 
-def _numbers(rows: pd.DataFrame, column: str, most: float = np.inf) -> np.ndarray:
+def _numbers(rows: pd.DataFrame, column: str, most: float = _LARGEST) -> np.ndarray:
     """(n,) float64 of a column, NaN for blanks, or all where there is no such column; at most so large, either way."""
     if column not in rows:
         return np.full(len(rows), np.nan)
     found = numbers(rows, column, _REMEDY)
-    for row in np.flatnonzero(np.isinf(found) | (np.abs(found) > most)).tolist():
-        why = "no number" if np.isinf(found[row]) else f"not within -{most} and {most} degrees"
+    for row in np.flatnonzero(np.abs(found) > most).tolist():
+        why = "too large for a number" if most == _LARGEST else f"not within -{most:g} and {most:g} degrees"
         raise odd_cell(rows, column, row, f"{why}; {_REMEDY}")
     return found
 

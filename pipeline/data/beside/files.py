@@ -11,7 +11,7 @@ import pandas as pd
 from pipeline.common.errors import BadInput
 from pipeline.common.wording import first_few
 from pipeline.data.files import cell_text, check_cells, check_titles, existing, read_table, unguarded, with_numbers
-from pipeline.data.table import OWN_COLUMNS
+from pipeline.data.table import OWN_COLUMNS, RENAMED
 
 log = logging.getLogger(__name__)
 
@@ -39,9 +39,11 @@ def _with_file(rows: pd.DataFrame, root: Path | None, file: Path, source: str) -
     check_titles(list(table.columns), source)
     for title in table:
         check_cells(table[title], source)
+    if table.empty:
+        raise BadInput(f"{source}: it has no row below its titles")
     title, named, whose = _partners(table, rows, root, source)
     facts = with_numbers(table.drop(columns=title))
-    facts = facts.rename(columns={own: f"{own}_given" for own in OWN_COLUMNS})
+    facts = facts.rename(columns=RENAMED)
     facts.insert(0, title, named)
     facts = facts[named.notna()].drop_duplicates()
     if (again := facts[facts[title].duplicated(keep=False)]).size:

@@ -19,6 +19,7 @@ from pipeline.data.beside.encodings import (
     looks_like_date,
 )
 from pipeline.data.beside.kind import Kind
+from pipeline.data.cells import COMMA
 from pipeline.data.files import cell_text
 
 _LATITUDES = ("latitude", "lat", "decimallatitude")
@@ -41,7 +42,7 @@ class Metadata(Kind):
     @classmethod
     def fit(cls, asked: Sequence[str], rows: pd.DataFrame, train: np.ndarray) -> Self:
         asked = with_both(asked)
-        said = {one.partition(":")[0].strip(): one.partition(":")[2].strip() for one in asked}
+        said = dict(_apart(one, rows) for one in asked)
         for column, kind in said.items():
             if column not in rows or column == "path":
                 known = [name for name in rows if name != "path"]
@@ -111,6 +112,12 @@ def coarsened(rows: pd.DataFrame, degrees: float) -> pd.DataFrame:
     return rows.assign(**((np.floor(exact / degrees) + 0.5) * degrees))
 
 
+def _apart(asked: str, rows: pd.DataFrame) -> tuple[str, str]:
+    """A column and the kind that is said of it, "" for none; a column's title may have a colon itself."""
+    column, colon, kind = asked.rpartition(":")
+    return (asked.strip(), "") if not colon or asked.strip() in rows else (column.strip(), kind.strip())
+
+
 def _named(said: dict[str, str], names: Sequence[str]) -> str:
     """The column that bears one of the names, also as `exif.latitude`, and whose kind was not said."""
     return next((one for one, kind in said.items() if not kind and one.lower().rpartition(".")[2] in names), "")
@@ -123,6 +130,10 @@ def _kind_of(cells: pd.Series, column: str) -> str:
         return Day.kind
     if pd.to_numeric(pd.Series(texts), errors="coerce").notna().mean() > _MOST:
         return Number.kind
+    if pd.Series(texts).str.fullmatch(COMMA).mean() > _MOST:
+        raise BadInput(
+            f"data.metadata: {column} has numbers such as {texts[0]}: write them with a point, or say {column}:category"
+        )
     if pd.Series(texts).str.fullmatch(r"\d{1,2}[./-]\d{1,2}[./-]\d{2,4}").mean() > _MOST:
         raise BadInput(
             f"data.metadata: {column} has dates such as {texts[0]}, of which day and month cannot be told: write them "

@@ -9,11 +9,11 @@ import pandas as pd
 from pipeline.common.errors import BadInput
 from pipeline.common.wording import first_few
 from pipeline.data.checks import OnUnreadable, trusted_table
-from pipeline.data.table import PictureTable
+from pipeline.data.table import PICTURE, PictureTable
 from pipeline.data.unlabelled import find_pictures
 
 _KEY = "data.from_path"
-_RESERVED = ("path", "bytes")
+_RESERVED = ("path", "bytes", PICTURE)
 _SHOWN = 3
 
 log = logging.getLogger(__name__)

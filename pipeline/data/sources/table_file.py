@@ -12,7 +12,7 @@ from pipeline.data.boxes.crop import COLUMNS
 from pipeline.data.checks import OnUnreadable, trusted_table
 from pipeline.data.corrections import as_labels, is_corrected
 from pipeline.data.files import check_cells, check_titles, column, existing, read_table, unguarded, with_numbers
-from pipeline.data.table import OWN_COLUMNS, PictureTable, animals_apart
+from pipeline.data.table import RENAMED, PictureTable, animals_apart
 
 _NUMBER = "\0number"  # no title of a file holds that
 _LOOKED_AT = 20  # files, of millions perhaps
@@ -63,8 +63,7 @@ def read(
         listed |= {name: unguarded(listed[name]) for name in ("path", "label")}
     used = {path_column, label_column, split_column or "split", _NUMBER}
     others = with_numbers(table[[title for title in table.columns if title not in used]])
-    # A further column that bears one of the table's own names makes room for it.
-    others = others.rename(columns={own: f"{own}_given" for own in OWN_COLUMNS})
+    others = others.rename(columns=RENAMED)
     check_titles(list(others.columns), source)
     rows = pd.concat([pd.DataFrame(listed), others], axis=1)
     return trusted_table(

@@ -52,6 +52,12 @@ def test_rows_are_of_classes_and_numbers_are_numbers(joined, caplog):
     assert "1 rows of which there is no picture: c" in caplog.text
 
 
+def test_a_column_called_as_one_of_the_programs_makes_room(joined):
+    found = joined("file,path,split,bytes,picture_path\n1.jpg,p,s,4,x\n")
+    assert found["path"].tolist() == ROWS["path"].tolist()
+    assert list(found)[3:] == ["path_given", "split_given", "bytes_given", "picture_path_given"]
+
+
 def test_several_files_fill_each_other_up(joined):
     found = joined("path,region\na/1.jpg,south\na/2.jpg,\n", "label,region\na,south\nb,east\n")
     assert found["region"].tolist() == ["south", "south", "east"]
@@ -64,6 +70,7 @@ def test_several_files_fill_each_other_up(joined):
         (["region,depth\nnorth,3\n"], "none of its columns says whose its rows are .region, depth.: name one path"),
         (["path,region\na/1.jpg,north\na/1.jpg,south\n"], "two rows of path 'a/1.jpg' disagree; keep one"),
         (["path,region\na/1.jpg,north\n", "label,region\na,south\nb,\n"], "region of a/1.jpg is south here and north"),
+        (["path,region\n"], "it has no row below its titles"),
         (["path,region,region\na/1.jpg,1,2\n"], "two columns are called 'region'"),
     ],
 )

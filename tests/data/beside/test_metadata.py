@@ -56,6 +56,13 @@ def test_numbers_that_are_names_are_said_to_be_and_7_is_7_0():
     assert codes(kind, pd.DataFrame({"site": ["1", 2, 2.0, "3"]})).argmax(1).tolist() == [0, 1, 1, 2]
 
 
+def test_a_title_may_have_a_colon():
+    rows = ROWS.assign(**{"site:name": ROWS["region"]})
+    for asked in ("site:name", "site:name:category"):
+        (one,) = Metadata.fit([asked], rows, TRAIN).encodings
+        assert one.columns == ("site:name",)
+
+
 def test_december_is_next_to_january_and_the_date_line_no_edge():
     days = codes(fitted("date"))
     assert np.abs(days[0] - days[1]).max() < 0.03
@@ -96,6 +103,14 @@ def test_all_together_they_are_stored_as_json_and_answer_without_any_column():
             ["depth"],
             {"depth": "deep"},
             r"2.jpg: depth is 'deep', no number; .* or say data.metadata=\[depth:category\]",
+        ),
+        (["depth"], {"depth": "3,5"}, "2.jpg: depth is '3,5', no number: write it with a point; correct it"),
+        (["depth"], {"depth": "1e300"}, "2.jpg: depth is '1e300', too large for a number"),
+        (["depth"], {"depth": "inf"}, "2.jpg: depth is 'inf', too large for a number"),
+        (
+            ["size"],
+            {"size": ["1,5", "2,5"] * 4},
+            "size has numbers such as 1,5: write them with a point, or say size:c",
         ),
         (["latitude", "longitude"], {"latitude": 200.0}, "2.jpg: latitude is '200', not within -90 and 90 degrees"),
         (["latitude", "longitude"], {"longitude": -181.0}, "2.jpg: longitude is '-181', not within -180 and 180"),

@@ -33,6 +33,7 @@ def test_fields_become_columns_and_misses_are_named(pattern, columns, caplog):
         ("{}/{}", "write {name} for what to keep and {} for what not"),
         ("{region/{}", "write {name}"),
         ("{a}/{a}", "{a} can name no column"),
+        ("{picture_path}/{}", "{picture_path} can name no column"),
         ("{path}/{}", "{path} can name no column"),
         ("{label}/{}", "the set has a column label already; write {} for that part"),
     ],
