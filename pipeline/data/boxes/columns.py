@@ -15,6 +15,7 @@ from pipeline.data.reading.decoding import upright_size
 Unit = Literal["pixels", "shares"]
 _SLACK = 0.02  # of a side, by which a detector's rounding or a careless hand may pass the picture's edge
 _THREADS = 8
+_OUTSIDE = "lies outside the picture, of which these are shares; correct it, or leave it out"
 
 
 def boxes_of(
@@ -54,9 +55,9 @@ def boxes_of(
         _check(rows, odd, found, f"is of pixels, where shares of the picture (0 to 1) are meant: {remedy}")
     start, end = found[:, :2], found[:, :2] + found[:, 2:]
     outside = ((start < -_SLACK) | (end > 1 + _SLACK)).any(axis=1)
-    _check(rows, outside, found, "lies outside the picture, of which these are shares")
+    _check(rows, outside, found, _OUTSIDE)
     start, end = start.clip(0, 1), end.clip(0, 1)
-    _check(rows, (end <= start).any(axis=1), found, "lies outside the picture, of which these are shares")
+    _check(rows, (end <= start).any(axis=1), found, _OUTSIDE)
     return np.concatenate([start, end - start], axis=1).astype(np.float32)
 
 

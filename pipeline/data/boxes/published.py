@@ -91,8 +91,8 @@ class _Reader:
                 self._names[value["id"]] = str(value["name"])
             elif name == "annotations":
                 self._annotations.append((value["image_id"], value["category_id"]))
-                box = value.get("bbox")
-                self._numbers.extend((*(map(float, box) if box else (np.nan,) * 4), value.get("score", np.nan)))
+                left, top, wide, high = map(float, value.get("bbox") or (np.nan,) * 4)
+                self._numbers.extend((left, top, wide, high, value.get("score", np.nan)))
             elif "file_name" in value:
                 size = float(value.get("width") or np.nan), float(value.get("height") or np.nan)
                 self._sizes[value["id"]] = (str(value["file_name"]), *size)
@@ -110,7 +110,7 @@ class _Reader:
         for one in found:
             said = one.get("classifications")
             left, top, wide, high = one["bbox"]
-            self._row(file, one["category"], said[0][0] if said else None, (left, top, wide, high), one["conf"])
+            self._row(file, str(one["category"]), said[0][0] if said else None, (left, top, wide, high), one["conf"])
 
     def _row(self, file: str, category: Any, label: Any, box: tuple[float, ...], confidence: float) -> None:
         self._of.append(self._files.setdefault(file, len(self._files)))
@@ -127,15 +127,22 @@ class _Reader:
         raise self._bad("it has neither MegaDetector's detection_categories nor COCO's images")
 
     def _of_megadetector(self) -> Detections:
-        version = str((self._facts.get("info") or {}).get("format_version"))
+        info, *named = (self._facts.get(name) or {} for name in _OBJECTS)
+        if not all(isinstance(one, dict) for one in (info, *named)):
+            raise self._bad(f"{', '.join(_OBJECTS)} are not of that form")
+        version = str(info.get("format_version"))
         if not version.startswith(_VERSION):
             raise self._bad(f"its format_version is {version}; {_VERSION}x is read")
-        categories = dict(self._facts.get("detection_categories") or {})
-        labels = dict(self._facts.get("classification_categories") or {})
-        known = pd.Series(self._categories, dtype="object").map(categories | {"": NOTHING[0]})
-        table = self._table(known, pd.Series(self._labels, dtype="object").map(labels))
+        if not self._files:
+            raise self._bad("nothing is said of any picture: it has none, or all of them failed")
+        categories, labels = named
+        told = pd.Series(self._categories, dtype="object").map(categories | {"": NOTHING[0]})
+        known = _kinds(told)
+        label = pd.Series(self._labels, dtype="object").map(labels)
+        own = told.where((known == "animal") & (told.str.lower() != "animal"))  # a detector that tells animals apart
+        table = self._table(known, label.where(label.notna(), own))
         # What it does not name counts as nothing found.
-        table.loc[known.isna(), [*COLUMNS, "confidence"]] = np.nan
+        table.loc[told.isna(), [*COLUMNS, "confidence"]] = np.nan
         return Detections(table.fillna({"category": NOTHING[0]}), by_people=False)
 
     def _of_coco(self) -> Detections:
@@ -144,8 +151,7 @@ class _Reader:
             raise self._bad(f"an annotation is of picture {lost}, which is not among its images")
         pictures = [self._sizes[picture] for picture, _ in self._annotations]
         labels = pd.Series([self._names.get(category) for _, category in self._annotations], dtype="object")
-        lower = labels.str.lower()
-        category = lower.where(lower.isin([*NOTHING, *OTHERS]), "animal").replace(NOTHING[1], NOTHING[0])
+        category = _kinds(labels).fillna("animal")
         for file, *_ in pictures:
             self._of.append(self._files.setdefault(file, len(self._files)))
         table = self._table(category, labels.where(category == "animal"))
@@ -162,6 +168,8 @@ class _Reader:
     def _table(self, categories: pd.Series, labels: pd.Series) -> pd.DataFrame:
         numbers = np.frombuffer(self._numbers, np.float32).reshape(-1, len(COLUMNS) + 1)
         table = pd.DataFrame(numbers, columns=[*COLUMNS, "confidence"])
+        if (most := table["confidence"].max()) > 1:
+            raise self._bad(f"it has a confidence of {most:g}, where shares (0 to 1) are meant")
         table.insert(0, "file", pd.Categorical.from_codes(np.frombuffer(self._of, np.int64), list(self._files)))
         table.insert(1, "category", categories.astype("str").where(categories.notna()))
         table.insert(2, "label", labels)
@@ -169,6 +177,13 @@ class _Reader:
 
     def _bad(self, why: str) -> BadInput:
         return BadInput(f"{self._key}: {self._file}: {why}")
+
+
+def _kinds(names: pd.Series) -> pd.Series:
+    """What is told apart of what boxes are said to hold: nothing, people and vehicles, and else animals."""
+    lower = names.str.lower()
+    others = lower.isin([*NOTHING, *OTHERS]) | names.isna()
+    return lower.where(others, "animal").replace(NOTHING[1], NOTHING[0])
 
 
 def _blank(files: list[str]) -> pd.DataFrame:

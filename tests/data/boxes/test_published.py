@@ -85,6 +85,15 @@ def test_what_a_classifier_or_people_said_is_read(file):
     assert found.table[list(COLUMNS)].to_numpy()[0] == pytest.approx([0.1, 0.2, 0.3, 0.4])
 
 
+def test_a_detector_may_tell_animals_apart_itself(file):
+    kinds = {"1": "Fox", "2": "Person", "3": "Animal", "4": "empty"}
+    boxes = [{"category": key, "conf": 0.9, "bbox": [0, 0, 0.5, 0.5]} for key in (1, "2", "3", "4")]
+    images = [{"file": f"a/{place}.jpg", "detections": [box]} for place, box in enumerate(boxes, start=1)]
+    found = read_detections(file(MD | {"detection_categories": kinds, "images": images}), "data.boxes").table
+    assert found["category"].tolist() == ["animal", "person", "animal", "blank"]
+    assert found["label"].fillna("").tolist() == ["Fox", "", "", ""]
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
@@ -97,6 +106,14 @@ def test_what_a_classifier_or_people_said_is_read(file):
         (MD | {"images": [{"file": "b/9.jpg", "detections": []}]}, "none of its pictures is one of these"),
         (MD | {"images": [{"file": "a/1.jpg", "detections": [ANIMAL | {"bbox": [10, 10, 50, 50]}]}]}, "is of pixels"),
         (MD | {"images": [{"file": "a/1.jpg", "detections": [ANIMAL | {"bbox": [0.5, 0, 0.9, 1]}]}]}, "lies outside"),
+        (MD | {"info": "by hand"}, "are not of that form"),
+        (MD | {"images": [{"file": "a/1.jpg", "failure": "unreadable"}]}, "nothing is said of any picture"),
+        (MD | {"images": []}, "nothing is said of any picture"),
+        (
+            MD | {"images": [{"file": "a/1.jpg", "detections": [ANIMAL | {"conf": 90}]}]},
+            "a confidence of 90, where",
+        ),
+        (COCO | {"annotations": [COCO["annotations"][0] | {"bbox": [1, 2, 3]}]}, "annotations: .* is not of that form"),
         (COCO | {"images": [{"id": "x", "file_name": "a/1.jpg"}, *COCO["images"][1:]]}, "lack width and height"),
         (COCO | {"images": COCO["images"][1:]}, "an annotation is of picture x"),
     ],
