@@ -41,6 +41,6 @@ SEED, SPLIT, FOLD, BOOTSTRAP = REPEATS = ("seed", "data.split.seed", "data.split
 # Tags by which the program finds and judges runs: no tag of a user's may stand in for them.
 RUNS_OWN_TAGS = frozenset(
     ("stage", "model", "regime", "data", "overrides", "git_sha", "config_digest", "data_digest", "verdict", "error",
-     "strategy", "sweep", "jobs", "sweep_digest", "files_digest", "members", "best_member", "best_run", "test_looks",
-     "evaluated_run", "evaluation_key", "source", "split", "runs", "bagging", "refit", "weights")
+     "strategy", "sweep", "jobs", "sweep_digest", "files_digest", "beside_digest", "members", "best_member", "best_run",
+     "test_looks", "evaluated_run", "evaluation_key", "source", "split", "runs", "bagging", "refit", "weights")
 )  # fmt: skip

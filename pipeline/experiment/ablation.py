@@ -18,6 +18,7 @@ from pipeline.data.beside.registry import columns_of
 from pipeline.data.files import write_csv
 from pipeline.data.survey.columns import determined
 from pipeline.evaluation.statistics import paired_tests
+from pipeline.experiment.backbones import beside_digest
 from pipeline.experiment.build import Prepared
 from pipeline.experiment.stages import learning, stages
 from pipeline.models.heads.logistic import LogisticRegression
@@ -35,10 +36,13 @@ log = logging.getLogger("pipeline.train")
 
 
 def tell_columns(prepared: Prepared) -> dict[str, str]:
-    """Warn, before training, of columns that determine the class, or that it determines; tags that say so too."""
-    table = prepared.table
-    rows, said = table.where("train"), {}
-    for column in columns_of([prepared.network.spec.beside]):
+    """Warn, before training, of columns that determine the class, or that it determines; tags that say so too.
+
+    And one of what is known, by which it is seen later whether that has changed.
+    """
+    table, beside = prepared.table, prepared.network.spec.beside
+    rows, said = table.where("train"), {"beside_digest": beside_digest(beside, table)} if beside else {}
+    for column in columns_of([beside]):
         if line := determined(column, table.rows[column].iloc[rows], table.labels[rows]):
             log.warning("warning: %s", line)
             said[f"data.determined.{safe_name(column)}"] = line

@@ -117,11 +117,16 @@ def files_digest(config: schema.Train, beside: Beside, table: PictureTable) -> s
     files = [str(file) for file in (*(one.file for one in backbones(config)), *named_so) if file]
     held = [content_digests(files, file_states(files)).tobytes()]
     if beside:
-        held += [json.dumps(to_list(beside)).encode()]
-        held += [value.numpy().tobytes() for value in known(beside, table.rows) if value is not None]
+        held += [beside_digest(beside, table).encode()]
     if table.boxes is not None:
         held += [table.boxes.tobytes()]
     return sha256(b"".join(held)).hexdigest()[:12]
+
+
+def beside_digest(beside: Beside, table: PictureTable) -> str:
+    """Twelve hex digits of what a table knows beside its pictures' pixels, as a network wants it."""
+    values = [value.numpy().tobytes() for value in known(beside, table.rows) if value is not None]
+    return sha256(b"".join([json.dumps(to_list(beside)).encode(), *values])).hexdigest()[:12]
 
 
 def own_weights(config: schema.Train) -> Path | None:

@@ -22,6 +22,7 @@ from pipeline.data.table import SPLITS, PictureTable
 from pipeline.ensembles.recipe import Recipe
 from pipeline.ensembles.rules import Rule
 from pipeline.experiment import build
+from pipeline.experiment.backbones import beside_digest
 from pipeline.experiment.inference import answers, matched
 from pipeline.experiment.own_pictures import OwnPictures, own_pictures
 from pipeline.experiment.stored import data_config
@@ -92,6 +93,10 @@ class Question:
         found = own_pictures(self.trained, artifact_folder(self.trained, ""), self.data)
         if found.difference:
             log.warning("%s", found.difference)
+        beside, then = facts_of(self.trained).spec.beside, self.trained.data.tags.get("beside_digest")
+        if then and not len(found.vanished) and beside_digest(beside, found.table) != then:
+            columns = " and ".join(columns_of([beside]))
+            log.warning("since the run began, what is known of %s beside its pictures has changed", columns)
         return found
 
     def changes(self) -> dict[str, float]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from pipeline.common.atomic import write_atomically
 from pipeline.common.errors import BadInput, Stopped
 from pipeline.data.corrections import BY_PEOPLE
 from pipeline.data.files import read_table, unguarded, write_csv
@@ -42,11 +43,15 @@ def read_answers(path: Path, key: str = "output") -> pd.DataFrame:
 
 def write_answers(rows: list[dict[str, Any]], path: Path) -> None:
     """Write a row a picture, with what people wrote of it in an earlier answer there; rows that only that has stay
-    where somebody wrote into them. Where the file cannot be written after all they are printed, and Stopped says so.
+    where somebody wrote into them, whenever this is killed. Where the file cannot be written after all they are
+    printed, and Stopped says so.
     """
     table = with_checks(pd.DataFrame(rows), path)
     try:
-        write_csv(table, path)
+        if path.exists() and not path.is_file():  # /dev/stdout, say
+            write_csv(table, path)
+        else:
+            write_atomically(path.resolve(), lambda fresh: write_csv(table, fresh), shared=True)
     except OSError as error:
         write_csv(table, sys.stdout)
         raise Stopped(f"output={path} could not be written ({error.strerror}): all answers stand above") from None
