@@ -44,9 +44,15 @@ def put_into_folders(rows: Sequence[dict[str, Any]], folder: Path, by: By) -> in
     Those that are there already, wherever somebody dragged them, stay as they are. Stopped where the disk is full.
     """
     listed = _listed(folder) if (folder / LISTED).is_file() else pd.DataFrame(columns=["file", "picture", "label"])
+
+    def note(rows: pd.DataFrame) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / LISTED, lambda path: write_csv(rows, path))
+
     known, names = set(listed["picture"]), set(listed["file"])
     new: list[dict[str, str]] = []
     try:
+        note(listed)  # by which the folder is known for one of answers, should this be killed
         for row in rows:
             if row["picture"] in known:
                 continue
@@ -54,6 +60,7 @@ def put_into_folders(rows: Sequence[dict[str, Any]], folder: Path, by: By) -> in
             place = folder / (UNSURE if row.get("answered") is False else SORTED) / _as_folder(row["label"])
             place.mkdir(parents=True, exist_ok=True)
             if by == "link":
+                (place / name).unlink(missing_ok=True)
                 (place / name).symlink_to(Path(row["picture"]).absolute())
             else:
                 shutil.copy2(row["picture"], place / name)
@@ -64,10 +71,8 @@ def put_into_folders(rows: Sequence[dict[str, Any]], folder: Path, by: By) -> in
             "make room, or say folders_by=link, then type the same again"
         ) from None
     finally:
-        if new or not (folder / LISTED).is_file():
-            folder.mkdir(parents=True, exist_ok=True)
-            every = pd.concat([listed, pd.DataFrame(new, columns=listed.columns)], ignore_index=True)
-            write_atomically(folder / LISTED, lambda path: write_csv(every, path))
+        if new:
+            note(pd.concat([listed, pd.DataFrame(new, columns=listed.columns)], ignore_index=True))
     return len(new)
 
 

@@ -1,5 +1,7 @@
 """Answers in a CSV and in folders, what people make of them, and that it is read as labels and never lost."""
 
+import os
+import signal
 from pathlib import Path
 
 import pandas as pd
@@ -10,6 +12,16 @@ from pipeline.common.errors import BadInput
 from pipeline.data.sources import read_source
 from pipeline.serving.answers_file import read_answers, write_answers
 from pipeline.serving.review import check_folders, corrections, merged, put_into_folders
+
+
+class KillsItself(str):
+    """A picture's path at which the process that puts it somewhere is killed."""
+
+    __slots__ = ()
+
+    def __hash__(self):
+        os.kill(os.getpid(), signal.SIGKILL)
+        return 0
 
 
 @pytest.fixture
@@ -47,6 +59,21 @@ def test_pictures_go_into_folders_and_come_back_corrected(rows, by, tmp_path):
     # Once more: what somebody dragged or deleted stays as it is.
     assert put_into_folders(rows, folder, by) == 0
     assert not (folder / "sorted/elk/2.png").exists()
+
+
+@pytest.mark.parametrize("by", ["copy", "link"])
+def test_putting_that_was_killed_goes_on(rows, by, tmp_path):
+    folder = tmp_path / "review"
+    child = os.fork()
+    if child == 0:
+        rows[3]["picture"] = KillsItself(rows[3]["picture"])
+        put_into_folders(rows, folder, by)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == signal.SIGKILL
+    assert len(list(folder.rglob("*.png"))) == 3
+    assert put_into_folders(rows, check_folders(str(folder), []), by) == 6
+    assert len(list(folder.rglob("*.png"))) == 6
+    assert len(corrections(str(folder))) == 5  # and one of which the model is not sure
 
 
 def test_what_people_wrote_outlives_new_answers(rows, tmp_path):
