@@ -61,8 +61,10 @@ def survey_page(found: Survey) -> str:
     """The page's HTML. It is made to be shared: files are told by their places below the data's root."""
     found = _below_root(found)
     table, opened = found.table, len(found.facts)
-    n = len(table.rows)
+    n = table.files.nunique()
     said = f"{counted(n, 'picture')} of {counted(len(table.classes), 'class')}"
+    if n < len(table.rows):  # some have a row an animal
+        said = f"{counted(len(table.rows), 'animal')} in {said}"
     part = "every picture was opened" if opened == n else f"a sample of {counted(opened, 'picture')} was opened"
     sections = [
         classes(table, found.brought, found.too_small), *taxonomy(table), trouble(found), same(found),
@@ -117,7 +119,7 @@ def headline(found: Survey) -> list[Figure]:
     leaks = found.leaks["leak"] != "label"
     unreadable = int((found.facts["problem"] != "").sum())
     return [
-        Figure(*_apart(len(found.table.rows), "picture")),
+        Figure(*_apart(found.table.files.nunique(), "picture")),
         Figure(f"{len(found.table.classes):,}", "classes"),
         Figure(f"{int(counts.min()):,} – {int(counts.max()):,}", "pictures a class"),
         Figure(f"{unreadable:,}", "unreadable", "bad" if unreadable else "good"),

@@ -1,6 +1,7 @@
 """Boxes in pictures: looked at in training, kept features, evaluation, prediction and by a served model."""
 
 import base64
+import io
 import json
 
 import mlflow
@@ -16,6 +17,7 @@ from pipeline.cli.messages import check
 from pipeline.common.errors import BadInput
 from pipeline.config.keys import CONF
 from pipeline.data.digest import picture_digests
+from pipeline.data.survey.measure import jpegs
 from pipeline.experiment.build import picture_table
 from pipeline.experiment.own_pictures import own_pictures
 from pipeline.experiment.stored import data_config
@@ -120,6 +122,21 @@ def test_a_table_has_a_row_an_animal_and_the_same_row_twice_is_one(animals, tmp_
     assert np.allclose(table.boxes[60] * SIDE, [1, 1, 9, 9])
     with pytest.raises(BadInput, match=r"0\.png has the labels ant and bee"):
         picture_table(composed(*how).data)
+
+
+def test_explore_opens_a_picture_once_and_shows_the_animals(animals, store, typed, tmp_path):
+    folder, how = animals
+    text = (folder / "animals.csv").read_text()
+    (tmp_path / "more.csv").write_text(f"{text}\n0.png,ant,1,1,9,9")
+    data = [one for one in how if one.startswith("data.") and "split" not in one]
+    boxes = ["data=table", *data, f"data.root={folder}", f"data.file={tmp_path / 'more.csv'}", "data.crop=square"]
+    assert typed("explore", *boxes) == 0
+    (page,) = (tmp_path / "mlruns").rglob("explore.html")
+    assert "61 animals in 60 pictures of 3 classes; every picture was opened" in page.read_text()
+    table = picture_table(composed(*how, *boxes[-3:]).data)
+    for row, shown in jpegs(table, range(3)).items():
+        middle = np.asarray(Image.open(io.BytesIO(shown)), float)[40:88, 40:88].mean((0, 1))
+        assert np.abs(middle - COLOURS[list(COLOURS)[row]]).max() < 20
 
 
 @pytest.mark.parametrize(

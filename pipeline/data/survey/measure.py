@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
@@ -26,6 +26,7 @@ from pipeline.data.table import PictureTable
 
 _CHUNK = 64
 _THUMB = 128  # pixels a side
+_AROUND = 0.1  # of a box's longer side, shown around it
 _FEW = 5_000  # pictures: below, starting processes takes longer than it saves
 _SUFFIXES = {
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"), "MPO": (".jpg", ".jpeg"), "PNG": (".png",),
@@ -180,10 +181,10 @@ def _classes_in_turn(table: PictureTable, rows: np.ndarray, most: int, seed: int
 
 
 def jpegs(table: PictureTable, rows: Iterable[int], fit: Fit = "pad") -> dict[int, bytes]:
-    """Small JPEGs of some pictures by their row, without those that cannot be read."""
-    how, found = Preprocessing(_THUMB, fit), dict[int, bytes]()
+    """Small JPEGs of some pictures by their row, without those that cannot be read; of a box what is about it."""
+    how, found = Preprocessing(_THUMB, fit, crop="square", margin=_AROUND), dict[int, bytes]()
     chosen = np.unique(np.fromiter(rows, dtype=np.int64))
-    for row, source in zip(chosen.tolist(), table.sources(chosen), strict=True):
+    for row, source in zip(chosen.tolist(), table.shown(chosen), strict=True):
         with suppress(UnreadablePicture):
             found[row] = to_jpeg(how.read(source))
     return found
@@ -210,11 +211,11 @@ def augmented_views(
     training would see it. One that cannot be read is left out.
     """  # fmt: skip
     chosen = _classes_in_turn(table, rows, most, seed)
-    read = canvas(how, augmentation)
+    read = canvas(replace(how, crop="square", margin=_AROUND), augmentation)
     small, found = Preprocessing(_THUMB), list[list[bytes]]()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        for source in table.sources(chosen):
+        for source in table.shown(chosen):
             with suppress(UnreadablePicture):
                 pixels = read.read(source)
                 shown = [pixels, *(augmentation.transform(pixels) for _ in range(views))]

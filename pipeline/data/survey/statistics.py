@@ -9,14 +9,18 @@ from pipeline.data.table import PictureTable
 
 
 def sample(table: PictureTable, most: int | None, seed: int = 0) -> np.ndarray:
-    """Rows to open, ascending: all, or `most` of them, every class and split in its share."""
+    """Rows to open, ascending: all, or `most` of them, every class and split in its share.
+
+    A picture of several animals, which has a row each, is opened once.
+    """
     n = len(table.rows)
     if most is None or most >= n:
-        return np.arange(n)
+        return np.flatnonzero(~table.files.duplicated().to_numpy())
     order = np.random.default_rng(seed).permutation(n)
     key = table.labels * 4 + table.rows["split"].cat.codes.to_numpy(np.int64)
     by_group = order[np.argsort(key[order], kind="stable")]
-    return np.sort(by_group[np.linspace(0, n - 1, most).astype(np.int64)])
+    some = np.sort(by_group[np.linspace(0, n - 1, most).astype(np.int64)])
+    return some[~table.files.iloc[some].duplicated().to_numpy()]
 
 
 def channel_statistics(facts: pd.DataFrame) -> pd.DataFrame:
