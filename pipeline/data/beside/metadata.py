@@ -25,6 +25,7 @@ from pipeline.data.files import cell_text
 _LATITUDES = ("latitude", "lat", "decimallatitude")
 _LONGITUDES = ("longitude", "lon", "lng", "long", "decimallongitude")
 _KINDS = (Category.kind, Number.kind, Day.kind)  # that may be said: depth:number
+_MOST_NAMES = 2_000  # each is a column beside a thousand features
 _MOST = 0.5  # of the texts that are of a kind: the others are slips
 
 
@@ -151,6 +152,11 @@ def _fitted(column: str, kind: str, rows: pd.DataFrame, train: np.ndarray) -> En
             raise BadInput(
                 f"data.metadata: {column} has {len(made.names):,} names for {len(some):,} training pictures, such as "
                 f"{made.names[0]!r}: it tells pictures apart, not classes; leave it out"
+            )
+        if len(made.names) > _MOST_NAMES:
+            raise BadInput(
+                f"data.metadata: {column} has {len(made.names):,} names, such as {made.names[0]!r}, each of which would "
+                f"be a column: at most {_MOST_NAMES:,}; group them, or say where they are by latitude and longitude"
             )
         return made
     if kind == Day.kind:

@@ -56,6 +56,12 @@ def test_numbers_that_are_names_are_said_to_be_and_7_is_7_0():
     assert codes(kind, pd.DataFrame({"site": ["1", 2, 2.0, "3"]})).argmax(1).tolist() == [0, 1, 1, 2]
 
 
+def test_names_beyond_counting_are_refused():
+    rows = pd.DataFrame({"path": map(str, range(9000)), "site": [f"s{number // 3}" for number in range(9000)]})
+    with pytest.raises(BadInput, match="site has 3,000 names, such as 's0', each of .* at most 2,000"):
+        Metadata.fit(["site"], rows, np.arange(9000))
+
+
 def test_a_title_may_have_a_colon():
     rows = ROWS.assign(**{"site:name": ROWS["region"]})
     for asked in ("site:name", "site:name:category"):
