@@ -155,8 +155,8 @@ def _fitted(column: str, kind: str, rows: pd.DataFrame, train: np.ndarray) -> En
             )
         if len(made.names) > _MOST_NAMES:
             raise BadInput(
-                f"data.metadata: {column} has {len(made.names):,} names, such as {made.names[0]!r}, each of which would "
-                f"be a column: at most {_MOST_NAMES:,}; group them, or say where they are by latitude and longitude"
+                f"data.metadata: {column} has {len(made.names):,} names, such as {made.names[0]!r}, each of which "
+                f"would be a column: at most {_MOST_NAMES:,}; group them, or name latitude and longitude"
             )
         return made
     if kind == Day.kind:

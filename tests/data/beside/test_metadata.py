@@ -58,7 +58,7 @@ def test_numbers_that_are_names_are_said_to_be_and_7_is_7_0():
 
 def test_names_beyond_counting_are_refused():
     rows = pd.DataFrame({"path": map(str, range(9000)), "site": [f"s{number // 3}" for number in range(9000)]})
-    with pytest.raises(BadInput, match="site has 3,000 names, such as 's0', each of .* at most 2,000"):
+    with pytest.raises(BadInput, match=r"site has 3,000 names, such as 's0', each of .* at most 2,000"):
         Metadata.fit(["site"], rows, np.arange(9000))
 
 
