@@ -19,12 +19,16 @@ def reliability(predictions: Predictions, bins: int = BINS) -> pd.DataFrame:
     """
     edges = np.linspace(0.0, 1.0, bins + 1)
     place = np.clip(np.searchsorted(edges, predictions.confidence, side="left") - 1, 0, bins - 1)
-    held = pd.DataFrame({"confidence": predictions.confidence, "accuracy": predictions.correct})
-    grouped = held.groupby(place)
-    table = grouped.mean().assign(pictures=grouped.size())
-    return table.assign(low=edges[table.index], high=edges[table.index + 1]).reset_index(drop=True)[
-        ["low", "high", "pictures", "confidence", "accuracy"]
-    ]
+    pictures = np.bincount(place, minlength=bins)
+    held = np.flatnonzero(pictures)
+
+    def mean(values: np.ndarray) -> np.ndarray:  # pandas groups the same in ten times as long
+        return np.bincount(place, weights=values, minlength=bins)[held] / pictures[held]
+
+    return pd.DataFrame({
+        "low": edges[held], "high": edges[held + 1], "pictures": pictures[held],
+        "confidence": mean(predictions.confidence), "accuracy": mean(predictions.correct),
+    })  # fmt: skip
 
 
 def expected_calibration_error(predictions: Predictions, bins: int = BINS) -> float:
