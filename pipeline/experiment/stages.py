@@ -173,7 +173,7 @@ def _by_chance(config: schema.Train) -> bool:
 
 
 def asked_once(config: schema.Train, phase: Phase) -> list[tuple[str, int | None]]:
-    """The splits, and the views of their pictures, about which what is frozen in a phase is asked once, where it can be.
+    """The splits, and the views of their pictures, about which what is frozen in a phase can be asked once for all.
 
     A head that trains alone has no other training pictures than those.
     """
