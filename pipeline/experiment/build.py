@@ -177,8 +177,10 @@ def network(config: schema.Train, classes: Sequence[str], beside: Beside = ()) -
     Pictures are normalised as those weights were trained. What comes `beside` them is joined to the features.
     """
     if config.regime.trains != "all" and config.regime.weights == "none":
-        named_so = "regime=frozen" if config.regime.trains == "head" else f"regime.trains={config.regime.trains}"
-        raise BadInput(f"{named_so} needs weights: set regime.weights=pretrained, or train with regime=scratch")
+        raise BadInput(
+            f"regime.trains={config.regime.trains} leaves the rest of the network as it came, which needs weights: set "
+            "regime.weights=pretrained, or train all of it from chance, regime=scratch regime.trains=all"
+        )
     pretrained, named_file = config.regime.weights == "pretrained", str(config.model.weights_file)
     if pretrained and named_file.startswith("models:/"):
         check_renamed(named_file, classes)

@@ -57,6 +57,11 @@ def is_fitted(config: schema.Train) -> bool:
     return issubclass(HEADS[config.head.name], FittedHead)
 
 
+def refits(config: schema.Train) -> bool:
+    """Whether the head is fitted once more, to train and val: one that learns nothing from pictures is not."""
+    return config.trainer.refit and getattr(HEADS[config.head.name], "learns", True)
+
+
 def check_fitted(config: schema.Train, typed: Sequence[str] = ()) -> None:
     """BadInput where a head is to be fitted that cannot be: its features change, or it knows nothing of the loss.
 
@@ -76,6 +81,8 @@ def check_fitted(config: schema.Train, typed: Sequence[str] = ()) -> None:
     for override in typed:
         if override.lstrip("+").startswith(_OF_GRADIENTS):
             raise BadInput(f"{named} learns nothing by gradient: leave out {override}")
+        if override.startswith("trainer.epochs="):
+            log.info("%s is fitted once: %s says nothing to it", named, override)
     with torch.device("meta"):
         head = HeadSpec.from_dict(config.head.model_dump()).build(1, 2)
     loss = config.loss
