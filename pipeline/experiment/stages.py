@@ -14,7 +14,7 @@ from torch import nn
 
 from pipeline.common.cache_folder import cache_folder
 from pipeline.common.errors import BadInput
-from pipeline.common.wording import size
+from pipeline.common.wording import percent, size
 from pipeline.config import schema
 from pipeline.data.digest import picture_digests, view_identities
 from pipeline.data.reading.preprocessing import Preprocessing
@@ -30,6 +30,9 @@ from pipeline.models.sight import Sight
 from pipeline.training.feature_files import FeatureFiles, feature_key, weights_digest
 from pipeline.training.features import FeatureBatches, Features, Kept, Way, features_of
 from pipeline.training.loop import Batches, layout_of
+
+# Of a pass, measured: where a part is a fourteenth of it, reading what is kept takes as long as making it.
+_WORTHWHILE = 0.25
 
 log = logging.getLogger("pipeline.train")
 
@@ -161,6 +164,11 @@ def _below(config: schema.Train, prepared: Prepared, phase: Phase) -> tuple[Belo
         found = cut(network, phase, layout_of(network))
     if not found:
         return None, "asked anew in each epoch: the network cannot be cut there"
+    if found.share < _WORTHWHILE:
+        return (
+            None,
+            f"asked anew in each epoch: it is {percent(found.share, 0)} of the work, less than is worth keeping",
+        )
     pictures = sum(len(prepared.table.where(split)) for split, _ in asked_once(config, phase))
     room = pictures * found.n_features * torch.float32.itemsize
     if room > trainer.feature_cache_gb * 1e9:

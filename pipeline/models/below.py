@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import fx, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from pipeline.data.batch import Inputs
 from pipeline.models.blocks import parameters_below
@@ -60,11 +61,14 @@ class Above:
 
 
 class Below(nn.Module):
-    """The lower part of a network that sees pictures, whose features are what the upper one reads."""
+    """The lower part of a network that sees pictures, whose features are what the upper one reads.
 
-    def __init__(self, sight: Sight, graph: fx.GraphModule, above: Above) -> None:
+    It does a `share` of the multiplications.
+    """
+
+    def __init__(self, sight: Sight, graph: fx.GraphModule, above: Above, share: float) -> None:
         super().__init__()
-        self.sight, self.graph, self.above = sight, graph, above
+        self.sight, self.graph, self.above, self.share = sight, graph, above, share
         self.n_features = sum(one.width for one in above.crossings)
 
     def features(self, inputs: Inputs) -> torch.Tensor:
@@ -170,17 +174,22 @@ def _tried(
     pictures = [torch.randint(256, (n, 3, side, side), dtype=torch.uint8, generator=chance) for n in (1, 2)]
     one, two = (network.normalised(some.to(device, memory_format=layout)) for some in pictures)
     network.eval()
-    found = lower(two)
+    with FlopCounterMode(display=False) as in_lower:
+        found = lower(two)
     crossings = [_crosses(*values) for values in zip(lower(one), found, strict=True)]
     kept = [crossing for crossing in crossings if crossing]
     if len(kept) < len(crossings) or not sum(crossing.width for crossing in kept):
         return None
     above = Above(upper, tuple(kept))
     row = above.row(found)
-    if not torch.equal(above(row), network.backbone(two)):
+    with FlopCounterMode(display=False) as in_both:
+        wanted = network.backbone(two)
+    if not torch.equal(above(row), wanted):
         return None
     set_training(network, phase)
-    return Below(network, lower, above) if torch.equal(above.row(lower(two)), row) else None
+    if not torch.equal(above.row(lower(two)), row):
+        return None
+    return Below(network, lower, above, in_lower.get_total_flops() / max(in_both.get_total_flops(), 1))
 
 
 def _crosses(of_one: object, of_two: object) -> _Crossing | None:

@@ -125,6 +125,13 @@ def test_where_there_is_no_room_it_is_said_and_trained_all_the_same(go, asked, c
     assert said[0].startswith("what lies below last:2 is asked anew in each epoch: to keep it takes ")
 
 
+def test_a_small_part_of_the_work_is_not_kept(go, asked, caplog):
+    caplog.set_level(logging.INFO)
+    go("most", "regime.trains=last:8")
+    assert not asked
+    assert [line for line in caplog.messages if "last:8" in line and "of the work, less than is worth keeping" in line]
+
+
 def test_its_passes_are_foretold(go):
     config, prepared, _ = go("first")
     foretold = forecast(config, prepared, "again")

@@ -38,6 +38,7 @@ def test_both_parts_together_say_what_the_network_says_and_learn_as_it_does(name
     below = cut(whole, phase, CHANNELS_LAST)
     assert below is not None
     assert below.n_features == width
+    assert 0.3 < below.share < 1
     pictures = Inputs(torch.randint(256, (5, 3, 64, 64), dtype=torch.uint8)).to(torch.device("cpu"), CHANNELS_LAST)
     with torch.no_grad():
         rows = below.eval().features(pictures)
