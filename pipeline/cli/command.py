@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from pipeline.cli.given import check_given, overrides_first
 from pipeline.cli.gpus import jobs_at_once, take_gpu
 from pipeline.cli.messages import FAILED, check, exit_code, tell
 from pipeline.cli.quoting import open_mappings, quote_address, quote_path
-from pipeline.cli.sweep import in_launchers_process, launcher_broke, note_failure
+from pipeline.cli.sweep import in_launchers_process, launcher_broke, note_failure, refuse_alone
 from pipeline.cli.workers import at_work
 from pipeline.common.atomic import OWN_FOLDERS, clear_abandoned, held_folder
 from pipeline.common.errors import BadInput, Stopped
@@ -118,6 +119,8 @@ class Job:
     def _run(self, composed: DictConfig) -> Any:
         try:
             listen()  # here too, as a launcher's process has not done so
+            if PARENT_VARIABLE not in os.environ:
+                refuse_alone(HydraConfig.get())
             config = check(composed, self.name)
             if self.begins and not getattr(config, "estimate", False):
                 Store(required=config.tracking.required)

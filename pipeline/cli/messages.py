@@ -96,7 +96,8 @@ def one_line(error: BaseException, command_name: str = "") -> str:
         if group == "hydra/launcher" and choice in _LAUNCHERS:
             return f"hydra/launcher: {choice} is not installed: pip install -e '.[{_LAUNCHERS[choice]}]'"
         if error.options:
-            return f"{group}={choice}: no such choice{did_you_mean(choice, error.options)}"
+            choices = [one for one in error.options if one != "base"]  # which others begin from
+            return f"{group}={choice}: no such choice{did_you_mean(choice, choices)}"
     if _is_forbidden(error):
         return _forbidden(error)
     struct = re.search(r"Could not override '([^']+)'", str(error))

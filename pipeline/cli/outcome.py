@@ -8,10 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.common.wording import counted, duration, percent
+from pipeline.common.wording import counted, duration, percent, size
 from pipeline.comparison.repeats import over_repeats
 from pipeline.config.keys import REPEATS
-from pipeline.experiment.forecast import Forecast, read_forecasts, size
+from pipeline.experiment.forecast import Forecast, read_forecasts
 from pipeline.reporting.tables import Table
 from pipeline.reporting.terminal import console
 from pipeline.tracking.finished import minutes

@@ -198,6 +198,16 @@ def tell_progress() -> None:
             sweep.progress.tell()
 
 
+def refuse_alone(hydra: Any) -> None:
+    """BadInput where Hydra's own config, of a single job, names what a sweep is to vary."""
+    params = hydra.sweeper.get("params")
+    if params and str(hydra.mode) == "RunMode.RUN":
+        named = f"experiment={hydra.runtime.choices.get('experiment')}"
+        raise BadInput(
+            f"{named} is a sweep over {', '.join(params)}: type it with -m, python -m pipeline.train -m {named}"
+        )
+
+
 def sweeper_params(config: DictConfig) -> list[str]:
     """What the config itself has Hydra's own sweeper vary, as overrides."""
     sweeper = config.hydra.sweeper

@@ -57,3 +57,8 @@ def p_value(p: float | None) -> str:
 def rate(a_second: float) -> str:
     """So many a second: a decimal where that tells."""
     return f"{a_second:,.0f}" if a_second >= 100 else f"{a_second:.1f}"
+
+
+def size(amount: float) -> str:
+    """Bytes in their own unit: `34 MB`, `1.9 GB`."""
+    return f"{amount / 1e9:,.1f} GB" if amount >= 1e9 else f"{amount / 1e6:,.0f} MB"

@@ -13,11 +13,13 @@ class Inputs(NamedTuple):
     """What is known of n pictures, None where it is not at hand.
 
     `pixels` (n, 3, s, s) uint8, or (n, bytes) for several networks joined; `features` (n, f) float32, what the backbone
-    made of the pixels, which it is then not asked for again. `metadata` (n, k) float32, NaN where unknown.
+    made of the pixels, which it is then not asked for again; `below` (n, k) float32, what its lower part made of them:
+    the upper one alone is asked then. `metadata` (n, k) float32, NaN where unknown.
     """
 
     pixels: torch.Tensor | None = None
     features: torch.Tensor | None = None
+    below: torch.Tensor | None = None
     metadata: torch.Tensor | None = None
 
     def to(self, device: torch.device, layout: torch.memory_format = torch.channels_last) -> Self:

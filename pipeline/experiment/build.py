@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import nn
+from torch.utils.data import Dataset
 
 from pipeline.common.cache_folder import cache_folder
 from pipeline.common.errors import BadInput, Stopped, did_you_mean
@@ -30,7 +31,7 @@ from pipeline.data.boxes.crop import COLUMNS
 from pipeline.data.boxes.joining import looked_at, with_boxes
 from pipeline.data.reading.augmentation import build_augmentation
 from pipeline.data.reading.cache import open_cache
-from pipeline.data.reading.loading import PictureBatches, canvas
+from pipeline.data.reading.loading import Answer, PictureBatches, canvas
 from pipeline.data.reading.preprocessing import Preprocessing
 from pipeline.data.selection import bootstrapped, part_of_training, select_classes
 from pipeline.data.sources import read_source
@@ -39,6 +40,7 @@ from pipeline.data.splits import split_table
 from pipeline.data.table import PICTURE, PictureTable
 from pipeline.data.taxonomy import join_taxonomy
 from pipeline.experiment.backbones import backbones
+from pipeline.models.below import Below
 from pipeline.models.blocks import parameters_below
 from pipeline.models.classifier import Classifier, NetworkSpec, build_classifier
 from pipeline.models.heads.fitted import FittedHead
@@ -60,7 +62,7 @@ _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "is killed by signal
 
 @dataclass(frozen=True)
 class Prepared:
-    """All that a run needs, checked before it begins; `features` fills up where a backbone is frozen.
+    """All that a run needs, checked before it begins; `features` fills up where a backbone, or a part of it, is frozen.
 
     `table` is what the run uses of `split`, which has every picture.
     """
@@ -71,6 +73,7 @@ class Prepared:
     fabric: Fabric
     resolved: dict[str, Any]
     features: dict[tuple[str, int | None], Features] = field(default_factory=dict)
+    below: dict[str, Below | None] = field(default_factory=dict)  # by what trains; None where it is not kept
     waited: list[float] = field(default_factory=list)  # seconds, for other processes that made the same features
 
     @cached_property
@@ -183,8 +186,10 @@ def network(config: schema.Train, classes: Sequence[str], beside: Beside = ()) -
     Pictures are normalised as those weights were trained. What comes `beside` them is joined to the features.
     """
     if config.regime.trains != "all" and config.regime.weights == "none":
-        named_so = "regime=frozen" if config.regime.trains == "head" else f"regime.trains={config.regime.trains}"
-        raise BadInput(f"{named_so} needs weights: set regime.weights=pretrained, or train with regime=scratch")
+        raise BadInput(
+            f"regime.trains={config.regime.trains} leaves the rest of the network as it came, which needs weights: set "
+            "regime.weights=pretrained, or train all of it from chance, regime=scratch regime.trains=all"
+        )
     pretrained, named_file = config.regime.weights == "pretrained", str(config.model.weights_file)
     if pretrained and named_file.startswith("models:/"):
         check_renamed(named_file, classes)
@@ -215,14 +220,15 @@ def batches(
     view: int | None = None,
     identities: np.ndarray | None = None,
     beside: Inputs = NOTHING,
+    reader: Dataset[Answer] | None = None,
 ) -> PictureBatches:
     """Batches of a split: shuffled and augmented for training, else in order and as they are.
 
     `rows` are some of the split's pictures; a `view` is one augmented copy of them, in order, whose chance follows
-    their `identities`, where there are some, and not their places in the table.
+    their `identities`, where there are some, and not their places in the table. A `reader` makes them of what is kept.
     """
     augmentation = None
-    if training or view is not None:
+    if not reader and (training or view is not None):
         augmentation = build_augmentation(config.augmentation.name, how.image_size, **config.augmentation.options)
     made = PictureBatches(
         table,
@@ -232,12 +238,13 @@ def batches(
         augmentation=augmentation,
         shuffle=training,
         seed=config.seed,
-        num_workers=workers(config.trainer.num_workers, in_memory=table.in_memory),
+        num_workers=0 if reader else workers(config.trainer.num_workers, in_memory=table.in_memory),
+        reader=reader,
         on_unreadable=config.data.on_unreadable,
         identities=identities,
         beside=beside,
         cache=open_cache(
-            config.data.cache,
+            "none" if reader else config.data.cache,
             table,
             canvas(how, augmentation),
             most_gb=config.data.cache_gb,

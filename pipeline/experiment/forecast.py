@@ -18,12 +18,12 @@ from mlflow.entities import Run
 
 from pipeline.common.atomic import scratch_folder
 from pipeline.common.errors import BadInput
-from pipeline.common.wording import duration
+from pipeline.common.wording import duration, size
 from pipeline.config import schema
 from pipeline.experiment import build
 from pipeline.experiment.backbones import with_its_size
 from pipeline.experiment.build import Prepared
-from pipeline.experiment.stages import stages, views, wanted
+from pipeline.experiment.stages import asked_once, below_kept, stages, wanted
 from pipeline.experiment.training import ground, prepare, train
 from pipeline.tracking.finished import label
 from pipeline.tracking.store import Store, is_there
@@ -31,7 +31,7 @@ from pipeline.tracking.twins import finished, twins, under_way
 from pipeline.training.loop import Progress
 
 _FEW, _SECONDS, _MOST = 2, 3.0, 40  # batches of the first trial; the second lasts about so long, in at most so many
-_FLOAT, _HALF = 4, 2  # bytes
+_FLOAT = 4  # bytes
 _MOMENTS = {"sgd": 1}  # what an optimizer keeps of each parameter that learns, where it is not two numbers
 
 
@@ -76,11 +76,6 @@ def read_forecasts(folder: Path) -> list[Forecast]:
     return [Forecast(**json.loads(file.read_text(encoding="utf-8"))) for file in files]
 
 
-def size(amount: float) -> str:
-    """Bytes in their own unit: `34 MB`, `1.9 GB`."""
-    return f"{amount / 1e9:,.1f} GB" if amount >= 1e9 else f"{amount / 1e6:,.0f} MB"
-
-
 def foresee(config: schema.Train, job: str, typed: Sequence[str], *, in_sweep: bool) -> Forecast:
     """Prepare a training, try its first batches, and say what all of it will take; nothing is kept of it.
 
@@ -108,6 +103,8 @@ def _done(experiment: str, identity: dict[str, str]) -> Run | None:
 
 def forecast(config: schema.Train, prepared: Prepared, job: str) -> Forecast:
     """From two trials of few batches: what a batch more costs, and what there is to pay once."""
+    for stage in stages(config):  # what is kept hangs on all pictures, not on those of a trial
+        below_kept(config, prepared, stage.phase)
     few = _trial(config, prepared, _FEW)
     most = math.ceil(_SECONDS * few.batches / few.seconds)
     more = _trial(config, prepared, min(_MOST, max(2 * _FEW, most)))
@@ -132,19 +129,19 @@ def forecast(config: schema.Train, prepared: Prepared, job: str) -> Forecast:
 
 
 def _passes(config: schema.Train, prepared: Prepared, a_picture: float) -> tuple[dict[str, float], dict[str, float]]:
-    """Seconds, and bytes on disk, of each pass of a frozen backbone over pictures whose features are not kept."""
+    """Seconds, and bytes on disk, of each pass of what is frozen over pictures whose features are not kept."""
     passes: dict[str, float] = {}
     features: dict[str, float] = {}
-    if all(stage.phase.trains != "head" for stage in stages(config)):
-        return passes, features
-    asked = [("train", view) for view in views(config, training=True)] + [("val", None), ("test", None)]
-    for split, view in asked:
-        some = wanted(config, prepared, split, view)
-        for way in some.ways:
-            key = f"{way.how} {split} {view} {len(some.pictures)}"
-            missing = some.files.missing(way.how, some.pictures)
-            passes[key] = a_picture * missing / len(some.ways)
-            features[key] = float(missing * way.network.n_features * _HALF) if some.files.most_gb else 0.0
+    for phase in (stage.phase for stage in stages(config)):
+        below = below_kept(config, prepared, phase)
+        for split, view in asked_once(config, phase) if below or phase.trains == "head" else ():
+            some = wanted(config, prepared, split, view, below)
+            for way in some.ways:
+                key = f"{way.how} {split} {view} {len(some.pictures)}"
+                missing = some.files.missing(way.how, some.pictures)
+                passes[key] = a_picture * missing / len(some.ways)
+                room = way.network.n_features * way.kind.itemsize
+                features[key] = float(missing * room) if some.files.most_gb else 0.0
     return passes, features
 
 

@@ -28,7 +28,7 @@ from pipeline.experiment.ablation import tell_columns, tell_picture_or_column
 from pipeline.experiment.build import Prepared
 from pipeline.experiment.inference import split_answers
 from pipeline.experiment.photographs import leave_mistakes
-from pipeline.experiment.stages import is_fitted
+from pipeline.experiment.stages import is_fitted, refits
 from pipeline.models.saved import BEST_WEIGHTS, epoch_file, fill_network, weights_for
 from pipeline.reporting.run_report import Draw, write_report
 from pipeline.tracking.runs import TrackedRun, dataset_of, git_sha, machine
@@ -56,7 +56,7 @@ def run_tags(
         **identity,
         **{f"machine.{name}": value for name, value in prepared.resolved.items()},
         **machine(),
-        **({"refit": "on train and val; the figures of val are from before"} if config.trainer.refit else {}),
+        **({"refit": "on train and val; the figures of val are from before"} if refits(config) else {}),
         **config.tracking.tags,
     }
 

@@ -14,19 +14,25 @@ from torch import nn
 
 from pipeline.common.cache_folder import cache_folder
 from pipeline.common.errors import BadInput
+from pipeline.common.wording import percent, size
 from pipeline.config import schema
 from pipeline.data.digest import picture_digests, view_identities
 from pipeline.data.reading.preprocessing import Preprocessing
 from pipeline.data.reading.unreadable import remembered
 from pipeline.experiment import build
 from pipeline.experiment.build import Prepared
+from pipeline.models.below import Below, cut
+from pipeline.models.blocks import parameters_below
 from pipeline.models.heads.fitted import FittedHead
 from pipeline.models.heads.registry import HEADS, HeadSpec
 from pipeline.models.regimes import Phase
 from pipeline.models.sight import Sight
 from pipeline.training.feature_files import FeatureFiles, feature_key, weights_digest
-from pipeline.training.features import FeatureBatches, Features, Way, features_of
+from pipeline.training.features import FeatureBatches, Features, Kept, Way, features_of
 from pipeline.training.loop import Batches, layout_of
+
+# Of a pass, measured: where a part is a fourteenth of it, reading what is kept takes as long as making it.
+_WORTHWHILE = 0.25
 
 log = logging.getLogger("pipeline.train")
 
@@ -54,6 +60,11 @@ def is_fitted(config: schema.Train) -> bool:
     return issubclass(HEADS[config.head.name], FittedHead)
 
 
+def refits(config: schema.Train) -> bool:
+    """Whether the head is fitted once more, to train and val: one that learns nothing from pictures is not."""
+    return config.trainer.refit and getattr(HEADS[config.head.name], "learns", True)
+
+
 def check_fitted(config: schema.Train, typed: Sequence[str] = ()) -> None:
     """BadInput where a head is to be fitted that cannot be: its features change, or it knows nothing of the loss.
 
@@ -73,6 +84,8 @@ def check_fitted(config: schema.Train, typed: Sequence[str] = ()) -> None:
     for override in typed:
         if override.lstrip("+").startswith(_OF_GRADIENTS):
             raise BadInput(f"{named} learns nothing by gradient: leave out {override}")
+        if override.startswith("trainer.epochs="):
+            log.info("%s is fitted once: %s says nothing to it", named, override)
     with torch.device("meta"):
         head = HeadSpec.from_dict(config.head.model_dump()).build(1, 2)
     loss = config.loss
@@ -100,7 +113,8 @@ def check_epochs(config: schema.Train) -> None:
 def learning(config: schema.Train, prepared: Prepared, phase: Phase) -> tuple[nn.Module, Callable[..., Batches]]:
     """What learns in a phase, and what gives a split's batches: pictures, or features where the head learns alone.
 
-    A frozen backbone says the same of a picture in every epoch, so it is asked once.
+    A frozen backbone says the same of a picture in every epoch, so it is asked once; and so does what of one is below
+    all that trains, where it is kept.
     """
     network, table = prepared.network, prepared.table
     if config.trainer.channels_last:
@@ -110,7 +124,77 @@ def learning(config: schema.Train, prepared: Prepared, phase: Phase) -> tuple[nn
     learner: Any = network
     if config.trainer.compile:
         learner = torch.compile(network)
-    return learner, partial(build.batches, config, table, network.parts[0].preprocessing, beside=prepared.beside)
+    below = below_kept(config, prepared, phase)
+    network.above = below.above if below else None
+
+    def batches(split: str, *, training: bool = False) -> Batches:
+        how, kept = network.parts[0].preprocessing, None
+        if below and not (training and _by_chance(config)):
+            some = views(config, training=training)
+            kept = Kept([features(config, prepared, split, view, below) for view in some])
+        return build.batches(
+            config, table, how, split, training=training, rows=_rows(config, prepared, split) if kept else None,
+            beside=prepared.beside, reader=kept,
+        )  # fmt: skip
+
+    return learner, batches
+
+
+def below_kept(config: schema.Train, prepared: Prepared, phase: Phase) -> Below | None:
+    """The lower part of the network, where it stays as it is in a phase and there is room for what it says of pictures.
+
+    Why it is not kept is said once.
+    """
+    known, trains = prepared.below, phase.trains
+    if trains not in known:
+        found, said = _below(config, prepared, phase)
+        known[trains] = found
+        if said:
+            log.info("what lies below %s is %s", trains, said)
+    return known[trains]
+
+
+def _below(config: schema.Train, prepared: Prepared, phase: Phase) -> tuple[Below | None, str]:
+    network, trainer = prepared.network, config.trainer
+    partly = phase.trains.startswith("last:") and parameters_below(network.backbone, phase.trains)
+    if not partly or trainer.limit_batches or not trainer.feature_cache_gb:
+        return None, ""
+    with prepared.fabric.autocast():
+        prepared.fabric.to_device(network)
+        found = cut(network, phase, layout_of(network))
+    if not found:
+        return None, "asked anew in each epoch: the network cannot be cut there"
+    if found.share < _WORTHWHILE:
+        return (
+            None,
+            f"asked anew in each epoch: it is {percent(found.share, 0)} of the work, less than is worth keeping",
+        )
+    pictures = sum(len(prepared.table.where(split)) for split, _ in asked_once(config, phase))
+    room = pictures * found.n_features * torch.float32.itemsize
+    if room > trainer.feature_cache_gb * 1e9:
+        return None, f"asked anew in each epoch: to keep it takes {size(room)}, more than trainer.feature_cache_gb"
+    if _by_chance(config):
+        named = config.augmentation.name
+        return found, (
+            f"kept of val and test alone, as augmentation={named} changes training pictures by chance; "
+            "augmentation=none or regime.views=8 keeps it of these too"
+        )
+    return found, f"asked once, and kept ({size(room)})"
+
+
+def _by_chance(config: schema.Train) -> bool:
+    """Whether training pictures are others in each epoch."""
+    return config.augmentation.name != "none" and not config.regime.views
+
+
+def asked_once(config: schema.Train, phase: Phase) -> list[tuple[str, int | None]]:
+    """The splits, and the views of their pictures, about which what is frozen in a phase can be asked once for all.
+
+    A head that trains alone has no other training pictures than those.
+    """
+    anew = phase.trains != "head" and _by_chance(config)
+    train = [] if anew else [("train", view) for view in views(config, training=True)]
+    return [*train, ("val", None), ("test", None)]
 
 
 def feature_batches(config: schema.Train, prepared: Prepared, split: str, *, training: bool = False) -> Batches:
@@ -118,8 +202,8 @@ def feature_batches(config: schema.Train, prepared: Prepared, split: str, *, tra
     if training and not config.regime.views and config.augmentation.name != "none":
         log.info("features are of the pictures as they are, without augmentation; regime.views=8 augments them")
     found = [features(config, prepared, split, view) for view in views(config, training=training)]
-    size = config.trainer.batch_size
-    return FeatureBatches(found, batch_size=size, shuffle=training, seed=config.seed, beside=prepared.beside)
+    few = config.trainer.batch_size
+    return FeatureBatches(found, batch_size=few, shuffle=training, seed=config.seed, beside=prepared.beside)
 
 
 def views(config: schema.Train, *, training: bool) -> list[int | None]:
@@ -127,18 +211,23 @@ def views(config: schema.Train, *, training: bool) -> list[int | None]:
     return list(range(config.regime.views)) if training and config.regime.views else [None]
 
 
-def features(config: schema.Train, prepared: Prepared, split: str, view: int | None) -> Features:
+def features(
+    config: schema.Train, prepared: Prepared, split: str, view: int | None, below: Below | None = None
+) -> Features:
     """The features of a split's pictures: plain, or of one augmented view; kept in files for other runs.
+
+    Or what the network's part `below` says of them.
 
     They serve every table that these pictures are in: other splits, folds, samples, sets that have grown or moved.
     """
-    if (split, view) not in prepared.features:
-        asked = wanted(config, prepared, split, view)
-        prepared.features[split, view] = features_of(
+    key = f"{split}, below" if below else split, view
+    if key not in prepared.features:
+        asked = wanted(config, prepared, split, view, below)
+        prepared.features[key] = features_of(
             asked.ways, asked.files, pictures=asked.pictures, rows=asked.rows,
             labels=prepared.table.labels[asked.rows], fabric=prepared.fabric,
         )  # fmt: skip
-    return prepared.features[split, view]
+    return prepared.features[key]
 
 
 @dataclass(frozen=True)
@@ -151,7 +240,9 @@ class Wanted:
     rows: np.ndarray
 
 
-def wanted(config: schema.Train, prepared: Prepared, split: str, view: int | None) -> Wanted:
+def wanted(
+    config: schema.Train, prepared: Prepared, split: str, view: int | None, below: Below | None = None
+) -> Wanted:
     """What `features` are, before any is made."""
     network, table = prepared.network, prepared.table
     rows = _but_unreadable(config, prepared, _rows(config, prepared, split))
@@ -165,19 +256,25 @@ def wanted(config: schema.Train, prepared: Prepared, split: str, view: int | Non
         identities = None if view is None else pictures[np.searchsorted(rows, some)]
         return build.batches(config, table, how, split, rows=some, view=view, identities=identities)
 
-    def way(sight: Sight) -> Way:  # a backbone's features are the same beside others as alone
+    def way(sight: Sight, of: nn.Module, gives: object, by: Sight | Below, kind: torch.dtype) -> Way:
         (part,) = sight.parts
         how = feature_key(
-            weights_digest(sight.backbone.state_dict()), part.name, network.spec.head.kind.reads,
-            part.preprocessing.to_dict(), prepared.resolved, layout_of(sight), augmented,
+            weights_digest(of.state_dict()), part.name, gives, part.preprocessing.to_dict(), prepared.resolved,
+            layout_of(sight), augmented,
         )  # fmt: skip
-        return Way(how, sight, partial(batches, part.preprocessing))
+        return Way(how, by, partial(batches, part.preprocessing), kind)
+
+    if below:
+        ways = [way(network, below.graph, below.graph.graph, below, torch.float32)]
+    else:  # a backbone's features are the same beside others as alone
+        reads = network.spec.head.kind.reads
+        ways = [way(sight, sight.backbone, reads, sight, torch.float16) for sight in network.sights]
 
     files = FeatureFiles(
         cache_folder() / "features", config.trainer.feature_cache_gb, waited=prepared.waited.append,
         pictures_of=f"{table.name}, {table.root or 'in memory'}",
     )  # fmt: skip
-    return Wanted([way(sight) for sight in network.sights], files, pictures, rows)
+    return Wanted(ways, files, pictures, rows)
 
 
 def _but_unreadable(config: schema.Train, prepared: Prepared, rows: np.ndarray) -> np.ndarray:

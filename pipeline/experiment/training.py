@@ -27,7 +27,7 @@ from pipeline.experiment.backbones import check_joined, files_digest
 from pipeline.experiment.build import Prepared
 from pipeline.experiment.by_text import ask_by_text
 from pipeline.experiment.own_pictures import OwnPictures
-from pipeline.experiment.stages import Stage, check_epochs, check_fitted, is_fitted, learning, stages
+from pipeline.experiment.stages import Stage, check_epochs, check_fitted, is_fitted, learning, refits, stages
 from pipeline.models.backbone import without_memory
 from pipeline.models.classifier import Classifier
 from pipeline.models.regimes import enter, parameter_groups, set_training
@@ -155,7 +155,7 @@ def train(config: schema.Train, prepared: Prepared, folder: Path, progress: Prog
         epoch = fitting.once(progress)
         if 1 in trainer.keep_epochs:
             save_epoch(folder, network, 1)
-        if trainer.refit:
+        if refits(config):
             save_weights(folder / BEFORE_REFIT, network)
             fitting.again()
         save_best(folder, network, best())

@@ -74,7 +74,7 @@ def _convolve(layer: nn.Conv2d, pair: _Pair | None, maps: torch.Tensor) -> torch
     weight, bias = layer.weight, layer.bias
     if pair is not None and _folds(pair, maps):
         weight, bias = _folded(weight, bias, pair.norm)
-    if _slow_in_bf16(layer) and torch.is_grad_enabled() and _in_bf16(maps):
+    if _slow_in_bf16(layer) and (maps.requires_grad or weight.requires_grad) and _in_bf16(maps):
         with torch.autocast("cpu", enabled=False):
             exact = layer._conv_forward(maps.float(), weight, bias)
         return exact.to(torch.bfloat16)

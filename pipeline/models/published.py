@@ -228,7 +228,7 @@ def _from_url(url: str, otherwise: str, *, fetch: bool) -> Path:
     file = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
     if not file.exists():
         if not fetch:
-            raise BadInput(f"{file.name} is not here; it is at {url}")
+            raise BadInput(f"{file.name} is not here; it is at {url}, and goes to {file.parent}")
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             with _patience_of(_DOWNLOAD_TIMEOUT):
@@ -281,7 +281,10 @@ def _from_hub(repository: str, files: Sequence[str], otherwise: str = _OTHERWISE
             return Path(here)
     address = hf_hub_url(filename=files[0], **where)
     if not fetch:
-        raise BadInput(f"{files[0]} is not here; it is at {address}")
+        raise BadInput(
+            f"{files[0]} is not here; it is at {address}, and goes to where "
+            f"`hf download {owner_and_name} {files[0]}` puts it, or anywhere with {otherwise.partition(';')[0]}"
+        )
     for name in files:
         try:
             _check_reachable(address)

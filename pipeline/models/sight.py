@@ -1,6 +1,6 @@
 """From pictures to features: a backbone and how pictures are shown to it, or several of these side by side."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,6 +45,7 @@ class Sight(nn.Module):
     def __init__(self, parts: Sequence[Part], reads: Features) -> None:
         super().__init__()
         self.parts = tuple(parts)
+        self.above: Callable[[torch.Tensor], torch.Tensor] | None = None  # its upper part alone, while the rest is kept
         if len(parts) > 1:
             self.backbone: nn.Module = SideBySide([Sight([part], reads) for part in parts])
             self.n_features: int = sum(sight.n_features for sight in self.sights)
@@ -62,14 +63,20 @@ class Sight(nn.Module):
         return tuple(self.backbone.sights) if isinstance(self.backbone, SideBySide) else (self,)  # type: ignore[arg-type]
 
     def features(self, inputs: Inputs) -> torch.Tensor:
-        """(n, features): those that are kept, else what the backbone makes of the pixels."""
+        """(n, features): those that are kept, else what the backbone makes of the pixels, or of what is kept of it."""
         if inputs.features is not None:
             return inputs.features
+        if inputs.below is not None:
+            assert self.above
+            return self.above(inputs.below)
         assert inputs.pixels is not None
         if isinstance(self.backbone, SideBySide):
             return self.backbone(inputs.pixels)
-        pixels = inputs.pixels.to(self.mean.dtype) / 255
-        return self.backbone((pixels - self.mean) / self.std)
+        return self.backbone(self.normalised(inputs.pixels))
+
+    def normalised(self, pixels: torch.Tensor) -> torch.Tensor:
+        """(n, 3, s, s), of pixels (n, 3, s, s) uint8, as the backbone wants it."""
+        return (pixels.to(self.mean.dtype) / 255 - self.mean) / self.std
 
     def speed_up(self) -> None:
         """Have its convolutions computed the faster way."""

@@ -2,8 +2,9 @@
 
 A folder for each way of making them (weights, preprocessing, arithmetic); in it `NAME.features.npy` for the pictures
 that were made together: two arrays, one after the other, (n,) uint64, which says whose they are, and the features,
-(n, features) float16. Written whole or not at all, within a bound, safe to delete. Pictures that could not be read are
-not in them: why they could not is remembered elsewhere, and a fault of the moment may be over.
+(n, features) float16, or float32 of the lower part of a network. Written whole or not at all, within a bound, safe to
+delete. Pictures that could not be read are not in them: why they could not is remembered elsewhere, and a fault of the
+moment may be over.
 """
 
 import logging
@@ -32,7 +33,7 @@ log = logging.getLogger(__name__)
 class FeatureRows:
     """Features of n pictures wherever they lie: picture i's are row `place[i]` of `parts[part[i]]`.
 
-    A part is (m, features) float16, memory-mapped where it comes from a file.
+    A part is (m, features), memory-mapped where it comes from a file.
     """
 
     parts: tuple[np.ndarray, ...]
@@ -47,7 +48,7 @@ class FeatureRows:
         return FeatureRows(self.parts, self.part[chosen], self.place[chosen])
 
     def read(self) -> np.ndarray:
-        """(n, features) float16, out of the files."""
+        """(n, features), out of the files."""
         made: np.ndarray | None = None
         for number in np.unique(self.part):
             here = self.part == number
@@ -95,15 +96,18 @@ class FeatureFiles(BoundedFolder):
     pictures_of: str = ""
     waited: Callable[[float], object] = lambda _: None
 
-    def get_or_make(self, how: str, pictures: np.ndarray, make: Callable[[np.ndarray], np.ndarray]) -> FeatureRows:
+    def get_or_make(
+        self, how: str, pictures: np.ndarray, make: Callable[[np.ndarray], np.ndarray], at_once: int = 1_000_000
+    ) -> FeatureRows:
         """The features of pictures (n,) uint64, made in the way that `how` names.
 
-        `make` gets the numbers (k,), ascending, of those that are not kept, each picture once, and gives (k, features).
+        `make` gets the numbers (k,), ascending, of those that are not kept, each picture once, and gives (k, features);
+        `at_once` of them at most, which make a file.
         Where some are missing, processes that need the same way and data set wait for the one that makes them. Where
         features cannot be kept (a full disk, say), a warning says so and they are given from memory.
         """
         if not self.most_gb:
-            return _completed(_none_of(pictures), pictures, make)
+            return _completed(_none_of(pictures), pictures, make, at_once)
         try:
             folder = self.ready(how)
             found = self._find(folder, pictures)
@@ -111,10 +115,10 @@ class FeatureFiles(BoundedFolder):
                 return found
             lock = folder / f".{blake2b(self.pictures_of.encode(), digest_size=8).hexdigest()}.lock"
             with one_at_a_time(lock, f"features of {self.pictures_of or 'pictures'}", self.waited):
-                return _completed(self._find(folder, pictures), pictures, make, partial(self._keep, folder))
+                return _completed(self._find(folder, pictures), pictures, make, at_once, partial(self._keep, folder))
         except OSError as error:
             self._warn(error)
-            return _completed(_none_of(pictures), pictures, make)
+            return _completed(_none_of(pictures), pictures, make, at_once)
 
     def missing(self, how: str, pictures: np.ndarray) -> int:
         """How many of the pictures (n,) uint64 `get_or_make` would have made."""
@@ -154,10 +158,11 @@ class FeatureFiles(BoundedFolder):
             file.unlink(missing_ok=True)
             return None
 
-    def _keep(self, folder: Path, pictures: np.ndarray, values: np.ndarray) -> None:
+    def _keep(self, folder: Path, pictures: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """Gives the values, out of the file now, where that has all of them."""
         read = ~np.isnan(values[:, 0])
         if not read.any():
-            return
+            return values
         arrays = pictures[read], values[read]
         file = folder / f"{blake2b(arrays[0].tobytes(), digest_size=8).hexdigest()}{_FEATURES}"
 
@@ -171,6 +176,9 @@ class FeatureFiles(BoundedFolder):
             write_atomically(file, save)
         except OSError as error:
             self._warn(error)
+            return values
+        opened = self._open(file) if read.all() else None
+        return opened[0] if opened else values
 
     def _warn(self, error: OSError) -> None:
         log.warning("warning: features are not kept in %s (%s)", self.folder, error.strerror or error)
@@ -180,19 +188,21 @@ def _completed(
     found: FeatureRows,
     pictures: np.ndarray,
     make: Callable[[np.ndarray], np.ndarray],
-    keep: Callable[[np.ndarray, np.ndarray], None] | None = None,
+    at_once: int,
+    keep: Callable[[np.ndarray, np.ndarray], np.ndarray] = lambda _, made: made,
 ) -> FeatureRows:
     missing = np.flatnonzero(found.part < 0)
     if not len(missing):
         return found
     _, first, which = np.unique(pictures[missing], return_index=True, return_inverse=True)
     asked = np.sort(first)
-    made = make(missing[asked])
-    if keep:
-        keep(pictures[missing[asked]], made)
-    found.part[missing] = len(found.parts)
-    found.place[missing] = np.searchsorted(asked, first[which])
-    return FeatureRows((*found.parts, made), found.part, found.place)
+    parts = []
+    for start in range(0, len(asked), at_once):
+        some = missing[asked[start : start + at_once]]
+        parts.append(keep(pictures[some], make(some)))
+    part, found.place[missing] = np.divmod(np.searchsorted(asked, first[which]), at_once)
+    found.part[missing] = len(found.parts) + part
+    return FeatureRows((*found.parts, *parts), found.part, found.place)
 
 
 def _none_of(pictures: np.ndarray) -> FeatureRows:

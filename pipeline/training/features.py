@@ -1,7 +1,7 @@
-"""Features of a frozen backbone: computed once, kept in files that every run needing the same shares.
+"""Features of a frozen backbone, or of its lower part: computed once, kept in files that every run needing them shares.
 
-They are float16 (more digits than bf16 has, at half of float32's size), a row a picture, NaN where the picture could
-not be read; memory-mapped, never read whole.
+A row a picture, NaN where the picture could not be read; memory-mapped, never read whole. A backbone's are float16
+(more digits than bf16 has, at half of float32's size); its lower part's lose no digit, as layers follow that learn.
 """
 
 import math
@@ -11,12 +11,17 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from torch.utils.data import Dataset
 
 from pipeline.common.progress import watch
 from pipeline.data.batch import NOTHING, Batch, Inputs
+from pipeline.data.reading.loading import Answer, Request
+from pipeline.models.below import Below
 from pipeline.models.sight import Sight
 from pipeline.training.feature_files import FeatureFiles, FeatureRows, SideBySide
 from pipeline.training.loop import Batches, layout_of
+
+_AT_ONCE = 500_000_000  # bytes of features, which are in memory while they are made
 
 
 @dataclass(frozen=True)
@@ -33,8 +38,9 @@ class Way:
     """A backbone that makes features: kept under the key `how`; `batches` shows it the pictures of some rows."""
 
     how: str
-    network: Sight
+    network: Sight | Below
     batches: Callable[[np.ndarray], Batches]
+    kind: torch.dtype = torch.float16
 
 
 def features_of(
@@ -55,9 +61,11 @@ def features_of(
     def found(way: Way) -> FeatureRows:
         def make(missing: np.ndarray) -> np.ndarray:
             some = rows[missing]
-            return compute_features(way.network, way.batches(some), rows=some, fabric=fabric)
+            return compute_features(way.network, way.batches(some), rows=some, fabric=fabric, kind=way.kind)
 
-        return files.get_or_make(way.how, pictures, make)
+        return files.get_or_make(
+            way.how, pictures, make, max(1, _AT_ONCE // (way.network.n_features * way.kind.itemsize))
+        )
 
     columns = [found(way) for way in ways]
     read = np.logical_and.reduce([column.readable() for column in columns])
@@ -66,8 +74,10 @@ def features_of(
 
 
 @torch.inference_mode()
-def compute_features(network: Sight, batches: Batches, *, rows: np.ndarray, fabric: Fabric) -> np.ndarray:
-    """One pass of the backbone, in evaluation mode: (n, features) float16 in the order of `rows` (n, ascending).
+def compute_features(
+    network: Sight | Below, batches: Batches, *, rows: np.ndarray, fabric: Fabric, kind: torch.dtype = torch.float16
+) -> np.ndarray:
+    """One pass of the backbone, in evaluation mode: (n, features) of a `kind` in the order of `rows` (n, ascending).
 
     NaN where a picture could not be read; a single column of it where none could.
     """
@@ -77,11 +87,30 @@ def compute_features(network: Sight, batches: Batches, *, rows: np.ndarray, fabr
     for batch in watch(batches, "features"):
         with fabric.autocast():
             made = network.features(batch.inputs.to(fabric.device, layout))
-        found = made.to("cpu", torch.float16).numpy()
+        found = made.to("cpu", kind).numpy()
         if values is None:
-            values = np.full((len(rows), found.shape[1]), np.nan, np.float16)
+            values = np.full((len(rows), found.shape[1]), np.nan, found.dtype)
         values[np.searchsorted(rows, batch.rows.numpy())] = found
     return np.full((len(rows), 1), np.nan, np.float16) if values is None else values
+
+
+class Kept(Dataset[Answer]):
+    """Makes batches of what lower parts said of pictures, in the stead of reading these.
+
+    With several `views` each epoch reads the next one.
+    """
+
+    def __init__(self, views: Sequence[Features]) -> None:
+        self._views = views
+
+    def __getitem__(self, request: Request) -> Answer:
+        """Without the pictures that could not be read."""
+        view = self._views[(request.epoch - 1) % len(self._views)]
+        here = np.isin(request.rows, view.rows)
+        rows = request.rows[here]
+        below = torch.from_numpy(view.values.choose(np.searchsorted(view.rows, rows)).read())
+        labels = torch.from_numpy(request.labels[here])
+        return Answer(Batch(Inputs(below=below), labels, torch.from_numpy(rows)), [], "")
 
 
 class FeatureBatches:

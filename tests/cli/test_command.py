@@ -75,6 +75,11 @@ def test_what_a_job_returns_is_what_sweepers_search_by_and_a_failed_one_returns_
         ("+typo=1", "unknown key typo"),
         ("+optimizer.lrr=1", "unknown key optimizer.lrr; did you mean optimizer.lr?"),
         ("model=resnet51", "model=resnet51: no such choice; did you mean resnet50?"),
+        (
+            "experiment=shelf",
+            "error: experiment=shelf is a sweep over model: type it with -m, python -m pipeline.train -m",
+        ),
+        ("model=nosuch", "model=nosuch: no such choice; it can be one of alexnet, bioclip2, convnextv2t"),
         ("trainer.epochs=0", "trainer.epochs=0: should be greater than or equal to 1"),
         ("seed=99999999999999999999", "seed=99999999999999999999: should be less than 9223372036854775808"),
         ("hydra.run.dir=/dev/null/x", "error: /dev/null/x: Not a directory: Hydra cannot write its own files"),

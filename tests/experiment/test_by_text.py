@@ -37,6 +37,21 @@ def test_it_is_promoted_and_served_without_open_clip(overrides, typed, store, ca
 
 
 @pytest.mark.usefixtures("store")
+def test_it_votes_beside_a_head_that_learned_and_both_are_served(overrides, typed, capsys, monkeypatch, tmp_path):
+    assert typed("train", *overrides) == 0
+    assert typed("train", *overrides[:-1], "head=logistic") == 0
+    assert typed("ensemble", "strategies=[soft_vote]") == 0
+    assert typed("promote", f"run={re.findall('promote run=([a-z0-9]+)', capsys.readouterr().out)[-1]}") == 0
+    assert "test_vit (2 networks)" in capsys.readouterr().out
+    monkeypatch.setitem(sys.modules, "open_clip", None)
+    Image.new("RGB", (8, 8), "white").save(tmp_path / "white.png")
+    (answer,) = mlflow.pyfunc.load_model("models:/digits@champion").predict(
+        pd.DataFrame({"image": [(tmp_path / "white.png").read_bytes()]})
+    )
+    assert 0 < answer["probability"] <= 1
+
+
+@pytest.mark.usefixtures("store")
 @pytest.mark.parametrize(
     ("more", "said"),
     [

@@ -108,3 +108,14 @@ def test_weights_are_kept_of_epochs_that_there_are():
         stages.check_epochs(composed("trainer.epochs=10", "trainer.keep_epochs=[3,11,50]"))
     with pytest.raises(BadInput, match="the last epoch is 12, 2 of them of the head alone"):
         stages.check_epochs(composed("trainer.epochs=10", "trainer.keep_epochs=[13]", "regime.head_epochs=2"))
+
+
+def test_a_head_that_learns_nothing_is_not_fitted_once_more():
+    asked = [stages.refits(composed("regime=frozen", f"head={head}", "trainer.refit=true")) for head in ("knn", "text")]
+    assert asked == [True, False]
+
+
+def test_epochs_typed_for_a_head_that_is_fitted_once_are_said_to_tell_it_nothing(caplog):
+    caplog.set_level("INFO")
+    stages.check_fitted(composed("regime=frozen", "head=knn", "trainer.epochs=5"), ["head=knn", "trainer.epochs=5"])
+    assert caplog.messages == ["head=knn is fitted once: trainer.epochs=5 says nothing to it"]

@@ -27,6 +27,7 @@ def test_the_networks_whose_weights_are_here_and_what_the_others_lack(caches, ca
     assert len(said) == len(shelf()) - 1
     assert any(
         line.startswith("left out: model=resnet18: resnet18-f37072fd.pth is not here; it is at https://")
+        and line.endswith(f", and goes to {caches / 'torch' / 'checkpoints'}")
         for line in said
     )
 

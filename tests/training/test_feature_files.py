@@ -207,3 +207,23 @@ def test_keys_follow_all_they_depend_on():
     assert weights_digest(dict(reversed(state.items()))) == digest
     assert weights_digest({**state, "b": torch.tensor([1.0, 1.0000001])}) != digest
     assert len({feature_key("x"), feature_key("x", "y"), feature_key("xy"), feature_key("y", "x")}) == 4
+
+
+def test_many_are_kept_part_by_part_so_that_what_breaks_off_has_not_all_to_do_again(tmp_path):
+    make, asked = Maker(), []
+
+    def breaks(missing):
+        asked.append(missing.tolist())
+        if len(asked) == 2:
+            raise LookupError
+        return make(missing)
+
+    with pytest.raises(LookupError):
+        FeatureFiles(tmp_path).get_or_make("how", PICTURES, breaks, 3)
+    rows = FeatureFiles(tmp_path).get_or_make("how", PICTURES, breaks, 3)
+    np.testing.assert_array_equal(rows.read(), expected(PICTURES))
+    assert asked == [[0, 1, 2], [3], [3]]
+    rows = FeatureFiles(tmp_path).get_or_make("other", PICTURES, make, 3)
+    np.testing.assert_array_equal(rows.read(), expected(PICTURES))
+    assert [len(part) for part in rows.parts] == [3, 1]
+    assert all(isinstance(part, np.memmap) for part in rows.parts)

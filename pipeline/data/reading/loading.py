@@ -38,7 +38,8 @@ class PictureBatches:
     the next run stops at once, or does not open it again and in all else goes as this one did. `cache`
     keeps pictures as they are read, of the size that `canvas` gives. Chance in augmentation follows a picture's place
     in the table, or `identities` (n,) uint64 of the `rows`: then it is the same in whatever table it stands.
-    `beside`: what is known of all of the table's pictures beside their pixels.
+    `beside`: what is known of all of the table's pictures beside their pixels. A `reader` of another kind makes batches
+    of what is kept of them.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class PictureBatches:
         cache: PictureCache | None = None,
         identities: np.ndarray | None = None,
         beside: Inputs = NOTHING,
+        reader: Dataset["Answer"] | None = None,
     ) -> None:
         self.n_pictures = len(rows)
         self.skipped: dict[str, str] = {}
@@ -75,7 +77,7 @@ class PictureBatches:
                 "a shorter one, such as TMPDIR=/tmp, or read without helpers, trainer.num_workers=0"
             )
         self._loader: DataLoader[Answer] = DataLoader(
-            Reader(preprocessing, augmentation, self._known, cache),
+            reader or Reader(preprocessing, augmentation, self._known, cache),
             sampler=self._requests,
             batch_size=None,  # a request is a whole batch
             collate_fn=_as_it_is,
@@ -144,6 +146,7 @@ class Request(NamedTuple):
     labels: np.ndarray
     rows: np.ndarray
     seeds: np.ndarray
+    epoch: int
 
 
 class Answer(NamedTuple):
@@ -193,7 +196,7 @@ class Requests(Sampler[Request]):
             asked = np.broadcast_to(np.array([self._seed % 2**64, self.epoch], np.uint64), (len(self._rows), 2))
             seeds[self._rows] = mixed(np.column_stack([self._identities, asked])) >> np.uint64(1)
         for some in np.split(rows, self._starts)[self.start :]:
-            yield Request(self._table.shown(some), self._labels[some], some, seeds[some])
+            yield Request(self._table.shown(some), self._labels[some], some, seeds[some], self.epoch)
 
 
 @dataclass(frozen=True)
