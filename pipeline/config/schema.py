@@ -634,6 +634,31 @@ class Embed(Train):
     neighbours_of: str | None
 
 
+class PageLimits(Section):
+    """How much a visitor of the page may ask for."""
+
+    request_mb: Count
+    megapixels: Count
+    pictures: Count
+    visitors: Count
+    idle_minutes: Rate
+    requests: Count
+
+
+class App(Command):
+    """`python -m pipeline.app`."""
+
+    host: str
+    port: Annotated[int, Field(ge=0, lt=2**16)]
+    password: Text | None
+    folders: Files
+    model: Address | None
+    tracking: Selection
+    allowed_hosts: list[str]
+    train: bool
+    limits: PageLimits
+
+
 COMMANDS: tuple[type[Command], ...] = (
     Train,
     Ensemble,
@@ -645,6 +670,7 @@ COMMANDS: tuple[type[Command], ...] = (
     Sync,
     Models,
     Embed,
+    App,
 )
 
 

@@ -1,0 +1,16 @@
+"""What a visitor is told where something cannot be had: a status and one line, without the server's paths."""
+
+import re
+
+
+class Refused(Exception):
+    """A request that is not answered; `status` is HTTP's, the text one line for whoever asked."""
+
+    def __init__(self, status: int, text: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(text)
+        self.status, self.headers = status, headers
+
+
+def told(error: Exception) -> str:
+    """What an error of this program says, with files by their last name alone."""
+    return re.sub(r"(?<![\w:/])/(?:[^/\s:;,'\"]+/)+(?=[^/\s])", "", str(error).partition("\n")[0])

@@ -1,0 +1,63 @@
+"""A page, or a part of one, as an answer: templates in the visitor's language."""
+
+import re
+import secrets
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.requests import Request
+from starlette.responses import HTMLResponse
+
+from pipeline.web.words import LANGUAGES, Words, language_of, words_in
+
+STATIC = Path(__file__).parent / "static"
+# What the navigation has, by the name of its words and of `here`.
+PAGES = {"identify": "/", "model": "/model", "data": "/data", "train": "/train"}
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=PackageLoader("pipeline.web"), autoescape=True, trim_blocks=True, lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )  # fmt: skip
+
+
+def language(request: Request) -> str:
+    """What a visitor chose by `?lang=`, now or before, else the browser's."""
+    asked = request.query_params.get("lang")
+    if asked in LANGUAGES:
+        request.session["lang"] = asked
+    kept = request.session.get("lang")
+    return kept if kept in LANGUAGES else language_of(request.headers.get("accept-language", ""))
+
+
+def words(request: Request) -> Words:
+    """The texts in a visitor's language."""
+    return words_in(language(request))
+
+
+def visitor(request: Request) -> str:
+    """Who asks: a name that only this server can make, in the signed cookie."""
+    if "id" not in request.session:
+        request.session["id"] = secrets.token_urlsafe(16)
+    return str(request.session["id"])
+
+
+def page(request: Request, template: str, *, here: str = "", status: int = 200, **values: Any) -> HTMLResponse:
+    """A whole page: its template extends `base.html.j2`; `here` is its name in `PAGES`."""
+    visitor(request)
+    html = part(request, template, here=here, **values)
+    return HTMLResponse(html, status)
+
+
+def part(request: Request, template: str, **values: Any) -> str:
+    """A template as text, with `t` for the words; a figure and its sign stay on one line."""
+    lang = language(request)
+    html = _environment().get_template(template).render(
+        t=words_in(lang), lang=lang, languages=LANGUAGES, pages=PAGES, path=request.url.path,
+        inside=bool(request.session.get("in")), **values,
+    )  # fmt: skip
+    return re.sub(r"(?<=\d) %", "\N{NO-BREAK SPACE}%", html)

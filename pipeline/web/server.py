@@ -1,0 +1,130 @@
+"""The application put together, and the server that it runs in.
+
+A new page or part of REST is a module with a `router`, listed in `ROUTERS`.
+"""
+
+import logging
+import secrets
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import uvicorn
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.middleware.sessions import SessionMiddleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.staticfiles import StaticFiles
+
+from pipeline.common.errors import BadInput, Stopped
+from pipeline.web.api import docs, health
+from pipeline.web.guard import Door, Guard, SecurityHeaders
+from pipeline.web.pages import enter
+from pipeline.web.refusal import Refused, told
+from pipeline.web.rendering import STATIC, page
+from pipeline.web.settings import Settings
+from pipeline.web.site import Site
+
+log = logging.getLogger("pipeline.app")
+
+ROUTERS = (
+    health.router,
+    docs.router,
+    enter.router,
+)
+
+
+def serve(settings: Settings) -> None:
+    """Open the page until it is asked to end. BadInput where the port is taken."""
+    try:
+        listening = socket.create_server((settings.host, settings.port), family=_family(settings.host))
+    except OSError as error:
+        raise BadInput(f"host={settings.host} port={settings.port}: {error.strerror}; choose another port") from None
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    log.info("the page is at http://%s:%d/ (Ctrl-C ends it)", host, listening.getsockname()[1])
+    config = uvicorn.Config(
+        application(settings),
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=5,
+    )
+    uvicorn.Server(config).run(sockets=[listening])
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
+def application(settings: Settings) -> FastAPI:
+    """All of it as an ASGI application."""
+    site = Site(settings, Door(settings.password))
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        with site.closing:
+            yield
+
+    app = FastAPI(
+        title="species-pipeline", docs_url=None, redoc_url=None, openapi_url="/api/openapi.json", lifespan=lifespan,
+        middleware=[
+            Middleware(SecurityHeaders),
+            Middleware(GZipMiddleware, minimum_size=1000),
+            Middleware(
+                SessionMiddleware, secret_key=secrets.token_hex(32), session_cookie=f"pipeline_{settings.port}",
+                same_site="strict", max_age=None,
+            ),
+            Middleware(Guard, door=site.door, limits=settings.limits),
+        ],
+        exception_handlers={
+            HTTPException: _of_http, Refused: _refused, BadInput: _bad_input, Stopped: _bad_input,
+            RequestValidationError: _not_valid, ClientDisconnect: _too_large, Exception: _failed,
+        },
+    )  # fmt: skip
+    app.state.site = site
+    for router in ROUTERS:
+        app.include_router(router)
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    return app
+
+
+def _say(request: Request, status: int, text: str) -> Response:
+    """An error, as JSON to programs and scripts, else as a page."""
+    if request.url.path.startswith("/api/") or "text/html" not in request.headers.get("accept", ""):
+        return JSONResponse({"detail": text}, status)
+    return page(request, "error.html.j2", status=status, text=text)
+
+
+async def _of_http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return _say(request, error.status_code, str(error.detail))
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Refused)
+    return _say(request, error.status, str(error))
+
+
+async def _bad_input(request: Request, error: Exception) -> Response:
+    return _say(request, 400, told(error))
+
+
+async def _not_valid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path"))
+    return _say(request, 422, f"{where}: {first['msg']}".removeprefix(": "))
+
+
+async def _too_large(request: Request, _: Exception) -> Response:
+    return _say(request, 413, "the request was too large, or broke off")
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    log.error("a request failed", exc_info=error)  # its paths are for the log, no business of the sender's
+    return _say(request, 500, "the server failed on this request; its log says more")

@@ -1,0 +1,47 @@
+import re
+from pathlib import Path
+from string import Formatter
+
+import pytest
+
+from pipeline.web.words import LANGUAGES, known, language_of, words_in
+
+ROOM = Path(__file__).resolve().parents[2] / "pipeline" / "web"
+
+
+def test_every_text_is_there_in_each_language_with_the_same_gaps():
+    for key, texts in known().items():
+        assert set(texts) == set(LANGUAGES), key
+        gaps = [
+            sorted(str(part[1]) for part in Formatter().parse(text) if part[1] is not None) for text in texts.values()
+        ]
+        assert all(one == gaps[0] for one in gaps), key
+        assert all(text.strip() for text in texts.values()), key
+
+
+def test_every_text_that_a_template_asks_for_is_there():
+    for file in [*ROOM.rglob("*.j2"), *ROOM.rglob("*.py")]:
+        for key in re.findall(r"""\bt\(["']([\w.]+)["']""", file.read_text(encoding="utf-8")):
+            assert key.endswith(".") or key in known() or key == "subject.key", f"{file.name}: {key}"
+
+
+def test_what_is_filled_in_is_text():
+    assert "<b>" not in words_in("en")("common.site")
+    with pytest.raises(KeyError):
+        words_in("en")("common.nothing")
+
+
+@pytest.mark.parametrize(
+    ("accepted", "language"),
+    [("es-MX,es;q=0.9,en;q=0.5", "es"), ("de,en;q=0.3,es;q=0.8", "es"), ("fr", "en"), ("", "en"), ("es;q=x", "en")],
+)
+def test_the_browsers_languages_choose(accepted, language):
+    assert language_of(accepted) == language
+
+
+def test_a_language_that_was_chosen_stays(open_page):
+    page = open_page()
+    assert '<html lang="en">' in page.get("/docs").text
+    assert '<html lang="es">' in page.get("/docs?lang=es").text
+    assert '<html lang="es">' in page.get("/docs").text
+    assert '<html lang="es">' in page.get("/docs?lang=<script>").text
