@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
-from pathlib import Path
 
 import numpy as np
 from mlflow import MlflowClient
@@ -20,18 +18,16 @@ from pipeline.data.beside.registry import columns_of
 from pipeline.data.digest import content_digest
 from pipeline.data.table import SPLITS, PictureTable
 from pipeline.ensembles.recipe import Recipe
-from pipeline.ensembles.rules import Rule
 from pipeline.experiment import build
 from pipeline.experiment.backbones import beside_digest
 from pipeline.experiment.inference import answers, matched
 from pipeline.experiment.own_pictures import OwnPictures, own_pictures
 from pipeline.experiment.stored import data_config
-from pipeline.models.saved import BEFORE_REFIT, load_network, read_facts, weights_for
+from pipeline.models.saved import BEFORE_REFIT, read_facts, weights_for
 from pipeline.predictions.pooling import pool
 from pipeline.predictions.predictions import Predictions
-from pipeline.serving.bundle import Bundle, read_bundle, share_backbones
-from pipeline.serving.calibration import Calibration
-from pipeline.serving.from_run import ingredients
+from pipeline.serving.bundle import Bundle, read_bundle
+from pipeline.serving.from_run import bundle_of, ingredients, kept_weights
 from pipeline.tracking.finished import artifact_folder, facts_of, has_predictions, label, stored_predictions
 from pipeline.tracking.registry import fetch_model
 from pipeline.tracking.selection import evaluated_run, find_run
@@ -135,11 +131,10 @@ class Question:
             return read_bundle(fetch_model(self.config.model) / "artifacts" / "served")
         rule, folders = ingredients(self.client, self.run)
         asked = self.config.checkpoint
-        for folder in folders.values():
-            kept = sorted(file.stem for file in folder.glob("*.safetensors"))
-            if asked not in kept:
-                raise BadInput(f"checkpoint={asked}: the run kept no such weights{did_you_mean(asked, kept)}")
-        return _bundle(rule, [folder / f"{asked}.safetensors" for folder in folders.values()])
+        kept = kept_weights(folders.values())
+        if asked not in kept:
+            raise BadInput(f"checkpoint={asked}: the run kept no such weights{did_you_mean(asked, kept)}")
+        return bundle_of(rule, [folder / f"{asked}.safetensors" for folder in folders.values()])
 
     def _as_chosen(self) -> Bundle:
         """What answers for the run's own val: where a member was fitted once more, val included, that from before."""
@@ -147,7 +142,7 @@ class Question:
             rule, folders = ingredients(self.client, self.run)
             files = [weights_for("val", folder) for folder in folders.values()]
             if any(file.name == BEFORE_REFIT for file in files):
-                return _bundle(rule, files)
+                return bundle_of(rule, files)
         return self.bundle
 
     def answers(self, split: str) -> tuple[Predictions, str]:
@@ -243,11 +238,3 @@ def _left(run: Run, split: str) -> Predictions | None:
     except BadInput as error:
         log.warning("warning: not used: %s", error)
         return None
-
-
-def _bundle(rule: Rule | None, files: Sequence[Path]) -> Bundle:
-    """Networks of runs, from files of their weights."""
-    facts = [read_facts(file.parent) for file in files]
-    members = [load_network(one.spec, file) for one, file in zip(facts, files, strict=True)]
-    share_backbones(members)
-    return Bundle(tuple(members), facts[0].classes, facts[0].taxonomy, rule, Calibration())

@@ -17,8 +17,10 @@ from pipeline.data.beside.exif import with_exif
 from pipeline.data.beside.registry import known
 from pipeline.data.boxes.columns import boxes_of
 from pipeline.data.boxes.crop import COLUMNS, boxed
+from pipeline.data.cells import whose
 from pipeline.data.reading.decoding import UnreadablePicture
 from pipeline.data.reading.preprocessing import Reading, Source
+from pipeline.ensembles.rules import TINY
 from pipeline.ensembles.scoring import scores
 from pipeline.serving.bundle import Bundle
 
@@ -123,12 +125,27 @@ def answer(
     bundle: Bundle, pictures: Sequence[bytes], wanted: Wanted | None = None, until: float = inf,
     facts: pd.DataFrame | None = None,
 ) -> list[Answer]:  # fmt: skip
-    """The answers to pictures' bytes, some at a time; none is begun after the time `until` (of `time.monotonic`).
+    """The answers to pictures' bytes; see `scores_of` for the rest."""
+    found = scores_of(bundle, pictures, until, facts)
+    return answers(bundle, found, [digest(picture) for picture in pictures], wanted or Wanted())
 
-    `facts`: a row a picture of what is known beside it, of which `Bundle.columns` are read. Raises UnreadablePicture
-    that names the place of the first that cannot be read, and BadInput where time ran out or a fact cannot be.
+
+def as_one(bundle: Bundle, found: torch.Tensor) -> torch.Tensor:
+    """(1, k) scores of one specimen from those of its n pictures (n, k): the mean of their probabilities."""
+    temperature = bundle.calibration.temperature
+    return (found.double() / temperature).softmax(1).mean(0, keepdim=True).clamp(min=TINY).log() * temperature
+
+
+def scores_of(
+    bundle: Bundle, pictures: Sequence[bytes], until: float = inf, facts: pd.DataFrame | None = None
+) -> torch.Tensor:
+    """(n, k) scores of pictures' bytes, some at a time; none is begun after the time `until` (of `time.monotonic`).
+
+    `facts`: a row a picture of what is known beside it, of which `Bundle.columns` are read, and `path`, by which errors
+    name it, where there is one. Raises UnreadablePicture that names the first that cannot be read, or its place, and
+    BadInput where time ran out or a fact cannot be.
     """
-    wanted, said = wanted or Wanted(), list[Answer]()
+    found = [torch.zeros(0, len(bundle.classes))]
     rows = pd.DataFrame(index=range(len(pictures))) if facts is None else facts
     rows = with_exif(rows, bundle.columns, lambda: pictures)
     shown = as_shown(bundle, pictures, facts)
@@ -138,12 +155,11 @@ def answer(
             raise BadInput(f"time ran out after {start:,} of {len(pictures):,} pictures: send fewer in a request")
         some = pictures[start : start + BATCH]
         seen = shown[start : start + BATCH]
-        read = {how: _read(how, seen, start) for how in dict.fromkeys(want.reading for want in beside)}
+        read = {how: _read(how, seen, rows, start) for how in dict.fromkeys(want.reading for want in beside)}
         here = np.arange(start, start + len(some))
         inputs = {want: read[want.reading].also(what.take(here)) for want, what in beside.items()}
-        digests = [digest(picture) for picture in some]
-        said += answers(bundle, scores(bundle.members, bundle.rule, inputs), digests, wanted)
-    return said
+        found.append(scores(bundle.members, bundle.rule, inputs))
+    return torch.cat(found)
 
 
 def as_shown(bundle: Bundle, pictures: Sequence[bytes], facts: pd.DataFrame | None) -> Sequence[Source]:
@@ -154,11 +170,11 @@ def as_shown(bundle: Bundle, pictures: Sequence[bytes], facts: pd.DataFrame | No
     return boxed(pictures, boxes_of(boxes, "shares", lambda _: [], unit_key=""))
 
 
-def _read(how: Reading, pictures: Sequence[Source], first: int) -> Inputs:
+def _read(how: Reading, pictures: Sequence[Source], rows: pd.DataFrame, first: int) -> Inputs:
     read = []
     for place, picture in enumerate(pictures, start=first):
         try:
             read.append(how.read(picture))
         except UnreadablePicture as error:
-            raise UnreadablePicture(f"picture {place}:", error.reason, error.lasting) from None
+            raise UnreadablePicture(f"{whose(rows, place)}:", error.reason, error.lasting) from None
     return Inputs(torch.stack(read))

@@ -1,5 +1,6 @@
 """The served model of a run: of its own network, or of an ensemble's members, which keep their weights themselves."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +13,9 @@ from pipeline.ensembles.recipe import Recipe
 from pipeline.ensembles.rules import Rule
 from pipeline.evaluation.calibration import expected_calibration_error
 from pipeline.evaluation.conformal import set_summary
+from pipeline.models.saved import load_network, read_facts
 from pipeline.predictions.predictions import Predictions
-from pipeline.serving.bundle import write_bundle
+from pipeline.serving.bundle import Bundle, share_backbones, write_bundle
 from pipeline.serving.calibration import Calibration, calibrated_on
 from pipeline.tracking.finished import artifact_folder, has_predictions, label, stored_predictions
 from pipeline.tracking.selection import run_of_id
@@ -54,6 +56,19 @@ def ingredients(client: MlflowClient, run: Run) -> tuple[Rule | None, dict[str, 
         return None, {label(run): artifact_folder(run, "checkpoints")}
     recipe = Recipe.read(artifact_folder(run, "ensemble"))
     return recipe.rule, dict(_member(client, run_id, run) for run_id in recipe.run_ids)
+
+
+def kept_weights(folders: Iterable[Path]) -> list[str]:
+    """Of which epochs runs, by their `checkpoints/` folders, all kept weights: `best`, `epoch_5`, ..."""
+    return sorted(set[str].intersection(*({file.stem for file in one.glob("*.safetensors")} for one in folders)))
+
+
+def bundle_of(rule: Rule | None, files: Sequence[Path], calibration: Calibration | None = None) -> Bundle:
+    """Networks of runs, from files of their weights, ready to answer."""
+    facts = [read_facts(file.parent) for file in files]
+    members = [load_network(one.spec, file) for one, file in zip(facts, files, strict=True)]
+    share_backbones(members)
+    return Bundle(tuple(members), facts[0].classes, facts[0].taxonomy, rule, calibration or Calibration())
 
 
 def _member(client: MlflowClient, run_id: str, ensemble: Run) -> tuple[str, Path]:

@@ -10,7 +10,7 @@ import platform
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from math import inf
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -32,17 +32,19 @@ class Limits:
 
     Ordinary JPEGs are decoded at a reduced size, so that those of any camera are let through; PNG, WebP, TIFF and
     progressive JPEG count as they are. A request holds at most 4 times the pixels of the largest picture.
-    After `seconds` the asker has been told 504, so the work goes on no longer.
+    After `seconds` the asker has been told 504, so the work goes on no longer. `keys`: by what the first
+    two are set.
     """
 
     pictures: int = 256
     megapixels: int = 50
     seconds: float = inf
+    keys: tuple[str, str] = (PICTURES_VARIABLE, MEGAPIXELS_VARIABLE)
 
     @classmethod
     def from_environment(cls) -> Self:
         """The defaults, or what the variables say. BadInput where that is no count."""
-        asked = {}
+        asked: dict[str, Any] = {}
         for name, variable in (
             ("pictures", PICTURES_VARIABLE),
             ("megapixels", MEGAPIXELS_VARIABLE),
@@ -59,7 +61,7 @@ class Limits:
         """Raise BadInput for more pictures than a request may hold."""
         if pictures > self.pictures:
             raise BadInput(
-                f"{pictures:,} pictures in a request: at most {self.pictures:,} ({PICTURES_VARIABLE}): send several"
+                f"{pictures:,} pictures in a request: at most {self.pictures:,} ({self.keys[0]}): send several"
             )
 
     def check_pixels(self, pictures: Sequence[Source], shown: Collection[Reading]) -> bool:
@@ -73,7 +75,7 @@ class Limits:
             if pixels > most:
                 raise BadInput(
                     f"picture {place}: {pixels / 1e6:,.0f} megapixels to decode, at most {self.megapixels} "
-                    f"({MEGAPIXELS_VARIABLE}): make it smaller, or save it as an ordinary (baseline) JPEG"
+                    f"({self.keys[1]}): make it smaller, or save it as an ordinary (baseline) JPEG"
                 )
         if sum(sizes) * len(shown) > _AT_ONCE * most:
             raise BadInput(

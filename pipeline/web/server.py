@@ -3,15 +3,18 @@
 A new page or part of REST is a module with a `router`, listed in `ROUTERS`.
 """
 
+import asyncio
 import logging
 import secrets
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import uvicorn
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from mlflow.exceptions import MlflowException
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
@@ -21,8 +24,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from pipeline.common.errors import BadInput, Stopped
-from pipeline.web.api import docs, health
-from pipeline.web.guard import Door, Guard, SecurityHeaders
+from pipeline.web.api import docs, health, models, predict
+from pipeline.web.guard import Guard, SecurityHeaders
 from pipeline.web.pages import enter
 from pipeline.web.refusal import Refused, told
 from pipeline.web.rendering import STATIC, page
@@ -31,8 +34,11 @@ from pipeline.web.site import Site
 
 log = logging.getLogger("pipeline.app")
 
+_TIDY = 30  # seconds between looks for visitors who are gone
 ROUTERS = (
     health.router,
+    predict.router,
+    models.router,
     docs.router,
     enter.router,
 )
@@ -63,12 +69,16 @@ def _family(host: str) -> socket.AddressFamily:
 
 def application(settings: Settings) -> FastAPI:
     """All of it as an ASGI application."""
-    site = Site(settings, Door(settings.password))
+    site = Site.open(settings)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         with site.closing:
+            tidying = asyncio.create_task(_forget_idle(site))
+            warming = asyncio.create_task(_warm_up(site))
             yield
+            tidying.cancel()
+            warming.cancel()
 
     app = FastAPI(
         title="species-pipeline", docs_url=None, redoc_url=None, openapi_url="/api/openapi.json", lifespan=lifespan,
@@ -91,6 +101,21 @@ def application(settings: Settings) -> FastAPI:
         app.include_router(router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     return app
+
+
+async def _forget_idle(site: Site) -> None:
+    while True:
+        await asyncio.sleep(_TIDY)
+        await run_in_threadpool(site.visits.forget_idle)
+
+
+async def _warm_up(site: Site) -> None:
+    """Have the model that answers first in memory before anybody asks."""
+    with suppress(Refused):
+        try:
+            await run_in_threadpool(site.models.asked, None, None)
+        except (BadInput, MlflowException) as error:
+            log.warning("warning: the model that should answer first cannot: %s", error)
 
 
 def _say(request: Request, status: int, text: str) -> Response:

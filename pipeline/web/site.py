@@ -1,12 +1,17 @@
 """The parts of the running server, which a request finds by `site_of`."""
 
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Self
 
 from starlette.requests import HTTPConnection
 
+from pipeline.common.atomic import scratch_folder
+from pipeline.web.answering import Answering
 from pipeline.web.guard import Door
+from pipeline.web.models import Models
 from pipeline.web.settings import Settings
+from pipeline.web.uploads import Visits
 
 
 @dataclass
@@ -15,7 +20,20 @@ class Site:
 
     settings: Settings
     door: Door
-    closing: ExitStack = field(default_factory=ExitStack)
+    models: Models
+    answering: Answering
+    visits: Visits
+    closing: ExitStack
+
+    @classmethod
+    def open(cls, settings: Settings) -> Self:
+        """Start the parts."""
+        closing = ExitStack()
+        answering = Answering()
+        closing.callback(answering.close)
+        folder = closing.enter_context(scratch_folder())
+        visits = Visits(folder, settings.limits)
+        return cls(settings, Door(settings.password), Models(settings), answering, visits, closing)
 
 
 def site_of(request: HTTPConnection) -> Site:

@@ -1,0 +1,56 @@
+"""The one thread that asks networks: visitors take turns at it, a few pictures at a time."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TypeVar
+
+import pandas as pd
+import torch
+
+from pipeline.serving.answers import Answer, Wanted, answers, as_one, digest, scores_of
+from pipeline.serving.bundle import Bundle
+
+_TURN = 4  # pictures: whoever comes meanwhile waits for these
+_PAUSE = 0.05  # seconds between looks whether the thread is idle
+Made = TypeVar("Made")
+
+
+class Answering:
+    """Asks in turns: a thread takes what was given first, and everybody gives it one turn's pictures at a time."""
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="answers")
+        self._waiting = 0
+
+    def close(self) -> None:
+        """End when the turn under way is over."""
+        self._thread.shutdown(cancel_futures=True)
+
+    async def answers(
+        self, bundle: Bundle, pictures: Sequence[bytes], wanted: Wanted, facts: pd.DataFrame, *, together: bool
+    ) -> list[Answer]:
+        """An answer a picture, or one of all of them `together`; `facts` has a row a picture. As `serving.answers`."""
+        found = []
+        self._waiting += 1
+        try:
+            for start in range(0, len(pictures), _TURN):
+                some = slice(start, start + _TURN)
+                rows = facts.iloc[some].reset_index(drop=True)
+                found.append(await self._turn(partial(scores_of, bundle, pictures[some], facts=rows)))
+        finally:
+            self._waiting -= 1
+        scores, digests = torch.cat(found), [digest(picture) for picture in pictures]
+        if together:
+            scores, digests = as_one(bundle, scores), ["".join(digests)]
+        return answers(bundle, scores, digests, wanted)
+
+    async def aside(self, do: Callable[[], Made]) -> Made:
+        """Something short that nobody waits for, in the same thread, when no visitor does."""
+        while self._waiting:
+            await asyncio.sleep(_PAUSE)
+        return await self._turn(do)
+
+    async def _turn(self, do: Callable[[], Made]) -> Made:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, do)

@@ -1,0 +1,65 @@
+"""Pictures that somebody sent, answered: what the page and REST share."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import UploadFile
+
+from pipeline.common.errors import BadInput
+from pipeline.serving.answers import Answer, Wanted, as_shown
+from pipeline.serving.limits import Limits
+from pipeline.web.models import Ready
+from pipeline.web.refusal import Refused
+from pipeline.web.site import Site
+
+_SETS = 0.9  # how often a set of labels on the page holds the right one, where the model can promise that
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A picture's bytes and the name that it came with."""
+
+    name: str
+    data: bytes
+
+    @classmethod
+    async def of(cls, files: Sequence[UploadFile]) -> "list[Sent]":
+        """Those of a form; an empty field, as browsers send it where nothing was chosen, is none."""
+        read = [cls(file.filename or "", await file.read()) for file in files]
+        return [one for one in read if one.name or one.data]
+
+
+async def ask(
+    site: Site, ready: Ready, sent: Sequence[Sent], wanted: Wanted, facts: Sequence[Mapping[str, Any]],
+    *, together: bool = False,
+) -> list[Answer]:  # fmt: skip
+    """An answer a picture, or one of all. `facts`: what is known beside each, of which the model's columns are read.
+
+    BadInput, with the picture's name, for one that cannot be read, or of which a fact cannot be.
+    """
+    rows = pd.DataFrame({name: [one.get(name) for one in facts] for name in ready.bundle.columns})
+    rows = rows.dropna(axis=1, how="all").assign(path=[one.name for one in sent])
+    await run_in_threadpool(_check_pixels, site, ready, sent, rows)
+    pictures = [one.data for one in sent]
+    return await site.answering.answers(ready.bundle, pictures, wanted, rows, together=together)
+
+
+def _check_pixels(site: Site, ready: Ready, sent: Sequence[Sent], rows: pd.DataFrame) -> None:
+    """Raise Refused for a picture that takes too much memory to decode, which is not done for it."""
+    most = Limits(megapixels=site.settings.limits.megapixels, keys=("limits.pictures", "limits.megapixels"))
+    ways = {member.spec.preprocessing for member in ready.bundle.members}
+    for one, picture in zip(sent, as_shown(ready.bundle, [one.data for one in sent], rows), strict=True):
+        try:
+            most.check_pixels([picture], ways)
+        except BadInput as error:
+            raise Refused(413, f"{one.name}: {str(error).partition(': ')[2]}") from None
+
+
+def page_wants(ready: Ready, sure: float) -> Wanted:
+    """What the page asks of each picture."""
+    kept = ready.bundle.calibration.thresholds
+    sets = _SETS if kept and kept[-1][0] >= 100 * _SETS else None
+    return Wanted(top_k=5, coverage=sets, min_probability=sure)

@@ -1,0 +1,158 @@
+"""What visitors sent and were told: each visitor's own, and gone when they have been idle, or the server ends.
+
+Pictures lie in a folder of the server's own under names made by chance; the names that they came with are only shown.
+"""
+
+import secrets
+import shutil
+import unicodedata
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from time import monotonic
+
+from PIL import Image
+
+from pipeline.config import schema
+from pipeline.data.reading.decoding import decode
+from pipeline.serving.answers import Answer
+from pipeline.web.refusal import Refused
+
+_SHORTER, _LONGER = 320, 480  # pixels a side of what is shown
+_LONGEST = 150  # letters of a name
+
+
+@dataclass(frozen=True)
+class Picture:
+    """`token` is its name here, `name` the visitor's."""
+
+    token: str
+    name: str
+    file: Path
+
+    @property
+    def small(self) -> Path:
+        """A JPEG to show."""
+        return self.file.with_suffix(".jpg")
+
+
+@dataclass
+class Asked:
+    """Pictures of one specimen, what is known beside them, and what was answered, by which model (`by`).
+
+    `corrected` is what it shows where that is another label; `checked` whether somebody looked.
+    """
+
+    token: str
+    pictures: list[Picture]
+    facts: dict[str, str]
+    by: str
+    address: str
+    checkpoint: str
+    answer: Answer
+    corrected: str = ""
+    checked: bool = False
+
+    @property
+    def name(self) -> str:
+        """Of its first picture."""
+        return self.pictures[0].name
+
+
+@dataclass
+class Visit:
+    """What one visitor sent: `asked` by token, the first first."""
+
+    folder: Path
+    asked: OrderedDict[str, Asked] = field(default_factory=OrderedDict)
+    at: float = field(default_factory=monotonic)
+
+    def of(self, token: str) -> Asked:
+        """Refused for what is not this visitor's."""
+        if token not in self.asked:
+            raise Refused(404, "that is not among your pictures (any more)")
+        return self.asked[token]
+
+    def picture(self, token: str) -> Picture:
+        """Refused for what is not this visitor's."""
+        for one in self.asked.values():
+            for picture in one.pictures:
+                if picture.token == token:
+                    return picture
+        raise Refused(404, "that is not among your pictures (any more)")
+
+    def pictures(self) -> int:
+        """How many there are."""
+        return sum(len(one.pictures) for one in self.asked.values())
+
+    def keep(self, data: bytes, name: str) -> Picture:
+        """Write a picture, and one to show. Raises UnreadablePicture."""
+        token = secrets.token_urlsafe(16)
+        picture = Picture(token, shown_name(name), self.folder / f"{token}.picture")
+        small = _small(data)
+        self.folder.mkdir(exist_ok=True)
+        picture.file.write_bytes(data)
+        picture.small.write_bytes(small)
+        return picture
+
+    def drop(self, token: str) -> None:
+        """Delete a specimen's pictures, and what was said of them."""
+        for picture in self.asked.pop(token).pictures:
+            picture.file.unlink(missing_ok=True)
+            picture.small.unlink(missing_ok=True)
+
+
+class Visits:
+    """All visitors' (`by_visitor`), below one folder."""
+
+    def __init__(self, folder: Path, limits: schema.PageLimits) -> None:
+        self._folder, self._limits = folder, limits
+        self._visits: dict[str, Visit] = {}
+
+    def find(self, visitor: str) -> Visit:
+        """A visitor's; where there is none yet, an empty one that is not kept."""
+        found = self._visits.get(visitor)
+        if found is None:
+            return Visit(self._folder / secrets.token_urlsafe(16))
+        found.at = monotonic()
+        return found
+
+    def begin(self, visitor: str, more: int) -> Visit:
+        """A visitor's, who is about to send so many pictures. Refused where there are too many, or visitors."""
+        self.forget_idle()
+        visit = self.find(visitor)
+        if visitor not in self._visits and len(self._visits) >= self._limits.visitors:
+            raise Refused(503, "too many visitors have pictures here: come back in some minutes")
+        if visit.pictures() + more > self._limits.pictures:
+            raise Refused(413, f"at most {self._limits.pictures:,} pictures at a time: download and clear them first")
+        self._visits[visitor] = visit
+        return visit
+
+    def forget(self, visitor: str) -> None:
+        """Delete all that a visitor sent."""
+        visit = self._visits.pop(visitor, None)
+        if visit is not None:
+            shutil.rmtree(visit.folder, ignore_errors=True)
+
+    def forget_idle(self) -> None:
+        """Delete what is of visitors who asked for nothing in a while."""
+        before = monotonic() - 60 * self._limits.idle_minutes
+        for visitor in [name for name, visit in self._visits.items() if visit.at < before]:
+            self.forget(visitor)
+
+
+def shown_name(name: str) -> str:
+    """A file's name without folders, and without letters that hide or turn others."""
+    last = name.replace("\\", "/").rpartition("/")[2]
+    plain = "".join(letter for letter in last if unicodedata.category(letter)[0] != "C").strip()
+    return plain[:_LONGEST] or "picture"
+
+
+def _small(data: bytes) -> bytes:
+    """A picture as a small JPEG without its notes of place and time. Raises UnreadablePicture."""
+    image = Image.fromarray(decode(data, _SHORTER).permute(1, 2, 0).numpy())
+    image.thumbnail((_LONGER, _LONGER))
+    made = BytesIO()
+    image.save(made, "JPEG", quality=82)
+    return made.getvalue()
