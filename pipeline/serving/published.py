@@ -91,7 +91,10 @@ def observations(rows: Rows, package: str, model: str) -> tuple[pd.DataFrame, in
 
 
 def darwin_core(rows: Rows, model: str) -> pd.DataFrame:
-    """Terms of https://dwc.tdwg.org/terms/, a row an organism; nobody has verified a network's answer yet."""
+    """Terms of https://dwc.tdwg.org/terms/, a row an organism; an answer is unverified until somebody `checked` it.
+
+    Of a row that a person put right, `was` is what the network said.
+    """
     made = []
     for row in rows:
         if row["probability"] is None or row["label"] in _KINDS:
@@ -103,9 +106,10 @@ def darwin_core(rows: Rows, model: str) -> pd.DataFrame:
                 "basisOfRecord": "MachineObservation", "associatedMedia": row["picture"],
                 "scientificName": _scientific(row), "taxonRank": lowest, **ranks,
                 "vernacularName": row.get("common_name"), "verbatimIdentification": row["label"],
-                "identifiedBy": model, "dateIdentified": f"{_now():%F}",
-                "identificationVerificationStatus": "unverified",
-                "identificationRemarks": f"probability {row['probability']:.3f}",
+                "identifiedBy": None if "was" in row else model, "dateIdentified": f"{_now():%F}",
+                "identificationVerificationStatus": "verified" if row.get("checked") else "unverified",
+                "identificationRemarks": f"probability {row['probability']:.3f}"
+                + (f" of {row['was']}, as {model} said" if "was" in row else ""),
             }
         )  # fmt: skip
     return pd.DataFrame(made)

@@ -38,7 +38,7 @@ class Answering:
             for start in range(0, len(pictures), _TURN):
                 some = slice(start, start + _TURN)
                 rows = facts.iloc[some].reset_index(drop=True)
-                found.append(await self._turn(partial(scores_of, bundle, pictures[some], facts=rows)))
+                found.append(await self.turn(partial(scores_of, bundle, pictures[some], facts=rows)))
         finally:
             self._waiting -= 1
         scores, digests = torch.cat(found), [digest(picture) for picture in pictures]
@@ -50,7 +50,8 @@ class Answering:
         """Something short that nobody waits for, in the same thread, when no visitor does."""
         while self._waiting:
             await asyncio.sleep(_PAUSE)
-        return await self._turn(do)
+        return await self.turn(do)
 
-    async def _turn(self, do: Callable[[], Made]) -> Made:
+    async def turn(self, do: Callable[[], Made]) -> Made:
+        """Something short, as soon as it is its turn."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, do)

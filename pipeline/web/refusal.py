@@ -12,5 +12,10 @@ class Refused(Exception):
 
 
 def told(error: Exception) -> str:
-    """What an error of this program says, with files by their last name alone."""
-    return re.sub(r"(?<![\w:/])/(?:[^/\s:;,'\"]+/)+(?=[^/\s])", "", str(error).partition("\n")[0])
+    """What an error of this program says, in one line."""
+    return without_paths(str(error).partition("\n")[0])
+
+
+def without_paths(text: str) -> str:
+    """A text with files by their last name alone: where they lie is the server's business."""
+    return re.sub(r"(?<![\w:/])/(?:[^/\s:;,'\"`]+/)+(?=[^/\s])", "", text)

@@ -2,6 +2,8 @@
 
 import re
 import secrets
+from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
+from pipeline.common.wording import percent
 from pipeline.web.words import LANGUAGES, Words, language_of, words_in
 
 STATIC = Path(__file__).parent / "static"
@@ -54,10 +57,22 @@ def page(request: Request, template: str, *, here: str = "", status: int = 200, 
 
 
 def part(request: Request, template: str, **values: Any) -> str:
-    """A template as text, with `t` for the words; a figure and its sign stay on one line."""
+    """A template as text, with `t` for the words, and for figures `percent(share, digits)`, `number(value, digits)` and
+    `day(milliseconds)`; a figure and its sign stay on one line.
+    """
     lang = language(request)
     html = _environment().get_template(template).render(
         t=words_in(lang), lang=lang, languages=LANGUAGES, pages=PAGES, path=request.url.path,
-        inside=bool(request.session.get("in")), **values,
+        inside=bool(request.session.get("in")), **_figures(lang), **values,
     )  # fmt: skip
     return re.sub(r"(?<=\d) %", "\N{NO-BREAK SPACE}%", html)
+
+
+def _figures(lang: str) -> dict[str, Callable[..., str]]:
+    """How figures are written in a language."""
+    point = str.maketrans(",.", ".,") if lang == "es" else {}
+    return {
+        "percent": lambda share, digits=1: percent(share, digits).translate(point),
+        "number": lambda value, digits=0: f"{value:,.{digits}f}".translate(point),
+        "day": lambda made: f"{datetime.fromtimestamp(made / 1000, UTC):%Y-%m-%d}",
+    }

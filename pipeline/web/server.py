@@ -9,6 +9,7 @@ import secrets
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
@@ -26,7 +27,7 @@ from starlette.staticfiles import StaticFiles
 from pipeline.common.errors import BadInput, Stopped
 from pipeline.web.api import docs, health, models, predict
 from pipeline.web.guard import Guard, SecurityHeaders
-from pipeline.web.pages import enter
+from pipeline.web.pages import enter, identify, model
 from pipeline.web.refusal import Refused, told
 from pipeline.web.rendering import STATIC, page
 from pipeline.web.settings import Settings
@@ -41,6 +42,8 @@ ROUTERS = (
     models.router,
     docs.router,
     enter.router,
+    identify.router,
+    model.router,
 )
 
 
@@ -99,8 +102,18 @@ def application(settings: Settings) -> FastAPI:
     app.state.site = site
     for router in ROUTERS:
         app.include_router(router)
-    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    app.mount("/static", _Static(directory=STATIC), name="static")
     return app
+
+
+class _Static(StaticFiles):
+    """Files of the page, which browsers keep and ask about: what changed is seen at the next request."""
+
+    def file_response(self, *args: Any, **given: Any) -> Response:
+        """With the header."""
+        answer = super().file_response(*args, **given)
+        answer.headers["cache-control"] = "no-cache"
+        return answer
 
 
 async def _forget_idle(site: Site) -> None:

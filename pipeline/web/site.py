@@ -7,6 +7,7 @@ from typing import Self
 from starlette.requests import HTTPConnection
 
 from pipeline.common.atomic import scratch_folder
+from pipeline.web.alike import Alike
 from pipeline.web.answering import Answering
 from pipeline.web.guard import Door
 from pipeline.web.models import Models
@@ -23,6 +24,7 @@ class Site:
     models: Models
     answering: Answering
     visits: Visits
+    alike: Alike
     closing: ExitStack
 
     @classmethod
@@ -31,9 +33,11 @@ class Site:
         closing = ExitStack()
         answering = Answering()
         closing.callback(answering.close)
+        alike = Alike(answering)
+        closing.callback(alike.close)
         folder = closing.enter_context(scratch_folder())
         visits = Visits(folder, settings.limits)
-        return cls(settings, Door(settings.password), Models(settings), answering, visits, closing)
+        return cls(settings, Door(settings.password), Models(settings), answering, visits, alike, closing)
 
 
 def site_of(request: HTTPConnection) -> Site:

@@ -11,12 +11,14 @@ from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 from PIL import Image
 
 from pipeline.config import schema
 from pipeline.data.reading.decoding import decode
 from pipeline.serving.answers import Answer
+from pipeline.web.models import Ready
 from pipeline.web.refusal import Refused
 
 _SHORTER, _LONGER = 320, 480  # pixels a side of what is shown
@@ -39,18 +41,18 @@ class Picture:
 
 @dataclass
 class Asked:
-    """Pictures of one specimen, what is known beside them, and what was answered, by which model (`by`).
+    """Pictures of one specimen, what is known beside them, and what was answered, by which model.
 
-    `corrected` is what it shows where that is another label; `checked` whether somebody looked.
+    `sure`: from how likely on it counts as an answer. `corrected` is what it shows where that is another label;
+    `checked` whether somebody looked.
     """
 
     token: str
     pictures: list[Picture]
     facts: dict[str, str]
-    by: str
-    address: str
-    checkpoint: str
+    ready: Ready
     answer: Answer
+    sure: float
     corrected: str = ""
     checked: bool = False
 
@@ -58,6 +60,23 @@ class Asked:
     def name(self) -> str:
         """Of its first picture."""
         return self.pictures[0].name
+
+    def to_row(self) -> dict[str, Any]:
+        """As a line of a CSV says it, with the columns that `predict` writes."""
+        row = {"picture": "; ".join(picture.name for picture in self.pictures)} | self.answer.to_row()
+        row |= {"corrected": self.corrected or None, "checked": "yes" if self.checked else None}
+        return row | self.facts | {"model": self.ready.name}
+
+    def as_put_right(self) -> dict[str, Any]:
+        """The same of what it shows, where that was put right: `was` is then what the model said."""
+        row, known = self.to_row(), self.ready.bundle.taxonomy
+        if not self.corrected:
+            return row
+        for rank in self.answer.taxonomy:
+            del row[rank]
+        if known is not None and self.corrected in known.index:
+            row |= known.loc[self.corrected].dropna().to_dict()
+        return row | {"label": self.corrected, "was": self.answer.label}
 
 
 @dataclass
@@ -68,6 +87,16 @@ class Visit:
     asked: OrderedDict[str, Asked] = field(default_factory=OrderedDict)
     at: float = field(default_factory=monotonic)
 
+    def all(self) -> list[Asked]:
+        """The newest first."""
+        return list(self.asked.values())[::-1]
+
+    def add(self, pictures: list[Picture], facts: dict[str, str], ready: Ready, answer: Answer, sure: float) -> Asked:
+        """What was answered of pictures that were kept."""
+        one = Asked(secrets.token_urlsafe(16), pictures, facts, ready, answer, sure)
+        self.asked[one.token] = one
+        return one
+
     def of(self, token: str) -> Asked:
         """Refused for what is not this visitor's."""
         if token not in self.asked:
@@ -76,7 +105,7 @@ class Visit:
 
     def picture(self, token: str) -> Picture:
         """Refused for what is not this visitor's."""
-        for one in self.asked.values():
+        for one in self.all():
             for picture in one.pictures:
                 if picture.token == token:
                     return picture

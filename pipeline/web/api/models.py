@@ -10,6 +10,7 @@ from pipeline.tracking.selection import find_run
 from pipeline.web.api.problems import problems
 from pipeline.web.figures import figures
 from pipeline.web.models import Choice
+from pipeline.web.refusal import without_paths
 from pipeline.web.site import site_of
 
 router = APIRouter(prefix="/api", tags=["models"])
@@ -84,7 +85,7 @@ def model(
     return Described(
         **_listed(choice).model_dump(), checkpoints=known.checkpoints(choice), classes=list(bundle.classes),
         columns=bundle.columns, figures=measured,
-        description=(choice.version.description or "") if choice.version else "",
+        description=without_paths(choice.version.description or "") if choice.version else "",
     )  # fmt: skip
 
 

@@ -1,0 +1,222 @@
+"""Identify: pictures in, names out, put right by whoever looks, and taken away as a table."""
+
+import io
+from typing import Annotated, Any
+
+import pandas as pd
+from fastapi import APIRouter, File, Form, Query, Request, UploadFile
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
+
+from pipeline.common.errors import BadInput
+from pipeline.data.beside.encodings import Category
+from pipeline.data.beside.metadata import Metadata
+from pipeline.data.files import write_csv
+from pipeline.reporting.page import source
+from pipeline.serving.published import darwin_core
+from pipeline.web import showing
+from pipeline.web.asking import Sent, ask, page_wants
+from pipeline.web.models import BEST, Choice, Ready
+from pipeline.web.refusal import Refused, told
+from pipeline.web.rendering import page, part, visitor, words
+from pipeline.web.site import Site, site_of
+from pipeline.web.uploads import Asked, Visit
+
+router = APIRouter(include_in_schema=False)
+_ON_A_PAGE = 50  # answers
+_LABELS = 2000  # that are offered where an answer is put right
+_PREFIX = "fact:"
+_PART = "x-part"  # the header by which the page's script asks for a part instead of a page
+
+Text = Annotated[str, Form(max_length=250)]
+
+
+@router.get("/")
+async def identify(
+    request: Request, model: str = "", checkpoint: str = BEST, number: Annotated[int, Query(alias="page", ge=1)] = 1
+) -> HTMLResponse:
+    """The form, and what was answered."""
+    return await _page(request, model, checkpoint, number)
+
+
+@router.post("/identify")
+async def asked(
+    request: Request, files: Annotated[list[UploadFile], File()] = [], model: Text = "", checkpoint: Text = BEST,  # noqa: B006
+    sure: Annotated[float, Form(ge=0, le=1)] = 0.5, together: Annotated[bool, Form()] = False,
+) -> Response:  # fmt: skip
+    """Answers to pictures: to the script a list item each, else the page again."""
+    try:
+        made = await _answers(request, await Sent.of(files), model, checkpoint, sure, together=together)
+    except (BadInput, Refused) as error:
+        if _PART in request.headers:
+            raise
+        status = error.status if isinstance(error, Refused) else 400
+        return await _page(request, model, checkpoint, 1, problem=told(error), status=status)
+    if _PART in request.headers:
+        return HTMLResponse("".join(_item(request, one) for one in made))
+    return RedirectResponse("/#results", 303)
+
+
+async def _answers(
+    request: Request, sent: list[Sent], model: str, checkpoint: str, sure: float, *, together: bool
+) -> list[Asked]:
+    """One a picture, or one of all."""
+    if not sent:
+        raise Refused(400, words(request)("identify.choose_first"))
+    ready = await run_in_threadpool(site_of(request).models.asked, model, checkpoint)
+    given = (await request.form()).items()
+    facts = {key.removeprefix(_PREFIX): str(value).strip() for key, value in given if key.startswith(_PREFIX)}
+    groups = [sent] if together else [[one] for one in sent]
+    return [await _answered(request, ready, group, facts, sure) for group in groups]
+
+
+async def _answered(request: Request, ready: Ready, sent: list[Sent], facts: dict[str, str], sure: float) -> Asked:
+    """One specimen's pictures kept and answered; nothing stays of those that have no answer."""
+    site = site_of(request)
+    visit = site.visits.begin(visitor(request), len(sent))
+    known = {name: value for name, value in facts.items() if value and name in ready.bundle.columns}
+    (answer,) = await ask(site, ready, sent, page_wants(ready, sure), [known] * len(sent), together=True)
+    pictures = [await run_in_threadpool(visit.keep, one.data, one.name) for one in sent]
+    return visit.add(pictures, known, ready, answer, sure)
+
+
+@router.post("/identify/clear")
+async def clear(request: Request) -> Response:
+    """Delete all that this visitor sent."""
+    site_of(request).visits.forget(visitor(request))
+    return RedirectResponse("/", 303)
+
+
+@router.get("/identify/answers.csv")
+async def answers_csv(request: Request) -> Response:
+    """The table, as `predict` writes it."""
+    rows = [one.to_row() for one in _visit(request).all()]
+    return await run_in_threadpool(_csv, pd.DataFrame(rows), "answers.csv")
+
+
+@router.get("/identify/darwin_core.csv")
+async def darwin_core_csv(request: Request) -> Response:
+    """The table in Darwin Core's terms."""
+    visit = _visit(request)
+    made = [darwin_core([one.as_put_right()], one.ready.name) for one in visit.all()]
+    return await run_in_threadpool(_csv, pd.concat(made) if made else pd.DataFrame(), "darwin_core.csv")
+
+
+@router.post("/identify/{token}")
+async def put_right(request: Request, token: str, do: Text = "correct", label: Text = "") -> Response:
+    """Say what it shows, that the answer is right, or take it away."""
+    visit = _visit(request)
+    one = visit.of(token)
+    if do == "remove":
+        visit.drop(token)
+        html = ""
+    else:
+        own = label.strip() if do == "correct" else ""
+        one.corrected = "" if own == one.answer.label else own
+        one.checked = bool(own) or do == "right"
+        html = _item(request, one)
+    return HTMLResponse(html) if _PART in request.headers else RedirectResponse(f"/#asked-{token}", 303)
+
+
+@router.post("/identify/{token}/again")
+async def again(request: Request, token: str, model: Text = "", checkpoint: Text = BEST) -> Response:
+    """The same pictures, another model; what a person said of them stays."""
+    site, one = site_of(request), _visit(request).of(token)
+    ready = await run_in_threadpool(site.models.asked, model, checkpoint)
+    sent = [Sent(picture.name, await run_in_threadpool(picture.file.read_bytes)) for picture in one.pictures]
+    (answer,) = await ask(site, ready, sent, page_wants(ready, one.sure), [one.facts] * len(sent), together=True)
+    one.ready, one.answer = ready, answer
+    return HTMLResponse(_item(request, one)) if _PART in request.headers else RedirectResponse("/#results", 303)
+
+
+@router.get("/identify/{token}/alike")
+async def alike(request: Request, token: str) -> HTMLResponse:
+    """The most similar training pictures of the answer and of the runner-up."""
+    site, one = site_of(request), _visit(request).of(token)
+    work = site.alike.of(one.ready)
+    found: list[tuple[str, list[tuple[str, float]]]] = []
+    if work.known is not None:
+        data = [await run_in_threadpool(picture.file.read_bytes) for picture in one.pictures]
+        features = await site.alike.features(one.ready, data)
+        found = [
+            (label, [(source(jpeg), cosine) for jpeg, cosine in work.known.nearest(features, label)])
+            for label, _ in one.answer.top_k[:2]
+        ]
+    values: dict[str, Any] = {
+        "one": one,
+        "names": _names(one),
+        "ready": work.over,
+        "found": found,
+        "done": work.done,
+        "of": work.of or "…",
+    }
+    if _PART in request.headers:
+        return HTMLResponse(part(request, "alike.html.j2", **values))
+    return page(request, "alike_page.html.j2", here="identify", **values)
+
+
+@router.get("/pictures/{token}")
+async def picture(request: Request, token: str) -> FileResponse:
+    """A small JPEG of a picture that this visitor sent."""
+    return FileResponse(_visit(request).picture(token).small, media_type="image/jpeg")
+
+
+def _visit(request: Request) -> Visit:
+    return site_of(request).visits.find(visitor(request))
+
+
+def _item(request: Request, one: Asked) -> str:
+    return part(
+        request, "asked.html.j2", one=one, names=_names(one), how_sure=showing.how_sure(one.answer),
+        drawn=lambda place: showing.drawn(one.answer, place),
+    )  # fmt: skip
+
+
+def _names(one: Asked) -> dict[str, showing.Named]:
+    labels = [label for label, _ in one.answer.top_k] + list(one.answer.prediction_set or ())
+    return showing.names(one.ready.bundle.taxonomy, dict.fromkeys(labels))
+
+
+async def _page(
+    request: Request, model: str, checkpoint: str, number: int, *, problem: str = "", status: int = 200
+) -> HTMLResponse:
+    site, visit = site_of(request), _visit(request)
+    values = await run_in_threadpool(_choice, site, model, checkpoint)
+    every = visit.all()
+    shown = every[(number - 1) * _ON_A_PAGE : number * _ON_A_PAGE]
+    return page(
+        request, "identify.html.j2", here="identify", status=status, problem=problem, named=bool(model),
+        results=[_item(request, one) for one in shown], count=len(every), current=number,
+        pages_of_results=-(-len(every) // _ON_A_PAGE), minutes=f"{site.settings.limits.idle_minutes:g}",
+        **values,
+    )  # fmt: skip
+
+
+def _choice(site: Site, model: str, checkpoint: str) -> dict[str, Any]:
+    """Who answers, and what it wants to know."""
+    choice = site.models.find(model) if model else site.models.first()
+    if choice is None:
+        return {"choice": None, "labels": ()}
+    ready = site.models.load(choice, checkpoint)
+    beside = [kind for member in ready.bundle.members for kind in member.spec.beside]
+    kinds = [one for kind in beside if isinstance(kind, Metadata) for one in kind.encodings]
+    return {
+        "choice": choice, "checkpoint": checkpoint, "models": _with(site.models.choices(), choice),
+        "checkpoints": site.models.checkpoints(choice), "labels": ready.bundle.classes[:_LABELS],
+        "columns": ready.bundle.columns,
+        "choices": {kind.column: kind.names for kind in kinds if isinstance(kind, Category)},
+    }  # fmt: skip
+
+
+def _with(choices: list[Choice], choice: Choice) -> list[Choice]:
+    """The choices, among them that which was made, which may be too old to be listed."""
+    return choices if any(one.address == choice.address for one in choices) else [choice, *choices]
+
+
+def _csv(table: pd.DataFrame, name: str) -> Response:
+    text = io.StringIO()
+    write_csv(table, text)
+    return Response(
+        text.getvalue().encode("utf-8-sig"), media_type="text/csv; charset=utf-8",
+        headers={"content-disposition": f'attachment; filename="{name}"'},
+    )  # fmt: skip

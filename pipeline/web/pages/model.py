@@ -1,0 +1,97 @@
+"""Model: how good one is, on what, and what it is good and bad at."""
+
+from typing import Any
+
+import pandas as pd
+from fastapi import APIRouter, Request
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+from starlette.responses import FileResponse, Response
+
+from pipeline.common.errors import BadInput
+from pipeline.tracking.finished import artifact_folder, trained_on
+from pipeline.tracking.selection import find_run
+from pipeline.web import showing
+from pipeline.web.figures import figures
+from pipeline.web.models import Choice
+from pipeline.web.refusal import Refused
+from pipeline.web.rendering import page
+from pipeline.web.site import Site, site_of
+
+router = APIRouter(include_in_schema=False)
+# What of a run's files is shown, and nothing else of the disk: a name that is not here is not there.
+SHOWN = {
+    "mistakes.html": "text/html", "explore.html": "text/html", "comparison.html": "text/html",
+    "curves.png": "image/png", "confusion_matrix.png": "image/png",
+}  # fmt: skip
+# Those pages bring their styles and pictures in themselves; they run nothing, and know nothing of this server.
+_ALONE = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'"
+_HARDEST, _EASIEST = 12, 6  # classes, before all are asked for
+
+
+@router.get("/model")
+def model(request: Request, model: str = "") -> Response:
+    """The page of the model that was asked for, else of the first."""
+    site = site_of(request)
+    choice = site.models.find(model) if model else site.models.first()
+    values: dict[str, Any] = {"choice": choice, "models": site.models.choices()}
+    return page(request, "model.html.j2", here="model", **values, **({} if choice is None else _known(site, choice)))
+
+
+@router.get("/runs/{run_id}/{name}")
+def artifact(run_id: str, name: str) -> FileResponse:
+    """A page or picture that a run left."""
+    file = None
+    if name in SHOWN:
+        try:
+            run = find_run(MlflowClient(), run_id, kinds=("train", "ensemble", "explore", "compare", "evaluate"))
+            file = artifact_folder(run, "") / name
+        except (BadInput, MlflowException):
+            file = None
+    if file is None or not file.is_file():
+        raise Refused(404, "the run has no such file")
+    headers = {"content-security-policy": _ALONE, "x-frame-options": "SAMEORIGIN"} if name.endswith(".html") else None
+    return FileResponse(file, media_type=SHOWN[name], headers=headers)
+
+
+def _known(site: Site, choice: Choice) -> dict[str, Any]:
+    bundle = site.models.load(choice).bundle
+    run = None if choice.run_id is None else _run(choice.run_id)
+    measured = [] if run is None else figures(run)
+    classes = measured[0].classes if measured else pd.DataFrame()
+    return {
+        "bundle": bundle, "run": run, "figures": measured, "checkpoints": site.models.checkpoints(choice),
+        "networks": [member.spec.name for member in bundle.members],
+        "names": showing.names(bundle.taxonomy, bundle.classes),
+        "hardest": _rows(classes[classes["share"] < 1].head(_HARDEST)) if len(classes) else [],
+        "easiest": _rows(classes[::-1].head(_EASIEST)) if len(classes) else [],
+        "every": _rows(classes), "pictures": {} if run is None else _pictures(run, measured),
+        "left": [] if run is None else _left(run),
+    }  # fmt: skip
+
+
+def _run(run_id: str) -> Run | None:
+    """None where it was deleted since."""
+    try:
+        return find_run(MlflowClient(), run_id)
+    except BadInput:
+        return None
+
+
+def _rows(classes: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(key): value for key, value in row.items()} for row in classes.to_dict("records")]
+
+
+def _pictures(run: Run, measured: list[Any]) -> dict[str, int]:
+    """How many of each split."""
+    trained = trained_on(run)
+    return ({} if trained is None else {"train": trained}) | {one.split: one.pictures for one in measured[::-1]}
+
+
+def _left(run: Run) -> list[str]:
+    try:
+        folder = artifact_folder(run, "")
+    except BadInput:
+        return []
+    return [name for name in SHOWN if (folder / name).is_file()]

@@ -1,0 +1,97 @@
+"""A typed answer as a page draws it: each of its fields by a template of its own, found by the field's name.
+
+`templates/answer/PLACE/FIELD.html.j2` draws `Answer.FIELD`, which it is given as `value`. Places: `first`, beside the
+name, for what decides whether to believe it; `main`, for all to see; `more`, unfolded by who wants to know. A field
+without a template is shown in `more` as its name and value. What is None or empty is not drawn.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields
+from functools import cache
+from importlib.resources import files
+from typing import Any
+from urllib.parse import quote
+
+import pandas as pd
+
+from pipeline.data.taxonomy import RANKS
+from pipeline.serving.answers import Answer
+
+PLACES = ("first", "main", "more")
+# From how likely a label must be to be called so; below the least it is not sure.
+SURE = (("almost_certain", 0.95), ("very_likely", 0.8), ("likely", 0.5))
+NOT_SURE = "not_sure"
+_LINKS = {
+    "GBIF": "https://www.gbif.org/species/search?q={name}",
+    "iNaturalist": "https://www.inaturalist.org/taxa/search?q={name}",
+    "Wikipedia": "https://{lang}.wikipedia.org/wiki/Special:Search?search={name}",
+}
+
+
+@dataclass(frozen=True)
+class Named:
+    """A label as people know it: by `common` names by language ("" for that of no language), and `scientific`ally."""
+
+    label: str
+    common: Mapping[str, str]
+    scientific: str
+
+    @classmethod
+    def of(cls, label: str, taxonomy: Mapping[str, Any]) -> "Named":
+        """What a taxonomy's row says of a label; without one, the label alone."""
+        common = {
+            key.removeprefix("common_name").lstrip("_"): str(value)
+            for key, value in taxonomy.items()
+            if key.startswith("common_name") and value
+        }
+        return cls(label, common, str(next((taxonomy[rank] for rank in reversed(RANKS) if taxonomy.get(rank)), "")))
+
+    def in_language(self, lang: str) -> str:
+        """What to call it: its common name, else the scientific one, else the label."""
+        return self.common.get(lang) or self.common.get("") or self.scientific or self.label
+
+    def second(self, lang: str) -> str:
+        """The scientific name, where that is not what it is called already."""
+        return self.scientific if self.scientific != self.in_language(lang) else ""
+
+    def links(self, lang: str) -> dict[str, str]:
+        """Where to look it up; nothing is fetched from there."""
+        plain = self.scientific or re.sub(r"^\d+[.\s_-]+", "", self.label).replace("_", " ")
+        return {place: address.format(name=quote(plain), lang=lang) for place, address in _LINKS.items()}
+
+
+def names(taxonomy: pd.DataFrame | None, labels: Iterable[str]) -> dict[str, Named]:
+    """Those of some labels."""
+    return {label: Named.of(label, _row(taxonomy, label)) for label in labels}
+
+
+def _row(taxonomy: pd.DataFrame | None, label: str) -> dict[str, Any]:
+    return {} if taxonomy is None or label not in taxonomy.index else dict(taxonomy.loc[label].dropna())
+
+
+def how_sure(answer: Answer) -> str:
+    """The word for it: one of `SURE`, or `NOT_SURE`, also where it is less likely than was asked for."""
+    if answer.answered is False:
+        return NOT_SURE
+    return next((word for word, least in SURE if answer.probability >= least), NOT_SURE)
+
+
+def drawn(answer: Answer, place: str) -> Iterator[tuple[str, str, Any]]:
+    """The fields with something to draw in a place: name, template, value."""
+    for field in fields(answer):
+        value = getattr(answer, field.name)
+        if value is None or (not isinstance(value, bool | int | float) and not len(value)):
+            continue
+        where, template = _template(field.name)
+        if where == place:
+            yield field.name, template, value
+
+
+@cache
+def _template(field: str) -> tuple[str, str]:
+    room = files("pipeline.web") / "templates" / "answer"
+    for place in PLACES:
+        if (room / place / f"{field}.html.j2").is_file():
+            return place, f"answer/{place}/{field}.html.j2"
+    return "more", "answer/other.html.j2"
