@@ -14,6 +14,7 @@ from pipeline.data.table import PictureTable
 
 RANKS = ("kingdom", "phylum", "class", "order", "family", "genus", "species")
 COLUMNS = (*RANKS, "common_name")
+_COMMON = r"common_name_[a-z]{2,3}"  # in a language: common_name_es
 _SHOWN = 3
 
 log = logging.getLogger(__name__)
@@ -22,10 +23,13 @@ log = logging.getLogger(__name__)
 def tidy(table: pd.DataFrame, source: str) -> pd.DataFrame:
     """The columns of a taxonomy among a table's, from the root down, as texts; `species` is made of its two words.
 
+    Common names may be in several languages: `common_name_es`.
+
     Raises `BadInput`, which begins with `source`, where two columns are of one rank or a cell is no single value.
     """
     titles = pd.Index([str(title).strip().lower().replace(" ", "_") for title in table.columns])
-    named = table.set_axis(titles, axis=1).loc[:, titles.isin([*COLUMNS, "specific_epithet"])]
+    wanted = titles.isin([*COLUMNS, "specific_epithet"]) | titles.str.fullmatch(_COMMON)
+    named = table.set_axis(titles, axis=1).loc[:, wanted]
     check_titles(list(named.columns), source)
     for column in named:
         check_cells(named[column], source)
@@ -33,7 +37,8 @@ def tidy(table: pd.DataFrame, source: str) -> pd.DataFrame:
             named[column] = named[column].map(str, na_action="ignore")
     if "species" not in named and {"genus", "specific_epithet"} <= set(named.columns):
         named["species"] = named["genus"].astype("str") + " " + named["specific_epithet"].astype("str")
-    return named[[column for column in COLUMNS if column in named]]
+    further = [column for column in named if column not in COLUMNS and column != "specific_epithet"]
+    return named[[*(column for column in COLUMNS if column in named), *further]]
 
 
 def join_taxonomy(table: PictureTable, file: str | None) -> PictureTable:

@@ -93,7 +93,7 @@ class Models:
 
         Refused where there is none.
         """
-        with suppress(MlflowException):
+        with suppress(MlflowException, BadInput):
             if run := _RUN.fullmatch(asked):
                 return _of_run(find_run(self._client, run[1]))
             if version := _VERSION.fullmatch(asked):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
@@ -56,7 +57,7 @@ def page(request: Request, template: str, *, here: str = "", status: int = 200, 
     return HTMLResponse(html, status)
 
 
-def part(request: Request, template: str, **values: Any) -> str:
+def part(request: Request, template: str, **values: Any) -> Markup:
     """A template as text, with `t` for the words, and for figures `percent(share, digits)`, `number(value, digits)` and
     `day(milliseconds)`; a figure and its sign stay on one line.
     """
@@ -65,7 +66,7 @@ def part(request: Request, template: str, **values: Any) -> str:
         t=words_in(lang), lang=lang, languages=LANGUAGES, pages=PAGES, path=request.url.path,
         inside=bool(request.session.get("in")), **_figures(lang), **values,
     )  # fmt: skip
-    return re.sub(r"(?<=\d) %", "\N{NO-BREAK SPACE}%", html)
+    return Markup(re.sub(r"(?<=\d) %", "\N{NO-BREAK SPACE}%", html))
 
 
 def _figures(lang: str) -> dict[str, Callable[..., str]]:

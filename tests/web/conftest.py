@@ -1,4 +1,18 @@
+import csv
+import io
+import shutil
+import socket
+import sys
+import time
+from contextlib import contextmanager
+from importlib import import_module
+from threading import Thread
+
+import mlflow
+import numpy as np
 import pytest
+import uvicorn
+from PIL import Image
 from starlette.testclient import TestClient
 
 from pipeline.config import schema
@@ -6,6 +20,8 @@ from pipeline.web.server import application
 from pipeline.web.settings import Settings
 
 LIMITS = {"request_mb": 8, "megapixels": 20, "pictures": 50, "visitors": 5, "idle_minutes": 60, "requests": 100_000}
+EVIL = "<img src=x onerror=alert(1)>"  # a class, as somebody may have called a folder
+COLOURS = {"owl": (200, 40, 40), "wren": (40, 180, 60), EVIL: (50, 60, 200)}
 
 
 def app_config(**given):
@@ -25,8 +41,9 @@ def settings():
 
 
 @pytest.fixture
-def open_page(store, settings):
-    """`open_page(password=...)`: a client of a server that was started so, in a folder with an empty store."""
+def open_page(request, settings):
+    """`open_page(password=...)`: a client of a server that was started so, over an empty store, or over `trained`."""
+    request.getfixturevalue("asked_about" if "trained" in request.fixturenames else "store")
     opened = []
 
     def _open(**given):
@@ -37,3 +54,84 @@ def open_page(store, settings):
     yield _open
     for client in opened:
         client.__exit__(None, None, None)
+
+
+@pytest.fixture
+def asked_about(trained, monkeypatch):
+    """MLflow looks at the store of `trained`."""
+    monkeypatch.chdir(trained)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    mlflow.set_tracking_uri(f"sqlite:///{trained / 'mlflow.db'}")
+
+
+@pytest.fixture(scope="session")
+def trained(_made_store, tmp_path_factory):
+    """The folder of a store with a champion that tells `COLOURS` apart, and its photographs; epoch 1 is kept too."""
+    folder = tmp_path_factory.mktemp("trained")
+    shutil.copy(_made_store, folder / "mlflow.db")
+    chance = np.random.default_rng(0)
+    for number in range(60):
+        name = list(COLOURS)[number % 3]
+        file = folder / "birds" / name / f"{number:02d}.jpg"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(coloured(COLOURS[name], chance)).save(file)
+    with (folder / "taxonomy.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(
+            [
+                ["name", "class", "family", "species", "common_name", "common_name_es"],
+                ["owl", "Aves", "Strigidae", "Strix aluco", "Tawny Owl", "Cárabo común"],
+                ["wren", "Aves", "Troglodytidae", "Troglodytes troglodytes", "Wren", "Chochín"],
+            ]
+        )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        for command in (
+            ["train", "data=folder", f"data.root={folder / 'birds'}", f"data.taxonomy={folder / 'taxonomy.csv'}",
+             "model=squeezenet", "regime=scratch", "augmentation=none", "trainer.epochs=6", "trainer.keep_epochs=[1]",
+             "trainer.num_workers=0", "trainer.accelerator=cpu", "trainer.precision=fp32", "data.image_size=32",
+             "trainer.batch_size=8", "data.split.val=0.3", "optimizer.lr=0.001"],
+            ["promote"],
+        ):  # fmt: skip
+            patch.setattr(sys, "argv", command)
+            import_module(f"pipeline.{command[0]}").main()
+    return folder
+
+
+def coloured(colour, chance):
+    """(h, w, 3) pixels of noise around a colour."""
+    return np.clip(np.array(colour) + chance.normal(0, 25, (48, 64, 3)), 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def photograph():
+    """`photograph("owl")`: a JPEG's bytes of one that no training had."""
+
+    def _made(name, kind="JPEG", seed=7):
+        buffer = io.BytesIO()
+        Image.fromarray(coloured(COLOURS[name], np.random.default_rng(seed))).save(buffer, kind)
+        return buffer.getvalue()
+
+    return _made
+
+
+@pytest.fixture
+def served(asked_about, settings):
+    """`with served(password=...) as address:` a server that browsers and programs reach."""
+
+    @contextmanager
+    def _served(**given):
+        listening = socket.create_server(("127.0.0.1", 0))
+        port = listening.getsockname()[1]
+        server = uvicorn.Server(uvicorn.Config(application(settings(port=port, **given)), log_config=None))
+        thread = Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        while not server.started:
+            time.sleep(0.01)
+        try:
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.should_exit = True
+            thread.join()
+
+    return _served

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import pandas as pd
 from fastapi import APIRouter, File, Form, Query, Request, UploadFile
+from markupsafe import Markup
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 
@@ -109,7 +110,7 @@ async def put_right(request: Request, token: str, do: Text = "correct", label: T
     one = visit.of(token)
     if do == "remove":
         visit.drop(token)
-        html = ""
+        html = Markup("")
     else:
         own = label.strip() if do == "correct" else ""
         one.corrected = "" if own == one.answer.label else own
@@ -165,7 +166,7 @@ def _visit(request: Request) -> Visit:
     return site_of(request).visits.find(visitor(request))
 
 
-def _item(request: Request, one: Asked) -> str:
+def _item(request: Request, one: Asked) -> Markup:
     return part(
         request, "asked.html.j2", one=one, names=_names(one), how_sure=showing.how_sure(one.answer),
         drawn=lambda place: showing.drawn(one.answer, place),
