@@ -62,8 +62,9 @@ def part(request: Request, template: str, **values: Any) -> Markup:
     `day(milliseconds)`; a figure and its sign stay on one line.
     """
     lang = language(request)
+    path = request.url.path if request.method == "GET" else "/"
     html = _environment().get_template(template).render(
-        t=words_in(lang), lang=lang, languages=LANGUAGES, pages=PAGES, path=request.url.path,
+        t=words_in(lang), lang=lang, languages=LANGUAGES, pages=PAGES, path=path,
         inside=bool(request.session.get("in")), **_figures(lang), **values,
     )  # fmt: skip
     return Markup(re.sub(r"(?<=\d) %", "\N{NO-BREAK SPACE}%", html))

@@ -7,7 +7,7 @@ import asyncio
 import logging
 import secrets
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -131,21 +131,21 @@ async def _warm_up(site: Site) -> None:
             log.warning("warning: the model that should answer first cannot: %s", error)
 
 
-def _say(request: Request, status: int, text: str) -> Response:
+def _say(request: Request, status: int, text: str, headers: Mapping[str, str] | None = None) -> Response:
     """An error, as JSON to programs and scripts, else as a page."""
     if request.url.path.startswith("/api/") or "text/html" not in request.headers.get("accept", ""):
-        return JSONResponse({"detail": text}, status)
+        return JSONResponse({"detail": text}, status, headers)
     return page(request, "error.html.j2", status=status, text=text)
 
 
 async def _of_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return _say(request, error.status_code, str(error.detail))
+    return _say(request, error.status_code, str(error.detail), error.headers)
 
 
 async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, Refused)
-    return _say(request, error.status, str(error))
+    return _say(request, error.status, str(error), error.headers)
 
 
 async def _bad_input(request: Request, error: Exception) -> Response:

@@ -120,9 +120,13 @@ class Visit:
         token = secrets.token_urlsafe(16)
         picture = Picture(token, shown_name(name), self.folder / f"{token}.picture")
         small = _small(data)
-        self.folder.mkdir(exist_ok=True)
-        picture.file.write_bytes(data)
-        picture.small.write_bytes(small)
+        try:
+            self.folder.mkdir(exist_ok=True)
+            picture.file.write_bytes(data)
+            picture.small.write_bytes(small)
+        except OSError as error:
+            picture.file.unlink(missing_ok=True)
+            raise Refused(507, f"the server cannot keep the picture: {error.strerror}") from None
         return picture
 
     def drop(self, token: str) -> None:

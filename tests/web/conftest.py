@@ -11,6 +11,7 @@ from threading import Thread
 import mlflow
 import numpy as np
 import pytest
+import torch
 import uvicorn
 from PIL import Image
 from starlette.testclient import TestClient
@@ -75,6 +76,13 @@ def trained(_made_store, tmp_path_factory):
         file = folder / "birds" / name / f"{number:02d}.jpg"
         file.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(coloured(COLOURS[name], chance)).save(file)
+    with (folder / "beside.csv").open("w", newline="", encoding="utf-8") as file:
+        found = sorted((folder / "birds").rglob("*.jpg"))
+        rows = [
+            [path.relative_to(folder / "birds"), ("north", "south")[place % 2], 5 + place % 7]
+            for place, path in enumerate(found)
+        ]
+        csv.writer(file).writerows([["path", "site", "depth"], *rows])
     with (folder / "taxonomy.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows(
             [
@@ -88,6 +96,7 @@ def trained(_made_store, tmp_path_factory):
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         for command in (
             ["train", "data=folder", f"data.root={folder / 'birds'}", f"data.taxonomy={folder / 'taxonomy.csv'}",
+             f"data.beside={folder / 'beside.csv'}", "data.metadata=[site,depth]",
              "model=squeezenet", "regime=scratch", "augmentation=none", "trainer.epochs=6", "trainer.keep_epochs=[1]",
              "trainer.num_workers=0", "trainer.accelerator=cpu", "trainer.precision=fp32", "data.image_size=32",
              "trainer.batch_size=8", "data.split.val=0.3", "optimizer.lr=0.001"],
@@ -95,6 +104,7 @@ def trained(_made_store, tmp_path_factory):
         ):  # fmt: skip
             patch.setattr(sys, "argv", command)
             import_module(f"pipeline.{command[0]}").main()
+    torch.set_flush_denormal(False)  # as training sets it, which Hypothesis refuses to work with
     return folder
 
 

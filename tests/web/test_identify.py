@@ -79,6 +79,24 @@ def test_what_is_put_right_is_in_the_tables(trained, open_page, photograph):
     assert tokens(page.get("/").text) == []
 
 
+def test_what_is_known_beside_the_picture_is_asked_for_and_heeded(trained, open_page, photograph):
+    page = open_page()
+    html = page.get("/").text
+    assert re.search(r'<select[^>]*name="fact:site"><option value="">not known</option><option>north</option>', html)
+    assert re.search(r'<input[^>]*name="fact:depth" inputmode="decimal"', html)
+    one, known = sent(("a.jpg", photograph("owl"))), {"fact:site": "north", "fact:depth": "6", "fact:nothing": "x"}
+    assert "<dt>depth</dt><dd>6</dd>" in page.post("/identify", files=one, data=known, headers=PART).text
+    assert table(page).loc[0, ["site", "depth"]].tolist() == ["north", 6]
+    said = page.post("/identify", files=one, data={"fact:depth": "deep"}, headers=PART)
+    assert said.status_code == 400
+    assert said.json()["detail"].startswith("a.jpg: depth is 'deep', no number")
+    shares = [
+        page.post("/api/predict", files=one, data={"facts": facts}).json()["answers"][0]["top_k"]
+        for facts in ("{}", '{"site": "north", "depth": 11}', '[{"site": "north", "depth": 11.0}]')
+    ]
+    assert shares[0] != shares[1] == shares[2]
+
+
 def test_not_sure_is_said(trained, open_page, photograph):
     two = sent(("a.jpg", photograph("owl")), ("b.jpg", photograph("wren")))
     html = open_page().post("/identify", files=two, data={"sure": 1, "together": "true"}, headers=PART).text

@@ -36,8 +36,11 @@ Text = Annotated[str, Form(max_length=250)]
 async def identify(
     request: Request, model: str = "", checkpoint: str = BEST, number: Annotated[int, Query(alias="page", ge=1)] = 1
 ) -> HTMLResponse:
-    """The form, and what was answered."""
-    return await _page(request, model, checkpoint, number)
+    """The form, and what was answered; the model that was chosen stays so."""
+    if model:
+        await run_in_threadpool(site_of(request).models.asked, model, checkpoint)
+        request.session["model"], request.session["checkpoint"] = model, checkpoint
+    return await _page(request, number)
 
 
 @router.post("/identify")
@@ -52,7 +55,7 @@ async def asked(
         if _PART in request.headers:
             raise
         status = error.status if isinstance(error, Refused) else 400
-        return await _page(request, model, checkpoint, 1, problem=told(error), status=status)
+        return await _page(request, 1, problem=told(error), status=status)
     if _PART in request.headers:
         return HTMLResponse("".join(_item(request, one) for one in made))
     return RedirectResponse("/#results", 303)
@@ -178,15 +181,13 @@ def _names(one: Asked) -> dict[str, showing.Named]:
     return showing.names(one.ready.bundle.taxonomy, dict.fromkeys(labels))
 
 
-async def _page(
-    request: Request, model: str, checkpoint: str, number: int, *, problem: str = "", status: int = 200
-) -> HTMLResponse:
-    site, visit = site_of(request), _visit(request)
-    values = await run_in_threadpool(_choice, site, model, checkpoint)
+async def _page(request: Request, number: int, *, problem: str = "", status: int = 200) -> HTMLResponse:
+    site, visit, chosen = site_of(request), _visit(request), request.session
+    values = await run_in_threadpool(_choice, site, chosen.get("model", ""), chosen.get("checkpoint", BEST))
     every = visit.all()
     shown = every[(number - 1) * _ON_A_PAGE : number * _ON_A_PAGE]
     return page(
-        request, "identify.html.j2", here="identify", status=status, problem=problem, named=bool(model),
+        request, "identify.html.j2", here="identify", status=status, problem=problem,
         results=[_item(request, one) for one in shown], count=len(every), current=number,
         pages_of_results=-(-len(every) // _ON_A_PAGE), minutes=f"{site.settings.limits.idle_minutes:g}",
         **values,
@@ -195,10 +196,14 @@ async def _page(
 
 def _choice(site: Site, model: str, checkpoint: str) -> dict[str, Any]:
     """Who answers, and what it wants to know."""
-    choice = site.models.find(model) if model else site.models.first()
-    if choice is None:
-        return {"choice": None, "labels": ()}
-    ready = site.models.load(choice, checkpoint)
+    try:
+        ready = site.models.asked(model, checkpoint)
+    except Refused:  # it was deleted since it was chosen
+        choice, checkpoint = site.models.first(), BEST
+        if choice is None:
+            return {"choice": None, "labels": ()}
+        ready = site.models.load(choice)
+    choice = ready.choice
     beside = [kind for member in ready.bundle.members for kind in member.spec.beside]
     kinds = [one for kind in beside if isinstance(kind, Metadata) for one in kind.encodings]
     return {

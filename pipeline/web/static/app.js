@@ -4,6 +4,10 @@
 // A part of the page, asked for as forms and links ask for whole ones. Throws what the server says is wrong.
 async function part(address, options = {}) {
   const answer = await fetch(address, { ...options, headers: { "x-part": "1", ...options.headers } });
+  if (answer.status === 429) {  // the server counts what an address asks for in a minute
+    await new Promise((go) => setTimeout(go, 1000 * (answer.headers.get("retry-after") || 5)));
+    return part(address, options);
+  }
   if (!answer.ok) {
     let said = `${answer.status}`;
     try { said = (await answer.json()).detail; } catch { /* no JSON */ }

@@ -1,0 +1,39 @@
+"""REST under whatever can be sent: nothing fails on the server's side, and every answer is as it is described.
+
+Longer, by hand, while the page is open: `schemathesis run http://127.0.0.1:7860/api/openapi.json`.
+"""
+
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from schemathesis.checks import load_all_checks, not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+EXAMPLES = 12  # of each operation; what is sent is the same in each run
+CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
+
+
+def test_rest_answers_whatever_is_sent_as_it_is_described(trained, served):
+    load_all_checks()
+    with served() as address:
+        api = schemathesis.openapi.from_url(f"{address}/api/openapi.json")
+        operations = [one.ok() for one in api.get_all_operations()]
+        assert len(operations) >= 4
+        for operation in operations:
+
+            @settings(
+                max_examples=EXAMPLES,
+                derandomize=True,
+                database=None,
+                deadline=None,
+                phases=[Phase.generate],
+                suppress_health_check=list(HealthCheck),
+            )
+            @given(case=operation.as_strategy())
+            def holds(case):
+                case.validate_response(case.call(timeout=60), checks=CHECKS)
+
+            holds()

@@ -1,0 +1,54 @@
+"""A typed answer as a page draws it."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from pipeline.serving.answers import Answer
+from pipeline.web.showing import Named, drawn, how_sure
+
+
+@dataclass(frozen=True)
+class Later(Answer):
+    """An answer of which a later version says more."""
+
+    reasons: tuple[str, ...] = ()
+
+
+def test_each_field_that_says_something_has_its_place():
+    answer = Answer((("owl", 0.6), ("wren", 0.4)), {"genus": "Strix"}, ("owl", "wren"), answered=False)
+    assert [name for name, _, _ in drawn(answer, "first")] == ["answered"]
+    assert [name for name, _, _ in drawn(answer, "main")] == ["top_k", "prediction_set"]
+    assert [name for name, _, _ in drawn(answer, "more")] == ["taxonomy"]
+    assert [name for place in ("first", "main", "more") for name, _, _ in drawn(Answer((("owl", 1.0),)), place)] == [
+        "top_k"
+    ]
+
+
+def test_a_field_that_is_added_appears_by_being_declared():
+    (made,) = drawn(Later((("owl", 1.0),), reasons=("a beak",)), "more")
+    assert made == ("reasons", "answer/other.html.j2", ("a beak",))
+
+
+@pytest.mark.parametrize(
+    ("share", "answered", "word"),
+    [(0.97, None, "almost_certain"), (0.95, True, "almost_certain"), (0.8, None, "very_likely"), (0.5, None, "likely"),
+     (0.49, None, "not_sure"), (0.97, False, "not_sure")],
+)  # fmt: skip
+def test_how_sure_in_words(share, answered, word):
+    assert how_sure(Answer((("owl", share),), answered=answered)) == word
+
+
+def test_names_in_the_readers_language_and_where_to_look_them_up():
+    owl = Named.of("owl", {"species": "Strix aluco", "common_name": "Tawny Owl", "common_name_es": "Cárabo común"})
+    assert (owl.in_language("es"), owl.in_language("en"), owl.second("en")) == (
+        "Cárabo común",
+        "Tawny Owl",
+        "Strix aluco",
+    )
+    assert owl.links("es")["Wikipedia"] == "https://es.wikipedia.org/wiki/Special:Search?search=Strix%20aluco"
+    plain = Named.of("005.Crested_Auklet", {})
+    assert (plain.in_language("es"), plain.second("es")) == ("005.Crested_Auklet", "")
+    assert plain.links("en")["GBIF"] == "https://www.gbif.org/species/search?q=Crested%20Auklet"
+    strange = Named.of('"><script>&x=1', {}).links("en")
+    assert all(not {"<", '"', " "} & set(address) and "&x" not in address for address in strange.values())
