@@ -1,4 +1,4 @@
-"""The page for people, and REST for programs:   python -m pipeline.app folders=[~/photos]"""
+"""The page for people, and REST for programs:   python -m pipeline.app folders=~/photos"""
 
 from pipeline.cli.command import command
 

@@ -52,9 +52,11 @@ def serve(settings: Settings) -> None:
     try:
         listening = socket.create_server((settings.host, settings.port), family=_family(settings.host))
     except OSError as error:
-        raise BadInput(f"host={settings.host} port={settings.port}: {error.strerror}; choose another port") from None
+        why = str(error.strerror).partition(" (")[0]
+        raise BadInput(f"host={settings.host} port={settings.port}: {why}; choose another port") from None
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     log.info("the page is at http://%s:%d/ (Ctrl-C ends it)", host, listening.getsockname()[1])
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it tells of forms that are none, as senders are too
     config = uvicorn.Config(
         application(settings),
         log_config=None,

@@ -6,9 +6,11 @@ const form = document.getElementById("ask");
 const list = document.getElementById("list");
 const results = document.getElementById("results");
 
+const elsewhere = Number(document.getElementById("count").textContent) - list.children.length;  // on other pages
+
 function counted() {
-  document.getElementById("count").textContent = list.children.length;
-  results.hidden = list.children.length === 0;
+  document.getElementById("count").textContent = elsewhere + list.children.length;
+  results.hidden = elsewhere + list.children.length === 0;
   const again = document.getElementById("again");
   if (again) again.hidden = list.children.length === 0;
 }
