@@ -63,6 +63,10 @@ def quote_path(argument: str, *, multirun: bool = False) -> str:
         return argument
     if multirun and "," in value and not _is_there(value):
         return argument
-    # Hydra's quoted text: a quote, and the backslashes right before one, are escaped.
-    text = re.sub(r"(\\*)('|$)", lambda match: match[1] * 2 + ("\\'" if match[2] else ""), value)
-    return f"{key}='{text.replace('${', chr(92) + '${')}'"
+    return f"{key}={quoted(value)}"
+
+
+def quoted(text: str) -> str:
+    """A text as Hydra's grammar takes it for that very text: a quote, and the backslashes right before one, are escaped."""
+    escaped = re.sub(r"(\\*)('|\Z)", lambda match: match[1] * 2 + ("\\'" if match[2] else ""), text)
+    return f"'{escaped.replace('${', chr(92) + '${')}'"

@@ -8,11 +8,11 @@ from functools import cache
 from pathlib import Path
 from time import time
 
-import psutil
 from mlflow import MlflowClient
 from mlflow.entities import Run, RunStatus
 
 from pipeline.common.atomic import clear_abandoned
+from pipeline.common.processes import identity
 from pipeline.tracking.places import local_folder
 
 RUNNING, KILLED = RunStatus.to_string(RunStatus.RUNNING), RunStatus.to_string(RunStatus.KILLED)
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 def own_process() -> dict[str, str]:
     """Tags that say which process is at a run: its machine, its number and when it began."""
-    return {HOST: _host(), PROCESS: _identity(os.getpid()), HEARTBEAT: str(int(time()))}
+    return {HOST: _host(), PROCESS: identity(os.getpid()), HEARTBEAT: str(int(time()))}
 
 
 def is_under_way(run: Run) -> bool:
@@ -34,13 +34,13 @@ def is_under_way(run: Run) -> bool:
     if run.info.status != RUNNING or PROCESS not in tags:
         return False
     if tags.get(HOST) == _host():
-        return tags[PROCESS] == _identity(int(tags[PROCESS].partition(" ")[0]))
+        return tags[PROCESS] == identity(int(tags[PROCESS].partition(" ")[0]))
     return time() - float(tags.get(HEARTBEAT, 0)) < _SILENT
 
 
 def is_own(run: Run) -> bool:
     """Whether this very process is at a run."""
-    return run.data.tags.get(PROCESS) == _identity(os.getpid()) and run.data.tags.get(HOST) == _host()
+    return run.data.tags.get(PROCESS) == identity(os.getpid()) and run.data.tags.get(HOST) == _host()
 
 
 def end_the_dead(client: MlflowClient) -> None:
@@ -82,11 +82,3 @@ class Heartbeat:
 def _host() -> str:
     boot = _BOOT.read_text(encoding="ascii").strip()[:8] if _BOOT.exists() else ""
     return f"{socket.gethostname()} {boot}".strip()
-
-
-def _identity(pid: int) -> str:
-    """A process by its number and when it began, as numbers are given again; without the latter if there is none."""
-    try:
-        return f"{pid} {psutil.Process(pid).create_time():.2f}"
-    except psutil.Error:
-        return f"{pid} gone"

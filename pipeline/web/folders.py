@@ -1,0 +1,128 @@
+"""Folders that may be looked into, by names that are not their paths: `photos/moths` is `moths` in the folder `photos`."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pipeline.common.errors import BadInput
+from pipeline.data.files import SUFFIXES
+
+_MOST_LOOKED_AT = 20_000  # files and folders, so that a page comes at once
+_MOST_LISTED = 500
+_SAMPLES = 5
+TABLES = (".csv", ".tsv", ".parquet", ".json")
+
+
+class Outside(BadInput):
+    """A name that is none of a file or folder that may be looked at."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name[:200]!r}: there is nothing of that name in the folders that the page was opened with")
+
+
+def inside(name: str, folders: Mapping[str, Path]) -> Path:
+    """The path that a name means. Raises Outside for one that is not there, or leads elsewhere: by `..`, by a link."""
+    first, *rest = name.split("/")
+    root = folders.get(first)
+    if root is None or any(part in ("", ".", "..") or "\0" in part or os.sep in part for part in rest):
+        raise Outside(name)
+    try:
+        path = root.joinpath(*rest).resolve(strict=True)
+        path.relative_to(root.resolve())
+        name.encode()
+    except (OSError, ValueError, RuntimeError):
+        raise Outside(name) from None
+    return path
+
+
+def name_of(path: str | Path, folders: Mapping[str, Path]) -> str | None:
+    """The name of a path, the inverse of `inside`; None for one elsewhere."""
+    for name, root in folders.items():
+        with suppress(ValueError):
+            below = Path(path).relative_to(root.resolve()).as_posix()
+            return name if below == "." else f"{name}/{below}"
+    return None
+
+
+@dataclass(frozen=True)
+class Look:
+    """What is seen in a folder at a glance: names of what is in it, and of pictures how many, where, how deep.
+
+    `levels` counts pictures by how many folders lie between this one and them; of the commonest there are `samples`,
+    the parts of paths from this folder down. `whole` is false where there was too much to see all.
+    """
+
+    folders: list[str]
+    tables: list[str]
+    pictures: int = 0
+    levels: Counter[int] = field(default_factory=Counter)
+    samples: list[tuple[str, ...]] = field(default_factory=list)
+    source: str = "folder"
+    whole: bool = True
+
+    @property
+    def depth(self) -> int:
+        """How many folders mostly lie between this one and its pictures."""
+        return self.levels.most_common(1)[0][0] if self.levels else 0
+
+
+def look(folder: Path, root: Path) -> Look:
+    """See what lies in a folder of the named folder `root`; what is hidden, or leads elsewhere, does not count."""
+    here = [entry for entry in _entries(folder) if _stays(entry, root)]
+    tables = [entry.name for entry in here if entry.name.lower().endswith(TABLES) and entry.is_file()]
+    names = {entry.name for entry in here}
+    pictures, levels, first = 0, Counter[int](), dict[tuple[str, ...], tuple[str, ...]]()
+    seen = 0
+    for seen, parts in enumerate(_below(folder), 1):
+        if parts[-1].lower().endswith(SUFFIXES):
+            pictures += 1
+            levels[len(parts) - 1] += 1
+            first.setdefault(parts[:-1], parts)
+    depth = levels.most_common(1)[0][0] if levels else 0
+    samples = [parts for folders, parts in sorted(first.items()) if len(folders) == depth]
+    return Look(
+        [entry.name for entry in here if entry.is_dir()][:_MOST_LISTED], tables[:_MOST_LISTED], pictures, levels,
+        samples[:: max(1, len(samples) // _SAMPLES)][:_SAMPLES], _source(names), seen < _MOST_LOOKED_AT,
+    )  # fmt: skip
+
+
+def _source(names: set[str]) -> str:
+    """The answer to `data=` that a folder's files speak for."""
+    if {"images.txt", "image_class_labels.txt", "images"} <= names:
+        return "cub200"
+    if "train.txt" in names and "classes.txt" in names:
+        return "lists"
+    return "folder"
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    """By name; of a folder that cannot be read, nothing."""
+    try:
+        with os.scandir(folder) as found:
+            return sorted((entry for entry in found if not entry.name.startswith(".")), key=lambda entry: entry.name)
+    except OSError:
+        return []
+
+
+def _stays(entry: os.DirEntry[str], root: Path) -> bool:
+    try:
+        return not entry.is_symlink() or Path(entry.path).resolve(strict=True).is_relative_to(root.resolve())
+    except (OSError, RuntimeError):
+        return False
+
+
+def _below(folder: Path) -> Iterator[tuple[str, ...]]:
+    """The parts of the paths of files below a folder, those near it first; links to folders are not followed."""
+    left, waiting = _MOST_LOOKED_AT, [(folder, tuple[str, ...]())]
+    for path, parts in waiting:
+        for entry in _entries(path):
+            if not left:
+                return
+            left -= 1
+            if entry.is_dir(follow_symlinks=False):
+                waiting.append((Path(entry.path), (*parts, entry.name)))
+            else:
+                yield (*parts, entry.name)
