@@ -38,7 +38,8 @@ def as_typed(override: str) -> str:
     if key.lstrip("+") not in PATH_KEYS or not quoted:
         return override
     text = re.sub(r"((?:\\\\)*)(\\'|$)", lambda match: match[1][::2] + ("'" if match[2] else ""), quoted[1])
-    return f"{key}={text.replace(chr(92) + '${', '${')}"
+    plain = re.sub(r"((?:\\\\)*)\\\$\{", lambda match: match[1][::2] + "${", text)
+    return f"{key}={plain}"
 
 
 def typed_overrides() -> list[str]:
@@ -67,6 +68,8 @@ def quote_path(argument: str, *, multirun: bool = False) -> str:
 
 
 def quoted(text: str) -> str:
-    """A text as Hydra's grammar takes it for that very text: a quote, and the backslashes right before one, are escaped."""
-    escaped = re.sub(r"(\\*)('|\Z)", lambda match: match[1] * 2 + ("\\'" if match[2] else ""), text)
-    return f"'{escaped.replace('${', chr(92) + '${')}'"
+    """A text of one line as Hydra's grammar, and OmegaConf's in it, take it for that very text."""
+    plain = re.sub(r"(\\*)\$\{", lambda match: match[1] * 2 + "\\${", text)
+    # A quote, and the backslashes right before one, are escaped.
+    escaped = re.sub(r"(\\*)('|\Z)", lambda match: match[1] * 2 + ("\\'" if match[2] else ""), plain)
+    return f"'{escaped}'"
