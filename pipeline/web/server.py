@@ -25,7 +25,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from pipeline.common.errors import BadInput, Stopped
-from pipeline.web.api import docs, health, models, predict
+from pipeline.web.api import data, docs, health, jobs, models, predict
 from pipeline.web.guard import Guard, SecurityHeaders
 from pipeline.web.pages import enter, identify, model
 from pipeline.web.refusal import Refused, told
@@ -41,6 +41,8 @@ ROUTERS = (
     predict.router,
     models.router,
     docs.router,
+    jobs.router,
+    data.router,
     enter.router,
     identify.router,
     model.router,

@@ -4,50 +4,37 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.entities import Run
-from mlflow.exceptions import MlflowException
 
-from pipeline.tracking.liveness import PROCESS
-from pipeline.tracking.selection import search
+from pipeline.models.heads.fitted import FittedHead
+from pipeline.models.heads.registry import HEADS
+from pipeline.tracking.places import home
+from pipeline.web.jobs.queue import Queue
 from pipeline.web.jobs.record import Job
+from pipeline.web.jobs.run import run_of
 
 # What is drawn while it trains, of each epoch.
 CURVES = ("train/loss", "val/loss", "train/accuracy", "val/accuracy")
 _TAIL = 20_000  # bytes of a log
 
 
-def run_of(job: Job) -> Run | None:
-    """The run that a job's process began, or went on with; None where there is none yet."""
-    client = MlflowClient()
-    if job.run_id:
-        try:
-            return client.get_run(job.run_id)
-        except MlflowException:  # deleted
-            return None
-    if not job.process:
-        return None
-    experiments = [one.experiment_id for one in client.search_experiments()]
-    found = search(client, experiments, f"tags.`{PROCESS}` = '{job.process}'", limit=1)
-    return found[0] if found else None
-
-
 @dataclass(frozen=True)
 class Progress:
-    """Of a training: epochs done, and planned; values by metric, one an epoch; the run's figures at its end."""
+    """How far a training is: epochs done, and planned; values by metric as (epoch, value); all metrics as they stand."""
 
     epochs: int = 0
     planned: int = 0
-    curves: Mapping[str, list[tuple[int, float]]] | None = None
-    figures: Mapping[str, float] | None = None
+    curves: Mapping[str, list[tuple[int, float]]] = field(default_factory=dict)
+    figures: Mapping[str, float] = field(default_factory=dict)
 
 
 def progress_of(run: Run) -> Progress:
-    """How far a training's run is."""
+    """How far the run of a training is."""
     client, run_id = MlflowClient(), run.info.run_id
     curves = {
         name: sorted({point.step: point.value for point in client.get_metric_history(run_id, name)}.items())
@@ -55,8 +42,17 @@ def progress_of(run: Run) -> Progress:
         if name in run.data.metrics
     }
     done = max((points[-1][0] for points in curves.values()), default=0)
-    planned = sum(int(run.data.params.get(f"{key}", "0")) for key in ("trainer.epochs", "regime.head_epochs"))
+    asked = run.data.params
+    planned = int(asked.get("regime.head_epochs", 0)) + int(asked.get("trainer.epochs", 0))
+    if issubclass(HEADS.get(asked.get("head.name", ""), object), FittedHead):  # at once
+        planned = 1
     return Progress(done, max(planned, done), curves, dict(run.data.metrics))
+
+
+def page_of(run: Run, name: str) -> Path | None:
+    """A page among a run's files, if it is there."""
+    file = home(run) / name
+    return file if file.is_file() else None
 
 
 def tail(log: Path, folders: Mapping[str, Path]) -> str:
@@ -72,13 +68,29 @@ def tail(log: Path, folders: Mapping[str, Path]) -> str:
 
 def shown(text: str, folders: Mapping[str, Path]) -> str:
     """A text without the server's paths: its named folders by their names, the current one as a dot."""
-    known: dict[str, str] = {str(path): name for name, path in folders.items()}
-    known |= {str(Path.cwd()): ".", str(Path.home()): "~"}
+    known = {str(path): name for name, path in folders.items()} | {str(Path.cwd()): ".", str(Path.home()): "~"}
     for path in sorted(known, key=len, reverse=True):
         text = text.replace(path, known[path]) if len(path) > 1 else text
     return text
 
 
-def told(job: Job, run: Run | None) -> dict[str, Any]:
-    """A job as JSON has it."""
-    return {}
+def told(queue: Queue, job: Job, folders: Mapping[str, Path]) -> dict[str, Any]:
+    """A job as programs have it."""
+    return {
+        "id": job.id, "kind": job.kind, "state": job.state, "about": job.about, "asked_by": job.asked_by,
+        "asked_at": job.asked_at, "began_at": job.began_at, "ended_at": job.ended_at, "run_id": job.run_id or None,
+        "settings": [shown(argument, folders) for argument in job.arguments], "ahead": len(queue.ahead_of(job)),
+        "asked_to_stop": job.asked_to_stop, "can_go_on": job.can_go_on, "why": job.why or None,
+        "said": shown(job.said, folders) or None,
+    }  # fmt: skip
+
+
+def followed(queue: Queue, job: Job, folders: Mapping[str, Path]) -> dict[str, Any]:
+    """The same with how far it is, and what it says."""
+    run = run_of(queue, job)
+    progress = Progress() if run is None or job.kind != "training" else progress_of(run)
+    return told(queue, job, folders) | {
+        "run_id": run.info.run_id if run else None, "epochs": progress.epochs, "planned_epochs": progress.planned,
+        "curves": {name: [list(point) for point in points] for name, points in progress.curves.items()},
+        "figures": dict(progress.figures), "log": tail(queue.log_file(job), folders),
+    }  # fmt: skip

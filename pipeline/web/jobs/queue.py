@@ -58,9 +58,11 @@ class Queue:
 
     def ahead_of(self, job: Job) -> list[Job]:
         """Those that are done before it, the next one first."""
+        if job.state != "queued":
+            return []
         same = [one for one in reversed(self.jobs()) if lane_of(one) == lane_of(job) and one.id != job.id]
         waiting = [one for one in same if one.state == "queued" and one.asked_at < job.asked_at]
-        return [one for one in same if one.state == "running"] + waiting if job.state == "queued" else []
+        return [one for one in same if one.state == "running"] + waiting
 
     def submit(self, job: Job) -> Job:
         """Have a job done after all that waits. Raises QueueFull."""

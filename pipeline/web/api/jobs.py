@@ -1,0 +1,172 @@
+"""Trainings: started, listed, followed, stopped, gone on with, put to use."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import StreamingResponse
+
+from pipeline.web.folders import name_of
+from pipeline.web.jobs.follow import followed, told
+from pipeline.web.jobs.form import Given, arguments, checked
+from pipeline.web.jobs.queue import Queue, QueueFull
+from pipeline.web.jobs.record import Job, Kind
+from pipeline.web.jobs.run import run_of
+from pipeline.web.refusal import Refused
+from pipeline.web.site import site_of
+
+router = APIRouter(prefix="/api", tags=["trainings"])
+_FOLLOWERS = 50  # at a time
+_EVERY, _SIGN_OF_LIFE = 1.0, 15.0  # seconds between looks, and without news
+_following = 0
+JobId = Annotated[str, Field(max_length=40)]
+
+
+class Asked(BaseModel):
+    """A training: `settings` by the keys that the page's form has, all else as usual."""
+
+    model_config = ConfigDict(extra="forbid")
+    settings: Annotated[dict[str, str | int | float | list[str]], Field(description="such as data.root: photos/moths")]
+    estimate: Annotated[bool, Field(description="only say how long it would take")] = False
+    by: Annotated[str, Field(max_length=60, description="who asks, for others to see")] = ""
+
+
+def queue_of(request: Request) -> Queue:
+    """The jobs of the folder that the page was opened in; what waits there is done."""
+    queue = Queue(Path.cwd() / "mlruns" / "jobs")
+    queue.wake()
+    return queue
+
+
+def job_of(request: Request, job_id: str, *kinds: Kind) -> tuple[Queue, Job]:
+    """The job of an id, of one of these kinds. Raises Refused."""
+    queue = queue_of(request)
+    job = queue.job(job_id)
+    if job is None or (kinds and job.kind not in kinds):
+        raise Refused(404, "there is no such job")
+    return queue, job
+
+
+def submitted(request: Request, kind: Kind, typed: list[str], *, about: str = "", by: str = "") -> Job:
+    """A job put into the queue. Raises Refused where nobody may, or as many wait as may."""
+    if not site_of(request).settings.train:
+        raise Refused(403, "nothing can be started here: the page was opened with train=false")
+    try:
+        return queue_of(request).submit(Job.asked(kind, tuple(typed), about=about, by=by.strip()[:60]))
+    except QueueFull as error:
+        raise Refused(429, str(error), {"retry-after": "60"}) from None
+
+
+def submit_training(request: Request, given: Given, *, estimate: bool, by: str) -> Job:
+    """A training, or its forecast, put into the queue. Raises Refused, and BadInput for what it would not take."""
+    folders = site_of(request).settings.folders
+    typed = checked("train", arguments(given, folders))
+    about = str(given.get("data.file") or given.get("data.root") or given.get("data") or "digits")
+    if estimate:
+        return submitted(request, "forecast", [*typed, "estimate=true"], about=about, by=by)
+    return submitted(request, "training", typed, about=about, by=by)
+
+
+def promote(request: Request, job_id: str, by: str = "") -> Job:
+    """A training's model put to use. Raises Refused for one without a finished run."""
+    queue, job = job_of(request, job_id, "training")
+    run = run_of(queue, job) if job.state == "finished" else None
+    if run is None:
+        raise Refused(409, "only a training that is finished can be put to use")
+    return submitted(request, "promotion", [f"run={run.info.run_id}"], about=job.id, by=by)
+
+
+@router.get("/trainings", summary="All that was asked for, the newest first")
+def trainings(request: Request) -> list[dict[str, Any]]:
+    """Trainings, forecasts, comparisons and promotions."""
+    queue, folders = queue_of(request), site_of(request).settings.folders
+    return [told(queue, job, folders) for job in queue.jobs() if job.kind != "exploration"]
+
+
+@router.post("/trainings", status_code=202, summary="Start a training, or ask how long it would take")
+def start(request: Request, asked: Asked) -> dict[str, Any]:
+    """It waits until those before it are through."""
+    job = submit_training(request, asked.settings, estimate=asked.estimate, by=asked.by)
+    return told(queue_of(request), job, site_of(request).settings.folders)
+
+
+@router.get("/trainings/{job_id}", summary="A training: how far it is, its figures, what it says")
+def training(request: Request, job_id: JobId) -> dict[str, Any]:
+    """With the values of each epoch so far."""
+    queue, job = job_of(request, job_id)
+    return followed(queue, job, site_of(request).settings.folders)
+
+
+@router.delete("/trainings/{job_id}", status_code=202, summary="Stop a training, or take it out of the queue")
+def cancel(request: Request, job_id: JobId) -> dict[str, Any]:
+    """What it learned is kept, and it can be gone on with. Asked a second time it stops at once."""
+    queue, job = job_of(request, job_id)
+    return told(queue, queue.cancel(job.id) or job, site_of(request).settings.folders)
+
+
+@router.post("/trainings/{job_id}/resume", status_code=202, summary="Go on with a training that was stopped")
+def resume(request: Request, job_id: JobId) -> dict[str, Any]:
+    """From the state that it saved."""
+    queue, job = job_of(request, job_id)
+    return told(queue, again(request, job.id), site_of(request).settings.folders)
+
+
+def again(request: Request, job_id: str) -> Job:
+    """A job in the queue once more. Raises Refused."""
+    if not site_of(request).settings.train:
+        raise Refused(403, "nothing can be started here: the page was opened with train=false")
+    queue, job = job_of(request, job_id)
+    if not job.can_go_on:
+        raise Refused(409, "only a training that was stopped, or failed, can be gone on with")
+    try:
+        return queue.again(job.id) or job
+    except QueueFull as error:
+        raise Refused(429, str(error), {"retry-after": "60"}) from None
+
+
+@router.post("/trainings/{job_id}/promote", status_code=202, summary="Put a finished training's model to use")
+def promoted(request: Request, job_id: JobId) -> dict[str, Any]:
+    """Gives the job that does it."""
+    return told(queue_of(request), promote(request, job_id), site_of(request).settings.folders)
+
+
+@router.get(
+    "/trainings/{job_id}/events", summary="A training followed: server-sent events, each the training as it then is",
+    responses={200: {"content": {"text/event-stream": {}}}}, response_class=StreamingResponse,
+)  # fmt: skip
+async def events(request: Request, job_id: JobId) -> StreamingResponse:
+    """Until it is over."""
+    queue, job = await run_in_threadpool(job_of, request, job_id)
+    if _following >= _FOLLOWERS:
+        raise Refused(429, "too many follow trainings at the moment", {"retry-after": "60"})
+    lines = _events(request, queue, job, site_of(request).settings.folders)
+    return StreamingResponse(lines, media_type="text/event-stream", headers={"x-accel-buffering": "no"})
+
+
+async def _events(request: Request, queue: Queue, job: Job, folders: dict[str, Path]) -> AsyncIterator[str]:
+    global _following  # noqa: PLW0603 - one loop, one count
+    _following += 1
+    try:
+        last, silent = "", 0.0
+        while not await request.is_disconnected():
+            await run_in_threadpool(queue.wake)
+            now = await run_in_threadpool(queue.job, job.id) or job
+            text = json.dumps(await run_in_threadpool(followed, queue, now, folders))
+            if text != last:
+                last, silent = text, 0.0
+                yield f"event: training\ndata: {text}\n\n"
+            elif silent >= _SIGN_OF_LIFE:
+                silent = 0.0
+                yield ": still there\n\n"
+            if now.is_over:
+                yield "event: over\ndata: {}\n\n"
+                return
+            await asyncio.sleep(_EVERY)
+            silent += _EVERY
+    finally:
+        _following -= 1
