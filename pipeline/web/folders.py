@@ -1,8 +1,8 @@
-"""Folders that may be looked into, by names that are not their paths: `photos/moths` is `moths` in the folder `photos`."""
+"""Folders that may be looked into, by names that are no paths: `photos/moths` is `moths` in the folder `photos`."""
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,19 +74,35 @@ def look(folder: Path, root: Path) -> Look:
     here = [entry for entry in _entries(folder) if _stays(entry, root)]
     tables = [entry.name for entry in here if entry.name.lower().endswith(TABLES) and entry.is_file()]
     names = {entry.name for entry in here}
-    pictures, levels, first = 0, Counter[int](), dict[tuple[str, ...], tuple[str, ...]]()
-    seen = 0
-    for seen, parts in enumerate(_below(folder), 1):
+    levels, first = Counter[int](), dict[tuple[str, ...], tuple[str, ...]]()
+    seen, whole = _below(folder)
+    for parts in seen:
         if parts[-1].lower().endswith(SUFFIXES):
-            pictures += 1
             levels[len(parts) - 1] += 1
             first.setdefault(parts[:-1], parts)
     depth = levels.most_common(1)[0][0] if levels else 0
     samples = [parts for folders, parts in sorted(first.items()) if len(folders) == depth]
     return Look(
-        [entry.name for entry in here if entry.is_dir()][:_MOST_LISTED], tables[:_MOST_LISTED], pictures, levels,
-        samples[:: max(1, len(samples) // _SAMPLES)][:_SAMPLES], _source(names), seen < _MOST_LOOKED_AT,
+        [entry.name for entry in here if entry.is_dir()][:_MOST_LISTED], tables[:_MOST_LISTED], levels.total(), levels,
+        samples[:: max(1, len(samples) // _SAMPLES)][:_SAMPLES], _source(names), whole,
     )  # fmt: skip
+
+
+def files(folders: Mapping[str, Path], endings: tuple[str, ...]) -> list[str]:
+    """Names of the files that end so, of those that are near enough to be found at once."""
+    return [
+        "/".join((name, *parts))
+        for name, root in folders.items()
+        for parts in _below(root)[0]
+        if parts[-1].lower().endswith(endings) and _leads_inside("/".join((name, *parts)), folders)
+    ][:_MOST_LISTED]
+
+
+def _leads_inside(name: str, folders: Mapping[str, Path]) -> bool:
+    with suppress(Outside):
+        inside(name, folders)
+        return True
+    return False
 
 
 def _source(names: set[str]) -> str:
@@ -114,15 +130,19 @@ def _stays(entry: os.DirEntry[str], root: Path) -> bool:
         return False
 
 
-def _below(folder: Path) -> Iterator[tuple[str, ...]]:
-    """The parts of the paths of files below a folder, those near it first; links to folders are not followed."""
-    left, waiting = _MOST_LOOKED_AT, [(folder, tuple[str, ...]())]
+def _below(folder: Path) -> tuple[list[tuple[str, ...]], bool]:
+    """The parts of the paths of files below a folder, those near it first, and whether these are all.
+
+    Links to folders are not followed.
+    """
+    found, left, waiting = list[tuple[str, ...]](), _MOST_LOOKED_AT, [(folder, tuple[str, ...]())]
     for path, parts in waiting:
         for entry in _entries(path):
             if not left:
-                return
+                return found, False
             left -= 1
             if entry.is_dir(follow_symlinks=False):
                 waiting.append((Path(entry.path), (*parts, entry.name)))
             else:
-                yield (*parts, entry.name)
+                found.append((*parts, entry.name))
+    return found, True

@@ -27,7 +27,8 @@ from starlette.staticfiles import StaticFiles
 from pipeline.common.errors import BadInput, Stopped
 from pipeline.web.api import data, docs, health, jobs, models, predict
 from pipeline.web.guard import Guard, SecurityHeaders
-from pipeline.web.pages import enter, identify, model
+from pipeline.web.pages import data as data_page
+from pipeline.web.pages import enter, identify, model, train
 from pipeline.web.refusal import Refused, told
 from pipeline.web.rendering import STATIC, page
 from pipeline.web.settings import Settings
@@ -43,6 +44,8 @@ ROUTERS = (
     docs.router,
     jobs.router,
     data.router,
+    data_page.router,
+    train.router,
     enter.router,
     identify.router,
     model.router,

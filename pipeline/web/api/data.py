@@ -6,10 +6,10 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import FileResponse, Response
 
-from pipeline.web.api.jobs import JobId, job_of, queue_of, submitted
+from pipeline.web.api.jobs import JobId, job_of, put, queue_of
 from pipeline.web.folders import Outside, inside, look
 from pipeline.web.jobs.follow import followed, page_of, told
-from pipeline.web.jobs.form import PICTURES, Given, arguments, checked
+from pipeline.web.jobs.form import PICTURES, Given, about, arguments, checked
 from pipeline.web.jobs.record import Job
 from pipeline.web.jobs.run import run_of
 from pipeline.web.refusal import Refused
@@ -18,7 +18,9 @@ from pipeline.web.site import site_of
 router = APIRouter(prefix="/api", tags=["data"])
 # A report is a file of this program's, with styles of its own and pictures in it, and nothing that runs.
 REPORT = {
-    "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox; frame-ancestors 'self'",
+    "content-security-policy": (
+        "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox; frame-ancestors 'self'"
+    ),
     "x-frame-options": "SAMEORIGIN",
 }
 
@@ -39,18 +41,18 @@ def seen(request: Request, name: str) -> dict[str, Any]:
     path = inside(name, folders)
     if not path.is_dir():
         raise Outside(name)
-    found = look(path, folders[name.split("/")[0]])
+    found = look(path, folders[name.split("/", maxsplit=1)[0]])
     return {
-        "name": name, "folders": found.folders, "tables": found.tables, "pictures": found.pictures, "depth": found.depth,
-        "samples": ["/".join(parts) for parts in found.samples], "source": found.source, "whole": found.whole,
+        "name": name, "folders": found.folders, "tables": found.tables, "pictures": found.pictures,
+        "depth": found.depth, "samples": ["/".join(parts) for parts in found.samples],
+        "source": found.source, "whole": found.whole,
     }  # fmt: skip
 
 
 def submit_exploration(request: Request, given: Given, *, by: str = "") -> Job:
     """A look at pictures put into the queue. Raises Refused, and BadInput for what it would not take."""
     typed = checked("explore", arguments(given, site_of(request).settings.folders, PICTURES))
-    about = str(given.get("data.file") or given.get("data.root") or given.get("data") or "digits")
-    return submitted(request, "exploration", typed, about=about, by=by)
+    return put(request, Job.asked("exploration", tuple(typed), given=given, about=about(given), by=by.strip()))
 
 
 @router.get("/folders", summary="What lies in a folder, of those that the page was opened with")
@@ -65,7 +67,8 @@ def folders(request: Request, folder: Annotated[str, Query(max_length=2000)] = "
 @router.post("/explorations", status_code=202, summary="Look at all pictures of a folder")
 def explore(request: Request, asked: Pictures) -> dict[str, Any]:
     """Copies, unreadable and blurred ones, rare classes."""
-    return told(queue_of(request), submit_exploration(request, asked.settings, by=asked.by), site_of(request).settings.folders)
+    job = submit_exploration(request, asked.settings, by=asked.by)
+    return told(queue_of(request), job, site_of(request).settings.folders)
 
 
 @router.get("/explorations/{job_id}", summary="A look at pictures: how far it is, its figures")

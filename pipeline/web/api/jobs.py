@@ -3,17 +3,19 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
+from mlflow import MlflowClient
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
-from pipeline.web.folders import name_of
+from pipeline.cli.quoting import quoted
 from pipeline.web.jobs.follow import followed, told
-from pipeline.web.jobs.form import Given, arguments, checked
+from pipeline.web.jobs.form import Given, about, arguments, checked
 from pipeline.web.jobs.queue import Queue, QueueFull
 from pipeline.web.jobs.record import Job, Kind
 from pipeline.web.jobs.run import run_of
@@ -52,12 +54,13 @@ def job_of(request: Request, job_id: str, *kinds: Kind) -> tuple[Queue, Job]:
     return queue, job
 
 
-def submitted(request: Request, kind: Kind, typed: list[str], *, about: str = "", by: str = "") -> Job:
+def put(request: Request, job: Job) -> Job:
     """A job put into the queue. Raises Refused where nobody may, or as many wait as may."""
     if not site_of(request).settings.train:
         raise Refused(403, "nothing can be started here: the page was opened with train=false")
+    queue = queue_of(request)
     try:
-        return queue_of(request).submit(Job.asked(kind, tuple(typed), about=about, by=by.strip()[:60]))
+        return queue.submit(job) if queue.job(job.id) is None else queue.again(job.id) or job
     except QueueFull as error:
         raise Refused(429, str(error), {"retry-after": "60"}) from None
 
@@ -66,10 +69,9 @@ def submit_training(request: Request, given: Given, *, estimate: bool, by: str) 
     """A training, or its forecast, put into the queue. Raises Refused, and BadInput for what it would not take."""
     folders = site_of(request).settings.folders
     typed = checked("train", arguments(given, folders))
-    about = str(given.get("data.file") or given.get("data.root") or given.get("data") or "digits")
-    if estimate:
-        return submitted(request, "forecast", [*typed, "estimate=true"], about=about, by=by)
-    return submitted(request, "training", typed, about=about, by=by)
+    asked = Job.asked("training", tuple(typed), given=given, about=about(given), by=by.strip())
+    forecast = replace(asked, kind="forecast", arguments=(*typed, "estimate=true"))
+    return put(request, forecast if estimate else asked)
 
 
 def promote(request: Request, job_id: str, by: str = "") -> Job:
@@ -78,7 +80,20 @@ def promote(request: Request, job_id: str, by: str = "") -> Job:
     run = run_of(queue, job) if job.state == "finished" else None
     if run is None:
         raise Refused(409, "only a training that is finished can be put to use")
-    return submitted(request, "promotion", [f"run={run.info.run_id}"], about=job.id, by=by)
+    return put(request, Job.asked("promotion", (f"run={run.info.run_id}",), about=job.id, by=by))
+
+
+def compare(request: Request, job_id: str, by: str = "") -> Job:
+    """A finished training set beside the others of its experiment. Raises Refused."""
+    queue, job = job_of(request, job_id, "training")
+    run = run_of(queue, job) if job.state == "finished" else None
+    if run is None:
+        raise Refused(409, "only a training that is finished can be compared")
+    experiment = MlflowClient().get_experiment(run.info.experiment_id).name
+    asked = Job.asked("comparison", (), about=job.id, by=by)
+    page = queue.folder / f"{asked.id}.html"
+    typed = (f"tracking.experiment={quoted(experiment)}", f"output={quoted(str(page))}")
+    return put(request, replace(asked, arguments=typed))
 
 
 @router.get("/trainings", summary="All that was asked for, the newest first")
@@ -118,15 +133,10 @@ def resume(request: Request, job_id: JobId) -> dict[str, Any]:
 
 def again(request: Request, job_id: str) -> Job:
     """A job in the queue once more. Raises Refused."""
-    if not site_of(request).settings.train:
-        raise Refused(403, "nothing can be started here: the page was opened with train=false")
-    queue, job = job_of(request, job_id)
+    _, job = job_of(request, job_id)
     if not job.can_go_on:
         raise Refused(409, "only a training that was stopped, or failed, can be gone on with")
-    try:
-        return queue.again(job.id) or job
-    except QueueFull as error:
-        raise Refused(429, str(error), {"retry-after": "60"}) from None
+    return put(request, job)
 
 
 @router.post("/trainings/{job_id}/promote", status_code=202, summary="Put a finished training's model to use")

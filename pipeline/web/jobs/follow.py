@@ -13,19 +13,18 @@ from mlflow.entities import Run
 
 from pipeline.models.heads.fitted import FittedHead
 from pipeline.models.heads.registry import HEADS
+from pipeline.tracking.finished import CURVES
 from pipeline.tracking.places import home
 from pipeline.web.jobs.queue import Queue
 from pipeline.web.jobs.record import Job
 from pipeline.web.jobs.run import run_of
 
-# What is drawn while it trains, of each epoch.
-CURVES = ("train/loss", "val/loss", "train/accuracy", "val/accuracy")
 _TAIL = 20_000  # bytes of a log
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a training is: epochs done, and planned; values by metric as (epoch, value); all metrics as they stand."""
+    """How far a training is: epochs done, and planned; values by metric as (epoch, value); all metrics."""
 
     epochs: int = 0
     planned: int = 0
@@ -79,7 +78,7 @@ def told(queue: Queue, job: Job, folders: Mapping[str, Path]) -> dict[str, Any]:
     return {
         "id": job.id, "kind": job.kind, "state": job.state, "about": job.about, "asked_by": job.asked_by,
         "asked_at": job.asked_at, "began_at": job.began_at, "ended_at": job.ended_at, "run_id": job.run_id or None,
-        "settings": [shown(argument, folders) for argument in job.arguments], "ahead": len(queue.ahead_of(job)),
+        "settings": job.given, "ahead": len(queue.ahead_of(job)),
         "asked_to_stop": job.asked_to_stop, "can_go_on": job.can_go_on, "why": job.why or None,
         "said": shown(job.said, folders) or None,
     }  # fmt: skip

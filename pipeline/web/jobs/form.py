@@ -108,6 +108,11 @@ def arguments(given: Given, folders: Mapping[str, Path], allowed: Iterable[Field
     return [f"{key}={value}" for key, value in said.items() if value]
 
 
+def about(given: Given) -> str:
+    """What a training is of, in a word or two."""
+    return str(given.get("data.file") or given.get("data.root") or given.get("data") or "digits")
+
+
 def checked(command: str, typed: list[str]) -> list[str]:
     """The same, if the command would take it; BadInput as it would say it."""
     composed(command, typed)
@@ -137,7 +142,7 @@ def _shown(key: str, plain: object) -> str:
 
 
 def _override(field: Field, given: str | int | float | list[str], folders: Mapping[str, Path]) -> str:
-    """A value in Hydra's grammar."""
+    """A value in Hydra's grammar; nothing for one that is empty."""
     if field.kind == "names":
         names = given if isinstance(given, list) else str(given).split(",")
         kept = [_text(field, name).strip() for name in names if name.strip()]
@@ -149,22 +154,31 @@ def _override(field: Field, given: str | int | float | list[str], folders: Mappi
         return ""
     match field.kind:
         case "choice":
-            if text not in field.choices():
-                raise Wrong(field.key, "choice", given=text, hint=did_you_mean(text, field.choices()))
-            return text
-        case "whole":
-            if text in field.answers:
-                return text
-            if not re.fullmatch(r"\s*[0-9]{1,10}\s*", text):
-                raise Wrong(field.key, "whole", least=f"{field.least:g}", most=f"{field.most:g}")
-            return str(int(_bounded(field, int(text))))
-        case "number":
-            if not re.fullmatch(r"\s*[0-9]*[.,]?[0-9]+([eE]-?[0-9]{1,3})?\s*", text):
-                raise Wrong(field.key, "number", least=f"{field.least:g}", most=f"{field.most:g}")
-            return repr(_bounded(field, float(text.replace(",", "."))))
+            return _choice(field, text)
+        case "whole" | "number":
+            return text if text in field.answers else _number(field, text)
         case "folder" | "file":
             return quoted(str(_path(field, text, folders)))
     return quoted(text)
+
+
+def _choice(field: Field, text: str) -> str:
+    if text not in field.choices():
+        raise Wrong(field.key, "choice", given=text, hint=did_you_mean(text, field.choices()))
+    return text
+
+
+def _number(field: Field, text: str) -> str:
+    """As people type it, with a point or a comma."""
+    whole = field.kind == "whole"
+    form = r"\s*[0-9]{1,10}\s*" if whole else r"\s*[0-9]*[.,]?[0-9]+([eE]-?[0-9]{1,3})?\s*"
+    bounds = {"least": f"{field.least:.12g}", "most": f"{field.most:.12g}"}
+    if not re.fullmatch(form, text):
+        raise Wrong(field.key, field.kind, **bounds)
+    number = int(text) if whole else float(text.replace(",", "."))
+    if not field.least <= number <= field.most:
+        raise Wrong(field.key, "range", **bounds)
+    return repr(number)
 
 
 def _text(field: Field, text: str) -> str:
@@ -173,12 +187,6 @@ def _text(field: Field, text: str) -> str:
     if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in text):
         raise Wrong(field.key, "text")
     return text
-
-
-def _bounded(field: Field, number: float) -> float:
-    if not field.least <= number <= field.most:
-        raise Wrong(field.key, "range", least=f"{field.least:g}", most=f"{field.most:g}")
-    return number
 
 
 def _path(field: Field, name: str, folders: Mapping[str, Path]) -> Path:

@@ -20,7 +20,7 @@ from filelock import Timeout
 
 from pipeline.common.processes import identity
 from pipeline.web.jobs.queue import Queue, lane_of
-from pipeline.web.jobs.record import COMMANDS, Job, State, write
+from pipeline.web.jobs.record import COMMANDS, Job, State, Why, write
 
 _NICE = 10  # of 19: answers that people wait for go first
 _SECRETS = ("PIPELINE_PASSWORD",)
@@ -75,14 +75,15 @@ def _start(queue: Queue, job: Job, held: int) -> tuple[Job, "subprocess.Popen[by
 
 
 def _end(queue: Queue, job: Job, code: int) -> None:
-    """Note what came of a job."""
-    state: State = "finished" if code == 0 else "cancelled" if code in _ENDED_BY_REQUEST else "failed"
-    said = ""
-    if state == "failed":
-        said = (
-            _last_word(queue.log_file(job)) if code > 0 else f"its process was ended by signal {-code}: out of memory?"
-        )
-    queue.change(job.id, lambda now: replace(now, state=state, ended_at=time(), said=said))
+    """Note what came of a job's process."""
+    if code == 0:
+        _note(queue, job, "finished")
+    elif code in _ENDED_BY_REQUEST:
+        _note(queue, job, "cancelled")
+    elif code < 0:
+        _note(queue, job, "failed", "killed")
+    else:
+        _note(queue, job, "failed", "error", _last_word(queue.log_file(job)))
 
 
 def _last_word(log: Path) -> str:
@@ -97,20 +98,22 @@ def _find_the_lost(queue: Queue, lane: str) -> None:
     """Settle the jobs whose runner was killed: nobody is at work in this lane any more."""
     for job in queue.jobs():
         if job.state == "running" and lane_of(job) == lane:
-            queue.change(job.id, _settled)
+            from pipeline.tracking.store import Store  # MLflow, which is seldom needed here
+            from pipeline.web.jobs.run import run_of
+
+            Store(required=False).open()
+            run = run_of(queue, job)
+            if run is not None and run.info.status == "FINISHED":
+                _note(queue, job, "finished")
+            elif job.asked_to_stop:
+                _note(queue, job, "cancelled")
+            else:
+                _note(queue, job, "failed", "lost")
 
 
-def _settled(job: Job) -> Job:
-    from pipeline.web.jobs.follow import run_of
-
-    run = run_of(job)
-    if run is not None and run.info.status == "FINISHED":
-        return replace(job, state="finished", ended_at=run.info.end_time / 1000, run_id=run.info.run_id)
-    if job.asked_to_stop:
-        return replace(job, state="cancelled", ended_at=time())
-    return replace(
-        job, state="failed", ended_at=time(), said="its process was ended, and so was the one that watched it"
-    )
+def _note(queue: Queue, job: Job, state: State, why: Why = "", said: str = "") -> None:
+    """How a job ended."""
+    queue.change(job.id, lambda now: replace(now, state=state, ended_at=time(), why=why, said=said))
 
 
 def leave_family() -> None:

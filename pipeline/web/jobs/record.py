@@ -2,7 +2,8 @@
 
 import json
 import re
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from secrets import token_hex
@@ -32,7 +33,8 @@ class Job:
     id: str
     kind: Kind
     arguments: tuple[str, ...]
-    about: str = ""  # what it is of, in the words of who asked: the folder
+    given: dict[str, Any] = field(default_factory=dict)  # what they were made of, as who asked has it
+    about: str = ""  # the folder, say
     asked_by: str = ""
     asked_at: float = 0.0
     state: State = "queued"
@@ -45,10 +47,13 @@ class Job:
     said: str = ""
 
     @classmethod
-    def asked(cls, kind: Kind, arguments: tuple[str, ...], *, about: str = "", by: str = "") -> Self:
+    def asked(
+        cls, kind: Kind, arguments: tuple[str, ...], *, given: Mapping[str, Any] | None = None, about: str = "",
+        by: str = "",
+    ) -> Self:  # fmt: skip
         """A new one, which waits."""
         made = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{token_hex(4)}"
-        return cls(made, kind, arguments, about=about, asked_by=by, asked_at=time())
+        return cls(made, kind, arguments, dict(given or {}), about=about, asked_by=by, asked_at=time())
 
     @property
     def is_over(self) -> bool:
@@ -90,7 +95,7 @@ def read(file: Path) -> Job | None:
     """The job of a file; None where that is gone, or is none."""
     try:
         stored: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        known = {field.name: stored[field.name] for field in fields(Job) if field.name in stored}
+        known = {one.name: stored[one.name] for one in fields(Job) if one.name in stored}
         job = Job(**known | {"arguments": tuple(map(str, known["arguments"]))})
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

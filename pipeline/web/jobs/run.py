@@ -17,13 +17,21 @@ from pipeline.web.jobs.record import Job
 def run_of(queue: Queue, job: Job) -> Run | None:
     """The run that a job's process began, or went on with; None where there is none yet. It is noted in the record."""
     client = MlflowClient()
-    if job.process:
-        experiments = [one.experiment_id for one in client.search_experiments()]
-        for run in search(client, experiments, f"tags.`{PROCESS}` = '{job.process}'", limit=1):
-            if job.run_id != run.info.run_id:
-                queue.change(job.id, lambda now: replace(now, run_id=run.info.run_id))
-            return run
+    if not job.process:
+        return None
+    experiments = [one.experiment_id for one in client.search_experiments()]
+    found = search(client, experiments, f"tags.`{PROCESS}` = '{job.process}'", limit=1)
+    if not found:
+        return _noted(client, job.run_id)
+    run = found[0]
+    if job.run_id != run.info.run_id:
+        queue.change(job.id, lambda now: replace(now, run_id=run.info.run_id))
+    return run
+
+
+def _noted(client: MlflowClient, run_id: str) -> Run | None:
+    """The run that a process began which is gone on with by another."""
     try:
-        return client.get_run(job.run_id) if job.run_id else None
+        return client.get_run(run_id) if run_id else None
     except MlflowException:  # deleted since
         return None

@@ -34,7 +34,8 @@ def test_a_look_at_pictures_takes_the_keys_of_pictures_alone(page):
     assert (job["kind"], job["state"], job["about"]) == ("exploration", "queued", "photos/moths")
     assert page.get("/api/trainings").json() == []
     wrong = page.post("/api/explorations", json={"settings": given | {"trainer.epochs": 3}})
-    assert (wrong.status_code, wrong.json()["detail"]) == (400, "trainer.epochs: this cannot be set here")
+    assert wrong.status_code == 400
+    assert wrong.json()["detail"].startswith("trainer.epochs: this cannot be set here")
 
 
 def test_the_page_of_a_look_runs_nothing(page, tmp_path):

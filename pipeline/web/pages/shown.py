@@ -1,0 +1,59 @@
+"""Numbers, times and jobs as a visitor reads them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from starlette.requests import Request
+
+from pipeline.common.wording import duration, percent
+from pipeline.web.jobs.form import FIELDS
+from pipeline.web.jobs.queue import Queue
+from pipeline.web.jobs.record import Job
+from pipeline.web.rendering import language, words
+from pipeline.web.words import known
+
+_SPANISH = str.maketrans(",.", ".,")
+# The columns of a training's epochs.
+_BY_EPOCH = ("train/loss", "val/loss", "train/accuracy", "val/accuracy")
+
+
+def helpers(request: Request, queue: Queue) -> dict[str, Any]:
+    """What the templates of jobs call."""
+    t = words(request)
+
+    def local(text: str) -> str:
+        return text.translate(_SPANISH) if language(request) == "es" else text
+
+    def answer(key: str, value: object) -> str:
+        """A choice in words; as it is called where there are none for it."""
+        name = f"train.answer.{key}.{value}"
+        return t(name) if name in known() else str(value)
+
+    def subject(job: Job) -> str:
+        """What a job is of; of one that is about another job, what that is of."""
+        other = queue.job(job.about)
+        return answer("data", other.about if other else job.about)
+
+    return {
+        "answer": answer, "subject": subject, "fields": FIELDS, "known": known(), "moment": moment,
+        "number": lambda value: local(f"{value:,}"), "percent": lambda value: local(percent(value)),
+        "minutes": lambda value: local(duration(value)), "by_epoch": by_epoch,
+    }  # fmt: skip
+
+
+def moment(seconds: float, *, whole: bool = False) -> str:
+    """A time of this machine's clock; `whole` as machines read it."""
+    when = datetime.fromtimestamp(seconds).astimezone()
+    if whole:
+        return when.isoformat(timespec="seconds")
+    return f"{when:%H:%M}" if when.date() == datetime.now().astimezone().date() else f"{when:%Y-%m-%d %H:%M}"
+
+
+def by_epoch(curves: Mapping[str, Sequence[Sequence[float]]]) -> Iterator[tuple[int, list[str]]]:
+    """A row an epoch: loss of training and held-out pictures, accuracy of both."""
+    values = {name: {int(step): value for step, value in points} for name, points in curves.items()}
+    for epoch in sorted({step for points in values.values() for step in points}):
+        row = [values.get(name, {}).get(epoch) for name in _BY_EPOCH]
+        loss = ["" if one is None else f"{one:.4f}" for one in row[:2]]
+        yield epoch, loss + [percent(one, 2) for one in row[2:]]
