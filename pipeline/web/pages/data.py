@@ -47,8 +47,7 @@ def _folder(
     return page(
         request, "data.html.j2", here="data", status=status, seen=found, problem=problem, translated=translated,
         crumbs=[(part, "/".join(parts[: place + 1])) for place, part in enumerate(parts)], choices=choices,
-        chosen=filled.get("labels") or (choices[0][0] if len(choices) == 1 or found.get("source") != "folder" else
-                                        choices[-1][0] if choices else "pattern"),
+        chosen=filled.get("labels") or _likely(found, choices),
         pattern=filled.get("pattern", ""), suggested=_suggested(found), may=site_of(request).settings.train,
         jobs=[job for job in queue.jobs() if job.kind == "exploration"][:10], **helpers(request, queue),
     )  # fmt: skip
@@ -69,6 +68,13 @@ def _choices(found: dict[str, Any], t: Words) -> list[tuple[str, str]]:
         names = list(dict.fromkeys(path[level] for path in paths))
         choices.append((f"level {level + 1}", t("data.level", n=level + 1, examples=first_few(names, _EXAMPLES))))
     return choices
+
+
+def _likely(found: dict[str, Any], choices: list[tuple[str, str]]) -> str:
+    """Published files know best; else species are mostly the folders right above the pictures."""
+    if not choices:
+        return "pattern"
+    return choices[-1 if found["source"] == "folder" else 0][0]
 
 
 def _suggested(found: dict[str, Any]) -> str:

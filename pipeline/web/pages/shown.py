@@ -22,9 +22,6 @@ def helpers(request: Request, queue: Queue) -> dict[str, Any]:
     """What the templates of jobs call."""
     t = words(request)
 
-    def local(text: str) -> str:
-        return text.translate(_SPANISH) if language(request) == "es" else text
-
     def answer(key: str, value: object) -> str:
         """A choice in words; as it is called where there are none for it."""
         name = f"train.answer.{key}.{value}"
@@ -37,8 +34,8 @@ def helpers(request: Request, queue: Queue) -> dict[str, Any]:
 
     return {
         "answer": answer, "subject": subject, "fields": FIELDS, "known": known(), "moment": moment,
-        "number": lambda value: local(f"{value:,}"), "percent": lambda value: local(percent(value)),
-        "minutes": lambda value: local(duration(value)), "by_epoch": by_epoch,
+        "minutes": lambda value: duration(value).translate(_SPANISH if language(request) == "es" else {}),
+        "by_epoch": by_epoch,
     }  # fmt: skip
 
 

@@ -77,8 +77,10 @@ def test_other_fields_take_what_they_are_for_or_say_so(folders, field, text):
             assert value in field.answers
 
 
-OTHERS = ["hydra.run.dir", "tracking.experiment", "tracking.tags.x", "+x", "data.name", "~seed", "head.options",
-          "resume", "data.split.save", "estimate", "model.name", "++tracking", "hydra/launcher", "data@x", "experiment"]  # fmt: skip
+OTHERS = [
+    "hydra.run.dir", "hydra/launcher", "tracking.experiment", "tracking.tags.x", "++tracking", "+x", "~seed", "data@x",
+    "data.name", "data.split.save", "head.options", "model.name", "experiment", "resume", "estimate",
+]  # fmt: skip
 
 
 @given(st.text(max_size=40) | st.sampled_from(OTHERS), TEXTS)
