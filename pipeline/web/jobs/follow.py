@@ -24,28 +24,31 @@ _TAIL = 20_000  # bytes of a log
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a training is: epochs done, and planned; values by metric as (epoch, value); all metrics."""
+    """How far a training is: epochs done, and planned; values by metric as (epoch, value); all metrics as they
+    stand; minutes that an epoch takes.
+    """
 
     epochs: int = 0
     planned: int = 0
     curves: Mapping[str, list[tuple[int, float]]] = field(default_factory=dict)
     figures: Mapping[str, float] = field(default_factory=dict)
+    pace: float | None = None
 
 
 def progress_of(run: Run) -> Progress:
     """How far the run of a training is."""
     client, run_id = MlflowClient(), run.info.run_id
-    curves = {
-        name: sorted({point.step: point.value for point in client.get_metric_history(run_id, name)}.items())
-        for name in CURVES
-        if name in run.data.metrics
-    }
+    points = {name: client.get_metric_history(run_id, name) for name in CURVES if name in run.data.metrics}
+    curves = {name: sorted({one.step: one.value for one in them}.items()) for name, them in points.items()}
+    told_at = {one.step: one.timestamp for them in points.values() for one in them}  # milliseconds
     done = max((points[-1][0] for points in curves.values()), default=0)
     asked = run.data.params
     planned = int(asked.get("regime.head_epochs", 0)) + int(asked.get("trainer.epochs", 0))
     if issubclass(HEADS.get(asked.get("head.name", ""), object), FittedHead):  # at once
         planned = 1
-    return Progress(done, max(planned, done), curves, dict(run.data.metrics))
+    between = (max(told_at.values()) - min(told_at.values())) / 60_000 if len(told_at) > 1 else 0.0
+    pace = between / (len(told_at) - 1) if between else None
+    return Progress(done, max(planned, done), curves, dict(run.data.metrics), pace)
 
 
 def page_of(run: Run, name: str) -> Path | None:
@@ -88,7 +91,10 @@ def followed(queue: Queue, job: Job, folders: Mapping[str, Path]) -> dict[str, A
     """The same with how far it is, and what it says."""
     run = run_of(queue, job)
     progress = Progress() if run is None or job.kind != "training" else progress_of(run)
+    left = progress.planned - progress.epochs
+    minutes = progress.pace * left if progress.pace and left and job.state == "running" else None
     return told(queue, job, folders) | {
+        "minutes_left": minutes,
         "run_id": run.info.run_id if run else None, "epochs": progress.epochs, "planned_epochs": progress.planned,
         "curves": {name: [list(point) for point in points] for name, points in progress.curves.items()},
         "figures": dict(progress.figures), "log": tail(queue.log_file(job), folders),

@@ -9,7 +9,6 @@ from starlette.datastructures import FormData
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from pipeline.common.errors import BadInput
-from pipeline.common.wording import first_few
 from pipeline.data.checks import SPLIT_NAMES
 from pipeline.web.api.data import seen, submit_exploration
 from pipeline.web.api.jobs import JobId, queue_of
@@ -66,8 +65,12 @@ def _choices(found: dict[str, Any], t: Words) -> list[tuple[str, str]]:
     paths = [_folders_of(sample) for sample in found["samples"]]
     for level in range(min(map(len, paths), default=0)):
         names = list(dict.fromkeys(path[level] for path in paths))
-        choices.append((f"level {level + 1}", t("data.level", n=level + 1, examples=first_few(names, _EXAMPLES))))
+        choices.append((f"level {level + 1}", t("data.level", n=level + 1, examples=_some(names))))
     return choices
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:_EXAMPLES]) + (", ..." if len(names) > _EXAMPLES else "")
 
 
 def _likely(found: dict[str, Any], choices: list[tuple[str, str]]) -> str:

@@ -22,6 +22,9 @@ def helpers(request: Request, queue: Queue) -> dict[str, Any]:
     """What the templates of jobs call."""
     t = words(request)
 
+    def local(figure: str) -> str:
+        return figure.translate(_SPANISH if language(request) == "es" else {})
+
     def answer(key: str, value: object) -> str:
         """A choice in words; as it is called where there are none for it."""
         name = f"train.answer.{key}.{value}"
@@ -34,8 +37,7 @@ def helpers(request: Request, queue: Queue) -> dict[str, Any]:
 
     return {
         "answer": answer, "subject": subject, "fields": FIELDS, "known": known(), "moment": moment,
-        "minutes": lambda value: duration(value).translate(_SPANISH if language(request) == "es" else {}),
-        "by_epoch": by_epoch,
+        "local": local, "minutes": lambda value: local(duration(value)), "by_epoch": by_epoch,
     }  # fmt: skip
 
 

@@ -1,7 +1,6 @@
 """The page of trainings: a form, what was asked for, and one training followed."""
 
 from functools import cache
-from time import time
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -17,12 +16,15 @@ from pipeline.models.shelf import OnShelf, shelf
 from pipeline.tracking.selection import CHOOSE_BY, by_metric, trained_runs
 from pipeline.web.api.data import REPORT
 from pipeline.web.api.jobs import JobId, again, compare, job_of, promote, queue_of, submit_training
+from pipeline.web.figures import figures
 from pipeline.web.folders import files
 from pipeline.web.jobs.curves import Curve, curve
 from pipeline.web.jobs.follow import followed
+from pipeline.web.jobs.forecast import foretold
 from pipeline.web.jobs.form import FIELDS, LEARNING, PICTURES, Wrong, defaults
 from pipeline.web.jobs.record import Job
 from pipeline.web.jobs.run import run_of
+from pipeline.web.models import CHAMPION
 from pipeline.web.pages.shown import helpers
 from pipeline.web.refusal import Refused, told
 from pipeline.web.rendering import page, part, words
@@ -134,12 +136,15 @@ def followed_job(request: Request, job_id: str) -> dict[str, Any]:
     facts = followed(queue, job, site_of(request).settings.folders)
     run = run_of(queue, job)
     later = [one for one in queue.jobs() if one.about == job.id]
+    finished = run is not None and job.kind == "training" and job.state == "finished"
     return {
         "job": job, "facts": facts, "ahead": queue.ahead_of(job), "curves": _curves(facts), "report": _report(job),
-        "earlier": _earlier(run) if run and job.kind == "training" and job.state == "finished" else [],
+        "earlier": _earlier(run) if run and finished else [], "measured": figures(run) if run and finished else [],
+        "in_use": run is not None and _in_use(request, run.info.run_id), "foretold": foretold(facts["log"]),
+        "follow": next((one.id for one in (job, *later) if not one.is_over), ""),
         "promotion": next((one for one in later if one.kind == "promotion"), None),
         "comparison": next((one for one in later if one.kind == "comparison"), None),
-        "may": site_of(request).settings.train, "left": _left(job, facts),
+        "may": site_of(request).settings.train, "left": facts["minutes_left"],
         **helpers(request, queue),
     }  # fmt: skip
 
@@ -160,12 +165,9 @@ def _curves(facts: dict[str, Any]) -> dict[str, Curve]:
     return found
 
 
-def _left(job: Job, facts: dict[str, Any]) -> float | None:
-    """Minutes until the last epoch, as the epochs so far went; None where that is not known."""
-    done, planned = facts["epochs"], facts["planned_epochs"]
-    if job.state != "running" or not done or done >= planned or job.began_at is None:
-        return None
-    return (time() - job.began_at) / 60 * (planned - done) / done
+def _in_use(request: Request, run_id: str) -> bool:
+    """Whether a run's model is the one that answers first."""
+    return any(CHAMPION in one.aliases and one.run_id == run_id for one in site_of(request).models.choices())
 
 
 def _earlier(run: Run) -> list[tuple[Run, bool]]:

@@ -25,4 +25,5 @@ function show(html) {
 }
 const events = new EventSource(live.dataset.events);
 events.addEventListener("training", renew);
-events.addEventListener("over", () => { events.close(); renew(); });
+events.addEventListener("over", () => events.close());  // the news before it was the last
+events.addEventListener("error", () => { if (events.readyState === EventSource.CLOSED) setTimeout(() => location.reload(), 10000); });

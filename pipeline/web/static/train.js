@@ -8,7 +8,7 @@ async function usual() {
   for (const [key, value] of Object.entries(await answer.json())) {
     const field = document.getElementById(key);
     if (field instanceof HTMLInputElement) field.placeholder = value;
-    else if (field?.dataset.choice !== undefined) field.options[0].text = field.options[0].text.replace(/: .*$|$/, `: ${value}`);
+    else if (field?.dataset.choice !== undefined && key !== "model") field.options[0].text = field.options[0].text.replace(/: .*$|$/, `: ${value}`);
   }
 }
 form?.addEventListener("change", (event) => { if (event.target.dataset.choice !== undefined) usual(); });
