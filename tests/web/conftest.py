@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 import uvicorn
+from chromium import browser
 from PIL import Image
 from starlette.testclient import TestClient
 
@@ -22,6 +23,7 @@ from pipeline.web.settings import Settings
 
 LIMITS = {"request_mb": 8, "megapixels": 20, "pictures": 50, "visitors": 5, "idle_minutes": 60, "requests": 100_000}
 EVIL = "<img src=x onerror=alert(1)>"  # a class, as somebody may have called a folder
+_REFUSED = "Failed to load resource"  # what a 400 is to Chromium
 COLOURS = {"owl": (200, 40, 40), "wren": (40, 180, 60), EVIL: (50, 60, 200)}
 
 
@@ -145,3 +147,35 @@ def served(asked_about, settings):
             thread.join()
 
     return _served
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    with browser() as opened:
+        yield opened
+
+
+@pytest.fixture
+def visit(chromium):
+    """`visit(address, locale="es")`: a page of a new visitor; whatever its console says against us fails the test."""
+    contexts, said = [], []
+
+    def _visit(address, **how):
+        context = chromium.new_context(**{"viewport": {"width": 1280, "height": 900}, "locale": "en"} | how)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on(
+            "console", lambda one: said.append(one.text) if one.type == "error" and _REFUSED not in one.text else None
+        )
+        page.on(
+            "request", lambda one: said.append(one.url) if not one.url.startswith((address, "data:", "blob:")) else None
+        )
+        page.on("dialog", lambda one: said.append(f"dialog {one.message}"))
+        page.goto(address)
+        return page
+
+    yield _visit
+    for context in contexts:
+        context.close()
+    assert said == []

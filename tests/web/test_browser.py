@@ -1,42 +1,9 @@
 """The page in a real browser: pictures chosen, dropped and pasted; by keyboard; at phone width; as axe reads it."""
 
 import pytest
-from chromium import browser, serious
+from chromium import serious
 
-_REFUSED = "Failed to load resource"  # what a 400 is to Chromium
 EVIL = "<img src=x onerror=alert(1)>"
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    with browser() as opened:
-        yield opened
-
-
-@pytest.fixture
-def visit(chromium):
-    """`visit(address, locale="es")`: a page of a new visitor; whatever its console says against us fails the test."""
-    contexts, said = [], []
-
-    def _visit(address, **how):
-        context = chromium.new_context(**{"viewport": {"width": 1280, "height": 900}, "locale": "en"} | how)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.on(
-            "console", lambda one: said.append(one.text) if one.type == "error" and _REFUSED not in one.text else None
-        )
-        page.on(
-            "request", lambda one: said.append(one.url) if not one.url.startswith((address, "data:", "blob:")) else None
-        )
-        page.on("dialog", lambda one: said.append(f"dialog {one.message}"))
-        page.goto(address)
-        return page
-
-    yield _visit
-    for context in contexts:
-        context.close()
-    assert said == []
 
 
 @pytest.fixture
