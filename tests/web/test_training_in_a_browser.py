@@ -1,4 +1,4 @@
-"""Trainings from a folder to a model in use, in a real browser: one comes to its end, another is stopped and goes on."""
+"""Trainings from a folder to a model in use, in a real browser: one comes to its end, one is stopped and goes on."""
 
 import time
 
@@ -27,7 +27,7 @@ def train(page, epochs):
     """Fill in the form and send it."""
     page.get_by_label("Network", exact=True).select_option("squeezenet")
     page.get_by_label("What learns").select_option("scratch")
-    page.get_by_label("Epochs").fill(str(epochs))
+    page.get_by_label("Epochs: how often").fill(str(epochs))
     if not page.get_by_label("Side of the pictures").is_visible():
         page.get_by_text("More choices").click()
     for key, value in TINY.items():
@@ -76,7 +76,8 @@ def test_one_training_comes_to_its_end_and_another_is_stopped(served, visit, tra
 
 def test_a_folder_is_looked_at(served, visit, trained, queue):
     with served(folders=[str(trained / "birds")]) as address:
-        page = visit(f"{address}/data?folder=birds", locale="es")
+        page = visit(address, locale="es")
+        page.goto(f"{address}/data?folder=birds")
         page.set_default_timeout(_PATIENCE)
         page.get_by_role("button", name="Examinar todas las fotos").click()
         page.frame_locator("iframe").get_by_text("60 pictures of 3 classes").wait_for()

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import FileResponse, Response
 
 from pipeline.web.api.jobs import JobId, job_of, put, queue_of
+from pipeline.web.api.problems import problems
 from pipeline.web.folders import Outside, inside, look
 from pipeline.web.jobs.follow import followed, page_of, told
 from pipeline.web.jobs.form import PICTURES, Given, about, arguments, checked
@@ -55,7 +56,9 @@ def submit_exploration(request: Request, given: Given, *, by: str = "") -> Job:
     return put(request, Job.asked("exploration", tuple(typed), given=given, about=about(given), by=by.strip()))
 
 
-@router.get("/folders", summary="What lies in a folder, of those that the page was opened with")
+@router.get(
+    "/folders", summary="What lies in a folder, of those that the page was opened with", responses=problems(404)
+)
 def folders(request: Request, folder: Annotated[str, Query(max_length=2000)] = "") -> dict[str, Any]:
     """Names, how many pictures, how deep they lie, and some of their paths; without `folder`, the folders there are."""
     try:
@@ -64,14 +67,14 @@ def folders(request: Request, folder: Annotated[str, Query(max_length=2000)] = "
         raise Refused(404, str(error)) from None
 
 
-@router.post("/explorations", status_code=202, summary="Look at all pictures of a folder")
+@router.post("/explorations", status_code=202, summary="Look at all pictures of a folder", responses=problems(400))
 def explore(request: Request, asked: Pictures) -> dict[str, Any]:
     """Copies, unreadable and blurred ones, rare classes."""
     job = submit_exploration(request, asked.settings, by=asked.by)
     return told(queue_of(request), job, site_of(request).settings.folders)
 
 
-@router.get("/explorations/{job_id}", summary="A look at pictures: how far it is, its figures")
+@router.get("/explorations/{job_id}", summary="A look at pictures: how far it is, its figures", responses=problems(404))
 def exploration(request: Request, job_id: JobId) -> dict[str, Any]:
     """Figures when it is through."""
     queue, job = job_of(request, job_id, "exploration")
@@ -81,7 +84,7 @@ def exploration(request: Request, job_id: JobId) -> dict[str, Any]:
 
 @router.get(
     "/explorations/{job_id}/page", summary="The page of what was found", response_class=FileResponse,
-    responses={200: {"content": {"text/html": {}}}},
+    responses={200: {"content": {"text/html": {}}}, **problems(404)},
 )  # fmt: skip
 def exploration_page(request: Request, job_id: JobId) -> Response:
     """One file of HTML."""

@@ -14,6 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
 from pipeline.cli.quoting import quoted
+from pipeline.web.api.problems import problems
 from pipeline.web.jobs.follow import followed, told
 from pipeline.web.jobs.form import Given, about, arguments, checked
 from pipeline.web.jobs.queue import Queue, QueueFull
@@ -96,35 +97,45 @@ def compare(request: Request, job_id: str, by: str = "") -> Job:
     return put(request, replace(asked, arguments=typed))
 
 
-@router.get("/trainings", summary="All that was asked for, the newest first")
+@router.get("/trainings", summary="All that was asked for, the newest first", responses=problems())
 def trainings(request: Request) -> list[dict[str, Any]]:
     """Trainings, forecasts, comparisons and promotions."""
     queue, folders = queue_of(request), site_of(request).settings.folders
     return [told(queue, job, folders) for job in queue.jobs() if job.kind != "exploration"]
 
 
-@router.post("/trainings", status_code=202, summary="Start a training, or ask how long it would take")
+@router.post(
+    "/trainings", status_code=202, summary="Start a training, or ask how long it would take", responses=problems(400)
+)  # fmt: skip
 def start(request: Request, asked: Asked) -> dict[str, Any]:
     """It waits until those before it are through."""
     job = submit_training(request, asked.settings, estimate=asked.estimate, by=asked.by)
     return told(queue_of(request), job, site_of(request).settings.folders)
 
 
-@router.get("/trainings/{job_id}", summary="A training: how far it is, its figures, what it says")
+@router.get(
+    "/trainings/{job_id}", summary="A training: how far it is, its figures, what it says", responses=problems(404)
+)  # fmt: skip
 def training(request: Request, job_id: JobId) -> dict[str, Any]:
     """With the values of each epoch so far."""
     queue, job = job_of(request, job_id)
     return followed(queue, job, site_of(request).settings.folders)
 
 
-@router.delete("/trainings/{job_id}", status_code=202, summary="Stop a training, or take it out of the queue")
+@router.delete(
+    "/trainings/{job_id}", status_code=202, summary="Stop a training, or take it out of the queue",
+    responses=problems(404),
+)  # fmt: skip
 def cancel(request: Request, job_id: JobId) -> dict[str, Any]:
     """What it learned is kept, and it can be gone on with. Asked a second time it stops at once."""
     queue, job = job_of(request, job_id)
     return told(queue, queue.cancel(job.id) or job, site_of(request).settings.folders)
 
 
-@router.post("/trainings/{job_id}/resume", status_code=202, summary="Go on with a training that was stopped")
+@router.post(
+    "/trainings/{job_id}/resume", status_code=202, summary="Go on with a training that was stopped",
+    responses=problems(404, 409),
+)  # fmt: skip
 def resume(request: Request, job_id: JobId) -> dict[str, Any]:
     """From the state that it saved."""
     queue, job = job_of(request, job_id)
@@ -139,7 +150,10 @@ def again(request: Request, job_id: str) -> Job:
     return put(request, job)
 
 
-@router.post("/trainings/{job_id}/promote", status_code=202, summary="Put a finished training's model to use")
+@router.post(
+    "/trainings/{job_id}/promote", status_code=202, summary="Put a finished training's model to use",
+    responses=problems(404, 409),
+)  # fmt: skip
 def promoted(request: Request, job_id: JobId) -> dict[str, Any]:
     """Gives the job that does it."""
     return told(queue_of(request), promote(request, job_id), site_of(request).settings.folders)
@@ -147,7 +161,7 @@ def promoted(request: Request, job_id: JobId) -> dict[str, Any]:
 
 @router.get(
     "/trainings/{job_id}/events", summary="A training followed: server-sent events, each the training as it then is",
-    responses={200: {"content": {"text/event-stream": {}}}}, response_class=StreamingResponse,
+    responses={200: {"content": {"text/event-stream": {}}}, **problems(404)}, response_class=StreamingResponse,
 )  # fmt: skip
 async def events(request: Request, job_id: JobId) -> StreamingResponse:
     """Until it is over."""

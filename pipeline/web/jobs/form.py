@@ -104,6 +104,8 @@ def arguments(given: Given, folders: Mapping[str, Path], allowed: Iterable[Field
     for key in given:
         if key not in fields:
             raise Wrong(key[:100], "unknown", hint=did_you_mean(key[:100], fields))
+    if not given.get("data"):
+        raise Wrong("data", "needed")
     said = {key: _override(field, given[key], folders) for key, field in fields.items() if key in given}
     return [f"{key}={value}" for key, value in said.items() if value]
 

@@ -23,7 +23,7 @@ from pipeline.web.jobs.queue import Queue, lane_of
 from pipeline.web.jobs.record import COMMANDS, Job, State, Why, write
 
 _NICE = 10  # of 19: answers that people wait for go first
-_SECRETS = ("PIPELINE_PASSWORD",)
+_OF_THE_PAGE = ("PIPELINE_PASSWORD", "PIPELINE_OWN_FOLDER")  # what of its environment is no business of a command
 _ENDED_BY_REQUEST = tuple(sign * (base + number) for number in (1, 2, 15) for sign, base in ((-1, 0), (1, 128)))
 _LAST_LINES = 40
 _PATIENCE = 1.0  # seconds; who only looks whether the lock is held holds it for a moment
@@ -61,7 +61,7 @@ def _free_cores(file: Path) -> int:
 def _start(queue: Queue, job: Job, held: int) -> tuple[Job, "subprocess.Popen[bytes]"]:
     """The job's command as a process, which holds the lane's lock from its first moment to its last."""
     threads = str(max(1, (os.cpu_count() or 1) - 1))  # one core is left to answers
-    environment = {name: value for name, value in os.environ.items() if name not in _SECRETS}
+    environment = {name: value for name, value in os.environ.items() if name not in _OF_THE_PAGE}
     environment |= {"OMP_NUM_THREADS": threads, "OMP_WAIT_POLICY": "PASSIVE"}
     command = [sys.executable, "-u", "-m", f"pipeline.{COMMANDS[job.kind]}", *job.arguments]
     with queue.log_file(job).open("ab") as log:

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -23,6 +24,7 @@ LANES: dict[str, tuple[Kind, ...]] = {
     "short": ("promotion", "comparison"),
 }
 _NOWHERE = subprocess.DEVNULL
+_starting = threading.Lock()
 _MOST_KEPT = 200  # records of jobs that are over
 
 
@@ -118,6 +120,14 @@ class Queue:
 
     def wake(self) -> None:
         """Have what waits done, should nobody be at it; and what a killed runner left behind, found."""
+        if not _starting.acquire(blocking=False):  # by another thread of this process
+            return
+        try:
+            self._start_runners()
+        finally:
+            _starting.release()
+
+    def _start_runners(self) -> None:
         jobs = self.jobs()
         for lane in LANES:
             if any(not job.is_over and lane_of(job) == lane for job in jobs) and not self._is_watched(lane):

@@ -72,9 +72,11 @@ def _start(request: Request, form: FormData) -> Response:
     except Wrong as wrong:
         known = {key: value for key, value in filled.items() if key in FIELDS}
         return _form(request, known, wrong={wrong.key: wrong.told(words(request))}, status=400)
-    except (BadInput, Refused) as error:
-        known = {key: value for key, value in filled.items() if key in FIELDS}
-        return _form(request, known, problem=told(error), status=getattr(error, "status", 400))
+    except Refused as error:
+        problem = words(request)("train.full") if error.status == 429 else str(error)
+        return _form(request, filled, problem=problem, status=error.status)
+    except BadInput as error:
+        return _form(request, filled, problem=told(error), status=400)
     return RedirectResponse(f"/train/{job.id}", 303)
 
 
@@ -155,8 +157,10 @@ def _report(job: Job) -> str:
 
 
 def _curves(facts: dict[str, Any]) -> dict[str, Curve]:
-    """Of loss and of accuracy."""
-    found = {}
+    """Of loss and of accuracy; none of a head that is fitted at once."""
+    found: dict[str, Curve] = {}
+    if facts["planned_epochs"] < 2:
+        return found
     for name in ("loss", "accuracy"):
         lines = {split: facts["curves"].get(f"{split}/{name}", []) for split in ("train", "val")}
         drawn = curve(lines, facts["planned_epochs"], percent=name == "accuracy")
