@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import FileResponse, Response
 
-from pipeline.web.api.jobs import JobId, job_of, put, queue_of
+from pipeline.web.api.jobs import JobId, check_may, job_of, put, queue_of
 from pipeline.web.api.problems import problems
 from pipeline.web.folders import Outside, inside, look
 from pipeline.web.jobs.follow import followed, page_of, told
@@ -52,6 +52,7 @@ def seen(request: Request, name: str) -> dict[str, Any]:
 
 def submit_exploration(request: Request, given: Given, *, by: str = "") -> Job:
     """A look at pictures put into the queue. Raises Refused, and BadInput for what it would not take."""
+    check_may(request)
     typed = checked("explore", arguments(given, site_of(request).settings.folders, PICTURES))
     return put(request, Job.asked("exploration", tuple(typed), given=given, about=about(given), by=by.strip()))
 

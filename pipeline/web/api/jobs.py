@@ -55,10 +55,15 @@ def job_of(request: Request, job_id: str, *kinds: Kind) -> tuple[Queue, Job]:
     return queue, job
 
 
-def put(request: Request, job: Job) -> Job:
-    """A job put into the queue. Raises Refused where nobody may, or as many wait as may."""
+def check_may(request: Request) -> None:
+    """Raises Refused where nothing may be started."""
     if not site_of(request).settings.train:
         raise Refused(403, "nothing can be started here: the page was opened with train=false")
+
+
+def put(request: Request, job: Job) -> Job:
+    """A job put into the queue. Raises Refused where nobody may, or as many wait as may."""
+    check_may(request)
     queue = queue_of(request)
     try:
         return queue.submit(job) if queue.job(job.id) is None else queue.again(job.id) or job
@@ -68,6 +73,7 @@ def put(request: Request, job: Job) -> Job:
 
 def submit_training(request: Request, given: Given, *, estimate: bool, by: str) -> Job:
     """A training, or its forecast, put into the queue. Raises Refused, and BadInput for what it would not take."""
+    check_may(request)
     folders = site_of(request).settings.folders
     typed = checked("train", arguments(given, folders))
     asked = Job.asked("training", tuple(typed), given=given, about=about(given), by=by.strip())

@@ -98,7 +98,7 @@ class Wrong(BadInput):
 def arguments(given: Given, folders: Mapping[str, Path], allowed: Iterable[Field] = FIELDS.values()) -> list[str]:
     """The command line that says what was given, its keys in the list's order; what is empty says nothing.
 
-    Raises Wrong.
+    Raises Wrong, also where the data set is left out, so that nobody starts one by chance.
     """
     fields = {field.key: field for field in allowed}
     for key in given:
@@ -123,8 +123,9 @@ def checked(command: str, typed: list[str]) -> list[str]:
 
 def defaults(given: Given, folders: Mapping[str, Path]) -> dict[str, str]:
     """What stands under each key where nothing else is said, for the choices made. Raises Wrong, and BadInput."""
-    choices = {key: value for key, value in given.items() if FIELDS.get(key, FIELDS["seed"]).kind == "choice"}
-    needed = [f"{key}=none" for key in _needed(str(choices.get("data") or "digits"))]
+    choices = {key: value for key, value in given.items() if value and FIELDS[key].kind == "choice"}
+    choices.setdefault("data", "digits")
+    needed = [f"{key}=none" for key in _needed(str(choices["data"]))]
     plain = composed("train", [*arguments(choices, folders), *needed]).model_dump(mode="json")
     return {key: _shown(key, plain) for key in FIELDS if key not in ("data.root", "data.file")}
 

@@ -53,6 +53,7 @@ def test_a_forecast_is_a_job_too(page, tmp_path):
     [
         ({"hydra.run.dir": "/tmp"}, "hydra.run.dir: this cannot be set here"),
         ({"tracking.experiment": "x"}, "tracking.experiment: this cannot be set here"),
+        ({}, "data: say which kind of data set it is"),
         (PHOTOS | {"data.root": "photos/../.."}, "data.root: there is no photos/../.. in the folders"),
         (PHOTOS | {"model": "resnet19"}, "model: resnet19 is no answer; did you mean resnet18?"),
         ({"data": "folder"}, "data.root is missing: give it as data.root=..."),

@@ -44,7 +44,7 @@ def as_hydra_takes(line):
 def said(field, text, folders):
     """The line, or why there is none."""
     try:
-        return arguments({field.key: text}, folders)
+        return [one for one in arguments({"data": "digits", field.key: text}, folders) if one != "data=digits"]
     except Wrong as error:
         return str(error)
 
@@ -87,20 +87,19 @@ OTHERS = [
 def test_no_other_key_can_be_set(folders, key, text):
     if key not in FIELDS:
         with pytest.raises(Wrong, match="cannot be set here"):
-            arguments({key: text}, folders)
+            arguments({"data": "digits", key: text}, folders)
 
 
 def test_paths_are_of_the_named_folders(folders):
     root = folders["photos"]
-    assert [as_hydra_takes(one) for one in arguments({"data.root": "photos/sub='1' ${x}"}, folders)] == [
-        ("data.root", str(root / "sub='1' ${x}"))
-    ]
+    given_ = {"data": "folder", "data.root": "photos/sub='1' ${x}"}
+    assert as_hydra_takes(arguments(given_, folders)[1]) == ("data.root", str(root / "sub='1' ${x}"))
     for given_ in ({"data.root": "photos/.."}, {"data.root": "/etc"}, {"data.root": "photos/labels.csv"},
                   {"data.file": "photos/link.csv"}, {"data.file": "photos/../secret.csv"},
                   {"data.file": "photos/none.csv"},
                   {"model.weights_file": "photos/weights.pkl"}, {"model.weights_file": "runs:/abc/model"}):  # fmt: skip
-        with pytest.raises(Wrong):
-            arguments(given_, folders)
+        with pytest.raises(Wrong, match=r"there is no|is no folder|is no file"):
+            arguments({"data": "folder"} | given_, folders)
 
 
 def test_what_is_given_is_a_training(folders):
@@ -117,13 +116,14 @@ def test_what_is_given_is_a_training(folders):
     ("given_", "said"),
     [
         ({"data": "folder"}, "data.root is missing"),
-        ({"data.label_depth": 2}, "data.label_depth does not belong to the data chosen"),
-        ({"data.split.val": 0.9, "data.file": ""}, None),
-        ({"trainer.epochs": "0"}, "trainer.epochs: it should be from 1 to 1000"),
-        ({"trainer.epochs": "1.5"}, "a whole number from 1 to 1000 is wanted"),
-        ({"trainer.epochs": True}, "one line is wanted"),
-        ({"model": "resnet19"}, "did you mean resnet18?"),
-        ({"traner.epochs": 1}, "did you mean trainer.epochs?"),
+        ({"data": "digits", "data.label_depth": 2}, "data.label_depth does not belong to the data chosen"),
+        ({"data": "digits", "data.split.val": 0.9, "data.file": ""}, None),
+        ({"trainer.epochs": 3}, "data: say which kind of data set it is"),
+        ({"data": "digits", "trainer.epochs": "0"}, "trainer.epochs: it should be from 1 to 1000"),
+        ({"data": "digits", "trainer.epochs": "1.5"}, "a whole number from 1 to 1000 is wanted"),
+        ({"data": "digits", "trainer.epochs": True}, "one line is wanted"),
+        ({"data": "digits", "model": "resnet19"}, "did you mean resnet18?"),
+        ({"data": "digits", "traner.epochs": 1}, "did you mean trainer.epochs?"),
     ],
 )
 def test_what_is_wrong_is_said_before_anything_is_started(folders, given_, said):
