@@ -27,6 +27,7 @@ from starlette.staticfiles import StaticFiles
 from pipeline.common.errors import BadInput, Stopped
 from pipeline.web.api import data, docs, health, jobs, models, predict
 from pipeline.web.guard import Guard, SecurityHeaders
+from pipeline.web.jobs.queue import jobs_here
 from pipeline.web.pages import data as data_page
 from pipeline.web.pages import enter, identify, model, train
 from pipeline.web.refusal import Refused, told
@@ -86,6 +87,7 @@ def application(settings: Settings) -> FastAPI:
         with site.closing:
             tidying = asyncio.create_task(_forget_idle(site))
             warming = asyncio.create_task(_warm_up(site))
+            await asyncio.to_thread(jobs_here().wake)  # trainings that were asked for before
             yield
             tidying.cancel()
             warming.cancel()

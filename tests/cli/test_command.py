@@ -190,6 +190,7 @@ PATHS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1).filt
 @example("~/Imágenes/photos (1), a=b")
 @example("C:\\fotos\\")
 @example("it's {here} [and] ${there}")
+@example("a\\\\${there}")
 def test_any_path_arrives_as_typed(path):
     assert parsed(quote_path(f"data.root={path}")) == path
     assert as_typed(quote_path(f"data.root={path}")) == f"data.root={path}"

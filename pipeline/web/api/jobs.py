@@ -17,7 +17,7 @@ from pipeline.cli.quoting import quoted
 from pipeline.web.api.problems import problems
 from pipeline.web.jobs.follow import followed, told
 from pipeline.web.jobs.form import Given, about, arguments, checked
-from pipeline.web.jobs.queue import Queue, QueueFull
+from pipeline.web.jobs.queue import Queue, QueueFull, jobs_here
 from pipeline.web.jobs.record import Job, Kind
 from pipeline.web.jobs.run import run_of
 from pipeline.web.refusal import Refused
@@ -41,7 +41,7 @@ class Asked(BaseModel):
 
 def queue_of(request: Request) -> Queue:
     """The jobs of the folder that the page was opened in; what waits there is done."""
-    queue = Queue(Path.cwd() / "mlruns" / "jobs")
+    queue = jobs_here()
     queue.wake()
     return queue
 
@@ -56,9 +56,9 @@ def job_of(request: Request, job_id: str, *kinds: Kind) -> tuple[Queue, Job]:
 
 
 def check_may(request: Request) -> None:
-    """Raises Refused where nothing may be started."""
+    """Raises Refused where nothing may be started, nor stopped."""
     if not site_of(request).settings.train:
-        raise Refused(403, "nothing can be started here: the page was opened with train=false")
+        raise Refused(403, "nothing can be started or stopped here: the page was opened with train=false")
 
 
 def put(request: Request, job: Job) -> Job:
@@ -66,7 +66,7 @@ def put(request: Request, job: Job) -> Job:
     check_may(request)
     queue = queue_of(request)
     try:
-        return queue.submit(job) if queue.job(job.id) is None else queue.again(job.id) or job
+        return queue.submit(job)
     except QueueFull as error:
         raise Refused(429, str(error), {"retry-after": "60"}) from None
 
@@ -134,8 +134,14 @@ def training(request: Request, job_id: JobId) -> dict[str, Any]:
 )  # fmt: skip
 def cancel(request: Request, job_id: JobId) -> dict[str, Any]:
     """What it learned is kept, and it can be gone on with. Asked a second time it stops at once."""
+    return told(queue_of(request), stop(request, job_id), site_of(request).settings.folders)
+
+
+def stop(request: Request, job_id: str) -> Job:
+    """A job stopped. Raises Refused."""
+    check_may(request)
     queue, job = job_of(request, job_id)
-    return told(queue, queue.cancel(job.id) or job, site_of(request).settings.folders)
+    return queue.cancel(job.id) or job
 
 
 @router.post(

@@ -24,8 +24,13 @@ LANES: dict[str, tuple[Kind, ...]] = {
     "short": ("promotion", "comparison"),
 }
 _NOWHERE = subprocess.DEVNULL
-_starting = threading.Lock()
+_starting = threading.Lock()  # one thread of a page at a time starts runners
 _MOST_KEPT = 200  # records of jobs that are over
+
+
+def jobs_here() -> "Queue":
+    """Those of the folder that the program was started in, beside its runs."""
+    return Queue(Path.cwd() / "mlruns" / "jobs")
 
 
 class QueueFull(BadInput):
@@ -37,11 +42,11 @@ class Queue:
 
     def __init__(self, folder: Path, most: int = 20) -> None:
         self.folder, self._most = folder, most
-        folder.mkdir(parents=True, exist_ok=True)
 
     @contextmanager
     def changing(self) -> Iterator[None]:
         """While this lasts no other process changes a record."""
+        self.folder.mkdir(parents=True, exist_ok=True)
         with FileLock(self.folder / ".records.lock"):
             yield
 
@@ -67,21 +72,18 @@ class Queue:
         return [one for one in same if one.state == "running"] + waiting
 
     def submit(self, job: Job) -> Job:
-        """Have a job done after all that waits. Raises QueueFull."""
-        return self._put(job)
+        """Have a job done after all that waits; one that is over once more, which a stopped training goes on with.
 
-    def again(self, job_id: str) -> Job | None:
-        """Have a job that is over done once more: a training that was stopped goes on. None where there is none."""
-        job = self.job(job_id)
-        return self._put(job.waiting_again()) if job is not None and job.is_over else job
-
-    def _put(self, job: Job) -> Job:
+        Raises QueueFull.
+        """
         with self.changing():
             waiting = [one for one in self.jobs() if one.state == "queued"]
-            if (there := self.job(job.id)) is not None and not there.is_over:  # somebody was quicker
+            there = self.job(job.id)
+            if there is not None and not there.is_over:  # somebody was quicker
                 return there
             if len(waiting) >= self._most:
                 raise QueueFull(f"{len(waiting)} wait already: stop one, or wait until one is through")
+            job = job if there is None else there.waiting_again()
             write(job, self.folder)
             self._forget_the_oldest()
         self.wake()
@@ -120,21 +122,13 @@ class Queue:
 
     def wake(self) -> None:
         """Have what waits done, should nobody be at it; and what a killed runner left behind, found."""
-        if not _starting.acquire(blocking=False):  # by another thread of this process
-            return
-        try:
-            self._start_runners()
-        finally:
-            _starting.release()
-
-    def _start_runners(self) -> None:
-        jobs = self.jobs()
-        for lane in LANES:
-            if any(not job.is_over and lane_of(job) == lane for job in jobs) and not self._is_watched(lane):
-                command = [sys.executable, "-m", "pipeline.web.jobs.process", str(self.folder.resolve()), lane]
-                subprocess.run(
-                    command, check=True, stdin=_NOWHERE, stdout=_NOWHERE, stderr=_NOWHERE
-                )  # it leaves this process's family at once
+        with _starting:
+            jobs = self.jobs()
+            for lane in LANES:
+                if any(not job.is_over and lane_of(job) == lane for job in jobs) and not self._is_watched(lane):
+                    command = [sys.executable, "-m", "pipeline.web.jobs.process", str(self.folder.resolve()), lane]
+                    # It leaves this process's family at once.
+                    subprocess.run(command, check=False, stdin=_NOWHERE, stdout=_NOWHERE, stderr=_NOWHERE)
 
     def runner_lock(self, lane: str) -> FileLock:
         """Who does a lane's jobs holds it."""

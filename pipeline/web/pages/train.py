@@ -15,7 +15,7 @@ from pipeline.models.at_hand import missing
 from pipeline.models.shelf import OnShelf, shelf
 from pipeline.tracking.selection import CHOOSE_BY, by_metric, trained_runs
 from pipeline.web.api.data import REPORT
-from pipeline.web.api.jobs import JobId, again, compare, job_of, promote, queue_of, submit_training
+from pipeline.web.api.jobs import JobId, again, compare, job_of, promote, queue_of, stop, submit_training
 from pipeline.web.figures import figures
 from pipeline.web.folders import files
 from pipeline.web.jobs.curves import Curve, curve
@@ -188,11 +188,11 @@ async def act(request: Request, job_id: JobId, action: str) -> Response:
 
 
 def _act(request: Request, job_id: str, action: str) -> Response:
-    queue, job = job_of(request, job_id)
+    _, job = job_of(request, job_id)
     by = str(request.session.get(KEPT_NAME, ""))
     match action:
         case "stop":
-            queue.cancel(job.id)
+            stop(request, job.id)
         case "resume":
             again(request, job.id)
         case "promote":

@@ -79,8 +79,16 @@ def test_as_many_wait_as_may(page, monkeypatch):
     assert [start(page).status_code for _ in range(3)] == [202, 202, 429]
 
 
+def test_what_waits_is_done_as_soon_as_the_page_is_open(open_page, monkeypatch):
+    woken = []
+    monkeypatch.setattr(Queue, "wake", lambda queue: woken.append(queue.folder.name))
+    open_page()
+    assert woken == ["jobs"]
+
+
 def test_where_nothing_may_be_started_nothing_is(open_page):
     page = open_page(train=False)
+    assert page.delete("/api/trainings/20260101-000000-00000000").status_code == 403
     assert page.post("/api/trainings", json={"settings": {}}).status_code == 403
     assert page.post("/api/explorations", json={"settings": {}}).status_code == 403
 

@@ -80,9 +80,9 @@ def test_a_training_that_is_killed_is_told_of_and_the_next_begins(queue):
     until(lambda: queue.job(first.id).is_over)
     assert (queue.job(first.id).state, queue.job(first.id).why) == ("failed", "killed")
     number_of(queue, second)
-    again = queue.again(first.id)
-    assert again.state == "queued"
-    assert queue.again(first.id) == again  # asked for twice, it is done once
+    again = queue.submit(queue.job(first.id))
+    assert (again.state, again.why, again.id) == ("queued", "", first.id)
+    assert queue.submit(first) == again  # asked for twice, it is done once
     assert queue.cancel(first.id).state == "cancelled"
     queue.cancel(second.id)
     until(lambda: queue.job(second.id).is_over)
