@@ -91,7 +91,7 @@ class Wrong(BadInput):
 
     def told(self, t: Words) -> str:
         """Why, as plain text."""
-        text = t(f"train.wrong.{self.why}", **self.facts)
+        text = t("train.wrong." + self.why, **self.facts)
         return text.unescape() if hasattr(text, "unescape") else text
 
 
@@ -162,6 +162,8 @@ def _override(field: Field, given: str | int | float | list[str], folders: Mappi
             return text if text in field.answers else _number(field, text)
         case "folder" | "file":
             return quoted(str(_path(field, text, folders)))
+    if not text.strip("\"' "):  # which commands take for nothing
+        raise Wrong(field.key, "text")
     return quoted(text)
 
 

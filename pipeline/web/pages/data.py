@@ -61,11 +61,11 @@ def _folders_of(sample: str) -> list[str]:
 def _choices(found: dict[str, Any], t: Words) -> list[tuple[str, str]]:
     """What may say which species is on a picture: the published files of the folder, each level of its folders."""
     source = found.get("source", "folder")
-    choices = [] if source == "folder" else [("files", t("data.by_files", source=source))]
+    choices = [] if source == "folder" else [("files", t("folders.by_files", source=source))]
     paths = [_folders_of(sample) for sample in found["samples"]]
     for level in range(min(map(len, paths), default=0)):
         names = list(dict.fromkeys(path[level] for path in paths))
-        choices.append((f"level {level + 1}", t("data.level", n=level + 1, examples=_some(names))))
+        choices.append((f"level {level + 1}", t("folders.level", n=level + 1, examples=_some(names))))
     return choices
 
 

@@ -27,8 +27,8 @@ def helpers(request: Request, queue: Queue) -> dict[str, Any]:
 
     def answer(key: str, value: object) -> str:
         """A choice in words; as it is called where there are none for it."""
-        name = f"train.answer.{key}.{value}"
-        return t(name) if name in known() else str(value)
+        name = f"{key}.{value}"
+        return t("train.answer." + name) if f"train.answer.{name}" in known() else str(value)
 
     def subject(job: Job) -> str:
         """What a job is of; of one that is about another job, what that is of."""

@@ -104,7 +104,7 @@ def _form(
         pictures=[one for one in shown if one in PICTURES and (not one.of or source in one.of)],
         learning=[one for one in shown if one in LEARNING and one.key not in FIRST],
         networks=_networks(), offered={
-            key: files(settings.folders, FIELDS[key].endings) for key in ("model.weights_file", "data.taxonomy")
+            key: files(settings.folders, FIELDS[key].endings) for key in ("data.taxonomy", "model.weights_file")
         },
         chosen="data.root" in given or "data.file" in given or given.get("data") == "digits",
         opened=any(key in given or key in (wrong or {}) for key in FIELDS if key not in (*FIRST, *OF_FOLDER)),
@@ -142,6 +142,7 @@ def followed_job(request: Request, job_id: str) -> dict[str, Any]:
     return {
         "job": job, "facts": facts, "ahead": queue.ahead_of(job), "curves": _curves(facts), "report": _report(job),
         "earlier": _earlier(run) if run and finished else [], "measured": figures(run) if run and finished else [],
+        "verdict": _verdict(run) if run and finished else None,
         "in_use": run is not None and _in_use(request, run.info.run_id), "foretold": foretold(facts["log"]),
         "follow": next((one.id for one in (job, *later) if not one.is_over), ""),
         "promotion": next((one for one in later if one.kind == "promotion"), None),
@@ -167,6 +168,12 @@ def _curves(facts: dict[str, Any]) -> dict[str, Curve]:
         if drawn is not None:
             found[name] = drawn
     return found
+
+
+def _verdict(run: Run) -> dict[str, str] | None:
+    """What the training itself says of whether its figures can be believed."""
+    text = run.data.tags.get("verdict")
+    return {"kind": run.data.tags.get("verdict.kind", ""), "text": text} if text else None
 
 
 def _in_use(request: Request, run_id: str) -> bool:

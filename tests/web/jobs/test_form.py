@@ -50,6 +50,7 @@ def said(field, text, folders):
 
 
 @given(st.sampled_from([field for field in FIELDS.values() if field.kind in ("text", "names")]), TEXTS)
+@example(FIELDS["data.from_path"], "\"'")
 @example(FIELDS["data.from_path"], "' hydra.run.dir=/tmp '")
 def test_a_text_is_refused_or_arrives_as_it_is(folders, field, text):
     line = said(field, text, folders)
