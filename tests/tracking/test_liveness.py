@@ -4,6 +4,7 @@ import sys
 
 import pytest
 
+from pipeline.common.processes import identity
 from pipeline.tracking import liveness
 from pipeline.tracking.liveness import HEARTBEAT, HOST, PROCESS, end_the_dead, is_own, is_under_way, own_process
 from pipeline.tracking.places import local_folder
@@ -31,7 +32,7 @@ def test_a_process_is_known_by_its_number_and_when_it_began(running):
     alive = running(**own_process())
     assert is_under_way(alive)
     assert is_own(alive)
-    parent = running(**own_process() | {PROCESS: liveness._identity(os.getppid())})
+    parent = running(**own_process() | {PROCESS: identity(os.getppid())})
     assert is_under_way(parent)
     assert not is_own(parent)
     assert not is_under_way(running(**own_process() | {PROCESS: f"{os.getpid()} 1.00"}))  # the number was given again

@@ -4,8 +4,9 @@ import pytest
 
 from pipeline.common.errors import BadInput
 from pipeline.common.names import PARENT_VARIABLE
+from pipeline.common.processes import identity
 from pipeline.data.sources import read_source
-from pipeline.tracking import liveness, selection, sweeps
+from pipeline.tracking import selection, sweeps
 from pipeline.tracking.liveness import PROCESS, own_process
 from pipeline.tracking.runs import dataset_of, record_failure, tracked_run
 from pipeline.tracking.selection import CHOOSE_BY, by_metric, find_experiment, find_run, find_sweep, trained_runs
@@ -127,7 +128,7 @@ def test_a_sweep_that_is_broken_off_leaves_nothing_running(store):
 def test_a_sweep_that_others_are_at_is_theirs_and_what_befell_it_before_is_forgotten(store):
     parent = sweeps.open_sweep("digits", ["seed=1,2"], ["seed=1,2"])
     store.set_tag(parent, "error", "its process was ended")  # and the command was typed again
-    other = own_process() | {PROCESS: liveness._identity(os.getppid())}
+    other = own_process() | {PROCESS: identity(os.getppid())}
     tags = {"mlflow.parentRunId": parent, "stage": "train", "overrides": "seed=1", **other}
     job = store.create_run(find_experiment(store, "digits").experiment_id, tags=tags).info.run_id
     assert sweeps.close_sweep(parent).under_way
