@@ -88,7 +88,7 @@ def _table(bundle: Bundle, pictures: Sequence[Path], config: schema.Predict) -> 
 
 def _ask(bundle: Bundle, table: PictureTable, asked: np.ndarray, config: schema.Predict) -> dict[int, Answer]:
     """The answers by row, of those of `asked` (k,) that can be read."""
-    wanted = Wanted(config.top_k, config.coverage, config.min_probability)
+    wanted = Wanted(config.top_k, config.coverage, config.min_probability, config.answers.error)
     runner = schema.Runner(batch_size=config.batch_size, precision="fp32", accelerator="auto", num_workers=None)
     fabric = make_fabric(runner.accelerator, runner.precision)
     said: dict[int, Answer] = {}

@@ -21,6 +21,7 @@ from pipeline.data.reading.decoding import UnreadablePicture
 from pipeline.data.reading.preprocessing import Reading, Source
 from pipeline.ensembles.scoring import scores
 from pipeline.serving.bundle import Bundle
+from pipeline.serving.taxon import Taxon, taxa
 
 BATCH = 16  # pictures: larger ones gain nothing on a processor and cost memory
 
@@ -29,12 +30,14 @@ BATCH = 16  # pictures: larger ones gain nothing on a processor and cost memory
 class Wanted:
     """What is asked of each picture: how many of the likeliest labels, sets of what coverage, from when to answer.
 
+    `error`: at most what share of answers may be wrong, by which a rank is chosen; None leaves it to the model.
     Raises BadInput for what makes no sense.
     """
 
     top_k: int = 5
     coverage: float | None = None
     min_probability: float = 0.0
+    error: float | None = None
 
     def __post_init__(self) -> None:
         if self.top_k < 1:
@@ -49,12 +52,14 @@ class Answer:
 
     `taxonomy` has the first label's ranks by name; `prediction_set` labels that hold the true one as often as was
     asked for; `answered` whether the first label is as likely as was asked for. None: not asked.
+    `taxon` is the answer at the rank that is sure; None where the model promises none.
     """
 
     top_k: tuple[tuple[str, float], ...]
     taxonomy: dict[str, Any] = field(default_factory=dict)
     prediction_set: tuple[str, ...] | None = None
     answered: bool | None = None
+    taxon: Taxon | None = None
 
     @property
     def label(self) -> str:
@@ -72,6 +77,8 @@ class Answer:
         said: dict[str, Any] = {**top[0], "top_k": top}
         if self.taxonomy:
             said["taxonomy"] = self.taxonomy
+        if self.taxon is not None:
+            said |= self.taxon.to_dict()
         if self.prediction_set is not None:
             said["prediction_set"] = list(self.prediction_set)
         if self.answered is not None:
@@ -87,7 +94,7 @@ class Answer:
             row["set"] = "; ".join(self.prediction_set)
         if self.answered is not None:
             row["answered"] = self.answered
-        return row | self.taxonomy
+        return row | (self.taxon.to_row() if self.taxon else {}) | self.taxonomy
 
 
 def answers(bundle: Bundle, found: torch.Tensor, digests: Sequence[str], wanted: Wanted) -> list[Answer]:
@@ -97,13 +104,18 @@ def answers(bundle: Bundle, found: torch.Tensor, digests: Sequence[str], wanted:
     """
     exact = found.double()
     probabilities = (exact / bundle.calibration.temperature).softmax(1).numpy()
+    found_taxa: Sequence[Taxon | None] = [None] * len(probabilities)
+    if promised := bundle.calibration.depth(wanted.error):
+        found_taxa = taxa(bundle.tree, bundle.taxonomy, probabilities.argmax(1), probabilities, promised[1])
     sets: list[np.ndarray] | list[None] = [None] * len(probabilities)
     if wanted.coverage is not None:
         sets = bundle.calibration.set_rule(wanted.coverage).choose(exact.numpy(), digests)
-    return [_answer(bundle, row, codes, wanted) for row, codes in zip(probabilities, sets, strict=True)]
+    return [_answer(bundle, *one, wanted) for one in zip(probabilities, sets, found_taxa, strict=True)]
 
 
-def _answer(bundle: Bundle, probabilities: np.ndarray, codes: np.ndarray | None, wanted: Wanted) -> Answer:
+def _answer(
+    bundle: Bundle, probabilities: np.ndarray, codes: np.ndarray | None, taxon: Taxon | None, wanted: Wanted
+) -> Answer:
     likeliest = np.argsort(-probabilities, kind="stable")[: wanted.top_k]
     top = tuple((bundle.classes[code], float(probabilities[code])) for code in likeliest)
     return Answer(
@@ -111,6 +123,7 @@ def _answer(bundle: Bundle, probabilities: np.ndarray, codes: np.ndarray | None,
         taxonomy={} if bundle.taxonomy is None else bundle.taxonomy.loc[top[0][0]].dropna().to_dict(),
         prediction_set=None if codes is None else tuple(bundle.classes[code] for code in codes),
         answered=top[0][1] >= wanted.min_probability if wanted.min_probability else None,
+        taxon=taxon,
     )
 
 
