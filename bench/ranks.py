@@ -2,8 +2,9 @@
 
     python bench/ranks.py PREDICTIONS_FOLDER TAXONOMY_CSV [SPLITS]
 
-A folder of a run's `predictions/` and a table with a row a class, its first column the class. val gives the temperature;
-test is split at random, 100 times, so that calibration and check pictures are disjoint. Then val gives the threshold.
+A folder of a run's `predictions/` and a table with a row a class, its first column the class. val gives the
+temperature; test is split at random, 100 times, so that calibration and check pictures are disjoint. Then val gives the
+threshold. Last, a region of 50 classes drawn at random: pictures of those, with that list and without it.
 """
 
 import sys
@@ -37,8 +38,8 @@ def main(folder: Path, table: Path, splits: int) -> None:
                 seen[split, number] = (wrong[check] > threshold).mean(), (full[check] > threshold).mean()
         for error, mean, spread in zip(ERRORS, seen.mean(0), seen.std(0), strict=True):
             print(
-                f"calibrated on {pictures:,}, {error:.0%} asked: {mean[0]:.2%} wrong (sd {spread[0]:.2%}, standard error "
-                f"{spread[0] / splits**0.5:.2%}), {mean[1]:.1%} name the class (sd {spread[1]:.1%})"
+                f"calibrated on {pictures:,}, {error:.0%} asked: {mean[0]:.2%} wrong (sd {spread[0]:.2%}, standard "
+                f"error {spread[0] / splits**0.5:.2%}), {mean[1]:.1%} name the class (sd {spread[1]:.1%})"
             )
     (threshold,) = thresholds(wrong_up_to(tree, val), ERRORS[:1])
     print(by_rank(tree, test, threshold).round(4).to_string(index=False))

@@ -45,8 +45,6 @@ def run(config: schema.Predict) -> None:
     folder = None if config.folders is None else check_folders(config.folders, pictures)
     check_also(config.also, config.camtrap_dp)
     bundle, model = load(config)
-    if bundle.calibration.depth(config.answers.error) is None:  # what cannot be promised stops here
-        log.info("this model promises no rank: promote its run again for the columns taxon and rank")
     rows = answered(bundle, pictures, config)
     show(rows, config)  # first, as the file may not be taken
     write_answers(rows, output)

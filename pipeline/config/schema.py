@@ -528,6 +528,7 @@ class Answers(Section):
     """What the answers of `predict` are to hold to."""
 
     error: Annotated[float, Field(gt=0, lt=1)] | None
+    only: str | list[str] | dict[str, str | list[str]] | None
 
 
 class Predict(Command):

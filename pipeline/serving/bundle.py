@@ -21,6 +21,7 @@ from pipeline.evaluation.depth import Tree
 from pipeline.models.classifier import Classifier, NetworkSpec
 from pipeline.models.saved import BEST_WEIGHTS, MODEL_FACTS, NetworkFacts, checked_weights, load_network, read_facts
 from pipeline.serving.calibration import Calibration
+from pipeline.serving.only import called
 
 FORMAT_VERSION = 3
 _READ = (2, 3)  # 2 promises no rank
@@ -44,6 +45,11 @@ class Bundle:
     def tree(self) -> Tree:
         """The taxa above its classes."""
         return Tree.of(self.classes, self.taxonomy)
+
+    @cached_property
+    def called(self) -> dict[str, list[int]]:
+        """Its classes by what they and the taxa above them are called."""
+        return called(self.classes, self.taxonomy)
 
     @property
     def columns(self) -> dict[str, str]:

@@ -258,6 +258,25 @@ def test_an_answer_is_as_deep_as_it_is_sure(checkpoints, picture, tmp_path):
         said([0.9, 0.08, 0.02], error=0.01)
 
 
+def test_only_what_is_listed_is_answered_with_exact_shares(checkpoints, picture, tmp_path):
+    sets = Calibration(1.0, SetRule(0.5, 0.0), ((90, 1.0),), ((5, 0.7),))
+    write_bundle(tmp_path, {"one": checkpoints[0]}, None, sets)
+    bundle = read_bundle(tmp_path)
+    bundle.members[0].head[-1].weight.data.zero_()
+    bundle.members[0].head[-1].bias.data = torch.tensor([0.2, 0.1, 0.7]).log()
+    plain, said = (answer(bundle, [picture], Wanted(coverage=0.9, only=only))[0] for only in ((), ("cat", "Canis")))
+    assert [name for name, _ in said.top_k] == ["cat", "dog"]
+    assert said.probability == pytest.approx(2 / 3, abs=1e-3)
+    assert set(said.prediction_set) == {"cat", "dog"} < set(plain.prediction_set)
+    assert said.elsewhere == ("owl", pytest.approx(0.7, abs=1e-3))
+    assert said.to_dict()["without_list"]["label"] == "owl"
+    assert said.to_row()["label_without_list"] == "owl"
+    assert plain.elsewhere is None
+    likely = answer(bundle, [picture], Wanted(only=("owl", "dog")))[0]
+    assert (likely.label, likely.elsewhere) == ("owl", None)
+    assert likely.taxon.name == "owl"
+
+
 def test_a_model_of_before_ranks_were_promised_answers_without(checkpoints, picture, tmp_path):
     write_bundle(tmp_path, {"one": checkpoints[0]})
     file = tmp_path / "model.json"
@@ -275,6 +294,9 @@ def test_a_label_below_the_least_probability_is_marked(model, picture):
     for least, answered in ((0.01, True), (plain["probability"], True), (0.999, False)):
         (said,) = model.predict(None, [picture], {"min_probability": least})
         assert said == plain | {"answered": answered}
+    assert model.predict(None, [picture], {"only": ["dog"]})[0]["label"] == "dog"
+    with pytest.raises(mlflow.exceptions.MlflowException, match="only: the model knows no class and no taxon dig"):
+        model.predict(None, [picture], {"only": ["dig"]})
     with pytest.raises(mlflow.exceptions.MlflowException, match=r"min_probability=7\.0"):
         model.predict(None, [picture], {"min_probability": 7})
 
