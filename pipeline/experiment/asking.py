@@ -81,7 +81,7 @@ def of_pictures(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         counts = "; ".join(f"{label}: {number}" for label, number in shown.items())
         one = {"picture": picture, "label": best["label"], "probability": best["probability"]}
         one |= {"animals": int(shown.sum()), "labels": counts}
-        found.append(one | ({"answered": best["answered"]} if "answered" in frame else {}))
+        found.append(one | {name: best[name] for name in ("answered", "taxon", "rank") if name in frame})
     return found
 
 

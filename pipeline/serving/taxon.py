@@ -86,10 +86,18 @@ def answer_in_words(row: dict[str, Any]) -> dict[str, str]:
     """What a terminal says of a CSV's row: `answer`, a label or a taxon of a higher rank, and `how sure`."""
     label, taxon, rank = row["label"], row.get("taxon"), row.get("rank")
     if "taxon" not in row:
-        return {"answer": label, "how sure": percent(row["probability"])}
-    if taxon is None:
-        return {"answer": "not sure", "how sure": f"perhaps {label}, {percent(row['probability'], 0)}"}
-    sure = percent(row["taxon_probability"], 0)
-    if rank in (LABEL, RANKS[-1]):
-        return {"answer": label if taxon in (label, row.get(RANKS[-1])) else taxon, "how sure": f"sure, {sure}"}
-    return {"answer": f"{taxon} ({rank})", "how sure": f"sure of the {rank}, {sure}"}
+        said = {"answer": label, "how sure": percent(row["probability"])}
+    elif taxon is None:
+        said = {"answer": "not sure", "how sure": f"perhaps {label}, {percent(row['probability'], 0)}"}
+    elif taxon in (label, row.get(RANKS[-1])) and rank in (LABEL, RANKS[-1]):
+        said = {"answer": label, "how sure": _how_sure(row["taxon_probability"])}
+    else:
+        said = {"answer": f"{taxon} ({rank})", "how sure": f"of the {rank}: {_how_sure(row['taxon_probability'])}"}
+    if other := row.get("label_without_list"):
+        said["how sure"] += f"; without the list {other}, {percent(row['probability_without_list'], 0)}"
+    return said
+
+
+def _how_sure(probability: float) -> str:
+    words = ((0.99, "almost certain"), (0.9, "sure"), (0.0, "sure enough"))
+    return f"{next(word for least, word in words if probability >= least)}, {percent(probability, 0)}"
