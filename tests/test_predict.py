@@ -119,6 +119,20 @@ def test_sets_and_the_answered_are_columns_when_asked_for(photos, tmp_path, caps
     assert "coverage=0.9999 cannot be promised by this model: at most 0.99" in capsys.readouterr().err
 
 
+def test_the_taxon_and_how_sure_it_is_are_told_without_being_asked_for(photos, tmp_path, capsys, typed):
+    assert typed("predict", f"images={photos}") == 0
+    shown, said = capsys.readouterr().out, pd.read_csv(tmp_path / "predictions.csv")
+    assert "how sure" in shown
+    assert {"taxon", "rank", "taxon_probability", "why"} <= set(said)
+    assert set(said["rank"].dropna()) <= {"label"}
+    unsure = said["taxon"].isna()
+    assert (said["taxon"] == said["label"])[~unsure].all()
+    assert said["why"][unsure].str.startswith("sure of no rank").all()
+    assert ("not sure" in shown) == unsure.any()
+    assert typed("predict", f"images={photos}", "answers.error=0.001") == 2
+    assert "error=0.001: this model cannot promise so few wrong answers: at least 0.01" in capsys.readouterr().err
+
+
 def test_answers_that_no_file_takes_are_printed(photos, tmp_path, capsys, typed):
     full = tmp_path / "full.csv"
     full.symlink_to("/dev/full")

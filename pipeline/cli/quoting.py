@@ -62,6 +62,8 @@ def quote_path(argument: str, *, multirun: bool = False) -> str:
     key, equals, value = argument.partition("=")
     if not equals or key.lstrip("+") not in PATH_KEYS or value[:1] in ("'", '"') or value in ("", "null"):
         return argument
+    if key == "answers.only" and value[:1] in ("[", "{") and not _is_there(value):  # names, not a file's
+        return argument
     if multirun and "," in value and not _is_there(value):
         return argument
     return f"{key}={quoted(value)}"

@@ -33,7 +33,7 @@ def run(config: schema.Evaluate) -> None:
     raw, source = question.answers(question.split)
     changes = question.changes()
     val, answered = question.val(), question.pooled(raw)
-    found = assess(answered, val, taxonomy_of(question.run), config.evaluation.coverage)
+    found = assess(answered, val, taxonomy_of(question.run), config.evaluation.coverage, config.evaluation.error)
     if question.own and question.split in ("test", "all"):
         count_test_looks(client, [question.run])
     show(question, answered, found, source)

@@ -24,6 +24,7 @@ from pipeline.serving.answers_file import holds_answers, read_answers, write_ans
 from pipeline.serving.bundle import Bundle, read_bundle
 from pipeline.serving.published import check_also, write_also
 from pipeline.serving.review import check_folders, corrections, merged, put_into_folders
+from pipeline.serving.taxon import answer_in_words
 from pipeline.tracking.registry import fetch_model
 from pipeline.tracking.selection import find_experiment
 from pipeline.tracking.store import Store
@@ -96,14 +97,19 @@ def load(config: schema.Predict) -> tuple[Bundle, str]:
 def show(rows: list[dict[str, Any]], config: schema.Predict) -> None:
     """The first answers as a table, pictures by their place in the folder that was asked about."""
     folder = expanded(str(config.images), "images")
-    heads = [name for name in ("picture", "label", "probability", "set", "answered") if name in rows[0]]
+    said = ("answer", "how sure") if any("taxon" in one for one in rows) else ("label", "probability")
+    heads = ["picture", *said, *(name for name in ("set", "answered") if name in rows[0])]
     body = []
     for one in rows[:_SHOWN]:
         path = Path(one["picture"])
-        cells = one | {
-            "picture": str(path.relative_to(folder)) if folder.is_dir() else path.name,
-            "probability": percent(one["probability"]),
-            "answered": "yes" if one.get("answered") else "no",
-        }
+        cells = (
+            one
+            | answer_in_words(one)
+            | {
+                "picture": str(path.relative_to(folder)) if folder.is_dir() else path.name,
+                "probability": percent(one["probability"]),
+                "answered": "yes" if one.get("answered") else "no",
+            }
+        )
         body.append([cells.get(name, "") for name in heads])
-    Table(heads, body, whole={"probability"}).show(console())
+    Table(heads, body, whole={"probability", "how sure"}).show(console())

@@ -59,6 +59,13 @@ def describe_calibration(made: Assembled) -> None:
         )
     else:
         log.info("probabilities are calibrated on val (temperature %.2f)%s", temperature, error)
+    for name, wrong in figures.items():
+        if name.startswith("test/rank_error_"):
+            percent = name.removeprefix("test/rank_error_")
+            log.info(
+                "answers at the rank that is sure, at most %s %% of them promised to be wrong: %.1f %% of test are, "
+                "%.1f %% name the class", percent, 100 * wrong, 100 * figures[f"test/rank_full_{percent}"],
+            )  # fmt: skip
     if "test/coverage_90" in figures:
         log.info(
             "sets of labels promised to hold the right one in 90 %% do so in %.1f %% of test, with %.1f labels each",

@@ -19,7 +19,7 @@ PATH_KEYS = (
     "data.root", "data.file", "data.categories", "data.taxonomy", "data.lists", "data.beside", "data.boxes",
     "data.from_path", "data.train", "data.val", "data.split.file", "data.split.save", "data.split.group", "model.name",
     "model.weights_file", "head.mapping", "images", "beside", "boxes", "folders", "corrected", "camtrap_dp", "output",
-    "filter", "neighbours_of", "source", "target", "password",
+    "filter", "neighbours_of", "source", "target", "password", "answers.only",
 )  # fmt: skip
 
 # Beginnings of keys, from here on. Whatever stands under these, the figures are the same,

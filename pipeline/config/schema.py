@@ -524,6 +524,13 @@ class Promote(Command):
     alias: Annotated[str, AfterValidator(checked_alias)]
 
 
+class Answers(Section):
+    """What the answers of `predict` are to hold to."""
+
+    error: Annotated[float, Field(gt=0, lt=1)] | None
+    only: str | list[str] | dict[str, str | list[str]] | None
+
+
 class Predict(Command):
     """`python -m pipeline.predict`."""
 
@@ -538,6 +545,7 @@ class Predict(Command):
     top_k: Count
     coverage: Annotated[float, Field(gt=0, lt=1)] | None
     min_probability: Share
+    answers: Answers
     batch_size: Count
     on_unreadable: Literal["raise", "skip"]
     folders: str | None
@@ -584,6 +592,7 @@ class Scoring(Section):
     tta: Literal["none", "flips", "tencrop"]
     group: str | None
     coverage: Annotated[float, Field(gt=0, lt=1)]
+    error: Annotated[float, Field(gt=0, lt=1)]
 
 
 class Runner(Section):

@@ -8,6 +8,7 @@ from pipeline.common.errors import BadInput
 from pipeline.evaluation.calibration import expected_calibration_error, fit_temperature
 from pipeline.evaluation.conformal import calibrate, set_summary
 from pipeline.evaluation.confusion import most_confused
+from pipeline.evaluation.depth import Tree, by_rank, depth_figures, thresholds, wrong_up_to
 from pipeline.evaluation.metrics import summary
 from pipeline.evaluation.selective import coverage_curve
 from pipeline.evaluation.statistics import interval_of_share
@@ -30,8 +31,9 @@ def assess(
     val: Predictions | None,
     taxonomy: pd.DataFrame | None = None,
     coverage: float = 0.9,
+    error: float = 0.05,
 ) -> Assessment:
-    """`val` (other pictures, answered the same way) gives the temperature and the threshold of the sets."""
+    """`val` (other pictures, answered the same way) gives the temperature and the thresholds of sets and ranks."""
     figures = summary(predictions)
     interval = interval_of_share(predictions.correct)
     figures |= {"accuracy_low": interval.low, "accuracy_high": interval.high}
@@ -49,15 +51,30 @@ def assess(
         "ece_calibrated": expected_calibration_error(after),
         "log_loss_calibrated": -float(after.true_log_probability.mean()),
     }
+    ranked, table, unsaid = _ranked(after, val.at_temperature(temperature), taxonomy, error)
+    figures, tables, notes = figures | ranked, tables | table, notes + unsaid
     try:
         rule = calibrate(val, coverage=coverage, temperature=temperature)
-    except BadInput as error:
-        return Assessment(figures, tables, temperature, [*notes, f"no prediction sets: {error}"])
+    except BadInput as problem:
+        return Assessment(figures, tables, temperature, [*notes, f"no prediction sets: {problem}"])
     sets = set_summary(rule.sets(predictions), predictions)
     percent = f"{100 * coverage:g}"
     figures |= {f"coverage_{percent}": sets["coverage"], f"set_size_{percent}": sets["mean_size"]}
     notes += _of_a_low_promise(coverage, figures["accuracy"])
     return Assessment(figures, tables, temperature, notes)
+
+
+def _ranked(
+    predictions: Predictions, val: Predictions, taxonomy: pd.DataFrame | None, error: float
+) -> tuple[dict[str, float], dict[str, pd.DataFrame], list[str]]:
+    """Figures, tables and notes of answers at the rank that is sure, both at the temperature."""
+    tree = Tree.of(predictions.classes, taxonomy)
+    try:
+        (threshold,) = thresholds(wrong_up_to(tree, val), [error])
+    except BadInput as problem:
+        return {}, {}, [f"no answers at the rank that is sure: {problem}"]
+    figures = depth_figures(predictions, taxonomy, error, threshold)
+    return figures, {"answers_by_rank": by_rank(tree, predictions, threshold)}, []
 
 
 def _of_unknown_kin(taxonomy: pd.DataFrame) -> list[str]:

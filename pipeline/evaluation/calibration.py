@@ -17,8 +17,12 @@ def reliability(predictions: Predictions, bins: int = BINS) -> pd.DataFrame:
     `pictures`, `confidence` and `accuracy` (means within it). Guo et al. 2017, "On Calibration of Modern
     Neural Networks".
     """
+    return _binned(predictions.confidence, predictions.correct, bins)
+
+
+def _binned(confidence: np.ndarray, correct: np.ndarray, bins: int) -> pd.DataFrame:
     edges = np.linspace(0.0, 1.0, bins + 1)
-    place = np.clip(np.searchsorted(edges, predictions.confidence, side="left") - 1, 0, bins - 1)
+    place = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
     pictures = np.bincount(place, minlength=bins)
     held = np.flatnonzero(pictures)
 
@@ -27,13 +31,18 @@ def reliability(predictions: Predictions, bins: int = BINS) -> pd.DataFrame:
 
     return pd.DataFrame({
         "low": edges[held], "high": edges[held + 1], "pictures": pictures[held],
-        "confidence": mean(predictions.confidence), "accuracy": mean(predictions.correct),
+        "confidence": mean(confidence), "accuracy": mean(correct),
     })  # fmt: skip
 
 
 def expected_calibration_error(predictions: Predictions, bins: int = BINS) -> float:
     """Mean distance between confidence and accuracy over the bins of `reliability`, weighted by pictures."""
-    table = reliability(predictions, bins)
+    return calibration_error(predictions.confidence, predictions.correct, bins)
+
+
+def calibration_error(confidence: np.ndarray, correct: np.ndarray, bins: int = BINS) -> float:
+    """The same of any n probabilities (n,), and of whether what they were of came true (n,)."""
+    table = _binned(confidence, correct, bins)
     gap = (table["confidence"] - table["accuracy"]).abs()
     return float(np.average(gap, weights=table["pictures"]))
 

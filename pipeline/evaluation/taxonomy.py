@@ -4,6 +4,8 @@ A taxonomy is a table with a row a class, indexed by class name, with some of th
 `pipeline.data.taxonomy.RANKS`.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
@@ -42,6 +44,13 @@ def grouping(taxonomy: pd.DataFrame, most: int) -> pd.Series | None:
 def without_row(taxonomy: pd.DataFrame) -> np.ndarray:
     """(k,) bool: of which classes nothing is known at any rank."""
     return taxonomy[ranks_of(taxonomy)].isna().all(axis=1).to_numpy()
+
+
+def check_rows(classes: Sequence[str], taxonomy: pd.DataFrame) -> None:
+    """Raises BadInput for a class of which the taxonomy has no row, not even an empty one."""
+    missing = [name for name in classes if name not in taxonomy.index]
+    if missing:
+        raise BadInput(f"the taxonomy has no row for {missing[0]} ({len(missing)} such classes): add it")
 
 
 def rank_accuracy(predictions: Predictions, taxonomy: pd.DataFrame) -> pd.DataFrame:
@@ -100,9 +109,7 @@ def _known(predictions: Predictions, taxonomy: pd.DataFrame, names: list[str]) -
 
 def _level_codes(predictions: Predictions, taxonomy: pd.DataFrame) -> tuple[np.ndarray, list[str]]:
     """(k, levels) group codes from the root down to the class itself, and the levels' names."""
-    missing = [name for name in predictions.classes if name not in taxonomy.index]
-    if missing:
-        raise BadInput(f"the taxonomy has no row for {missing[0]} ({len(missing)} such classes): add it")
+    check_rows(predictions.classes, taxonomy)
     named = lineages(taxonomy.loc[predictions.classes])
     if named.empty:
         raise BadInput(f"the taxonomy has none of the columns {', '.join(RANKS)}: add at least one")

@@ -22,6 +22,7 @@ from pipeline.experiment.inference import pictures as as_seen
 from pipeline.experiment.inference import scored
 from pipeline.serving.answers import Answer, Wanted, answers, digest
 from pipeline.serving.bundle import Bundle
+from pipeline.serving.only import among, listed
 from pipeline.training.hardware import make_fabric
 
 log = logging.getLogger("pipeline.predict")
@@ -33,10 +34,11 @@ def answered(bundle: Bundle, pictures: Sequence[Path], config: schema.Predict) -
     In the pictures' order, without those that cannot be read where on_unreadable=skip. A picture in which no animal was
     found is `blank`, or what was found else, and the network is not asked. BadInput where none can be read.
     """
+    wanted = asked_of(bundle, config)
     table = _table(bundle, pictures, config)
     shows = table.rows.get("box_category", pd.Series("animal", index=table.rows.index)).fillna("animal")
     asked = np.flatnonzero((shows == "animal").to_numpy())
-    said = _ask(bundle, table, asked, config) if len(asked) else {}
+    said = _ask(bundle, table, asked, wanted, config) if len(asked) else {}
     rows = []
     typed = dict(zip(unlabelled_table(pictures).rows["path"], map(str, pictures), strict=True))
     for row, file in enumerate(table.files):
@@ -50,6 +52,19 @@ def answered(bundle: Bundle, pictures: Sequence[Path], config: schema.Predict) -
     if not rows:
         raise BadInput(f"images={config.images}: none of {len(pictures):,} pictures can be read")
     return rows
+
+
+def asked_of(bundle: Bundle, config: schema.Predict) -> Wanted:
+    """What each picture is asked. BadInput for what the model does not know or cannot promise."""
+    if bundle.calibration.depth(config.answers.error) is None:
+        log.info("this model promises no rank: promote its run again for the columns taxon and rank")
+    only: list[str] = []
+    if config.answers.only is not None:
+        only, lacking = listed(config.answers.only, bundle.called)
+        inside = among(only, bundle.called, len(bundle.classes), "answers.only")
+        unknown = f"; {lacking} names of the list are not" if lacking else ""
+        log.info("answers.only: %d of the model's %d classes can be the answer%s", inside.sum(), len(inside), unknown)
+    return Wanted(config.top_k, config.coverage, config.min_probability, config.answers.error, tuple(only))
 
 
 def of_pictures(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -66,7 +81,7 @@ def of_pictures(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         counts = "; ".join(f"{label}: {number}" for label, number in shown.items())
         one = {"picture": picture, "label": best["label"], "probability": best["probability"]}
         one |= {"animals": int(shown.sum()), "labels": counts}
-        found.append(one | ({"answered": best["answered"]} if "answered" in frame else {}))
+        found.append(one | {name: best[name] for name in ("answered", "taxon", "rank") if name in frame})
     return found
 
 
@@ -86,9 +101,10 @@ def _table(bundle: Bundle, pictures: Sequence[Path], config: schema.Predict) -> 
     return table
 
 
-def _ask(bundle: Bundle, table: PictureTable, asked: np.ndarray, config: schema.Predict) -> dict[int, Answer]:
+def _ask(
+    bundle: Bundle, table: PictureTable, asked: np.ndarray, wanted: Wanted, config: schema.Predict
+) -> dict[int, Answer]:
     """The answers by row, of those of `asked` (k,) that can be read."""
-    wanted = Wanted(config.top_k, config.coverage, config.min_probability)
     runner = schema.Runner(batch_size=config.batch_size, precision="fp32", accelerator="auto", num_workers=None)
     fabric = make_fabric(runner.accelerator, runner.precision)
     said: dict[int, Answer] = {}

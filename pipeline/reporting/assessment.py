@@ -31,6 +31,11 @@ def summary_table(found: Assessment) -> Table:
             percent = name.removeprefix("coverage_")
             said = f"hold {100 * value:.1f} %, {figures[f'set_size_{percent}']:.2f} classes on average"
             rows.append((f"prediction sets of {percent} %", said))
+        if name.startswith("rank_error_"):
+            percent = name.removeprefix("rank_error_")
+            full = 100 * figures[f"rank_full_{percent}"]
+            said = f"{100 * value:.1f} % wrong, {full:.1f} % name the class, the others a higher rank or none"
+            rows.append((f"answers of at most {percent} % errors", said))
     return Table(["", ""], rows)
 
 

@@ -23,7 +23,10 @@ from pipeline.data.reading.preprocessing import Reading, Source
 from pipeline.ensembles.rules import TINY
 from pipeline.ensembles.scoring import scores
 from pipeline.serving.bundle import Bundle
+from pipeline.serving.only import among
+from pipeline.serving.taxon import Taxon, taxa
 
+_MOSTLY = 0.5  # of the probability: with less of it on a list, something else would have been said
 BATCH = 16  # pictures: larger ones gain nothing on a processor and cost memory
 
 
@@ -31,12 +34,16 @@ BATCH = 16  # pictures: larger ones gain nothing on a processor and cost memory
 class Wanted:
     """What is asked of each picture: how many of the likeliest labels, sets of what coverage, from when to answer.
 
+    `error`: at most what share of answers may be wrong, by which a rank is chosen; None leaves it to the model.
+    `only`: names of the classes, or of taxa above them, that can be the answer; none: all of them.
     Raises BadInput for what makes no sense.
     """
 
     top_k: int = 5
     coverage: float | None = None
     min_probability: float = 0.0
+    error: float | None = None
+    only: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.top_k < 1:
@@ -51,12 +58,16 @@ class Answer:
 
     `taxonomy` has the first label's ranks by name; `prediction_set` labels that hold the true one as often as was
     asked for; `answered` whether the first label is as likely as was asked for. None: not asked.
+    `taxon` is the answer at the rank that is sure; None where the model promises none. `elsewhere` is what would have
+    been said without a list of what can be, with its probability, where most of the probability is off that list.
     """
 
     top_k: tuple[tuple[str, float], ...]
     taxonomy: dict[str, Any] = field(default_factory=dict)
     prediction_set: tuple[str, ...] | None = None
     answered: bool | None = None
+    taxon: Taxon | None = None
+    elsewhere: tuple[str, float] | None = None
 
     @property
     def label(self) -> str:
@@ -74,10 +85,14 @@ class Answer:
         said: dict[str, Any] = {**top[0], "top_k": top}
         if self.taxonomy:
             said["taxonomy"] = self.taxonomy
+        if self.taxon is not None:
+            said |= self.taxon.to_dict()
         if self.prediction_set is not None:
             said["prediction_set"] = list(self.prediction_set)
         if self.answered is not None:
             said["answered"] = self.answered
+        if self.elsewhere is not None:
+            said["without_list"] = dict(zip(("label", "probability"), self.elsewhere, strict=True))
         return said
 
     def to_row(self) -> dict[str, Any]:
@@ -89,7 +104,9 @@ class Answer:
             row["set"] = "; ".join(self.prediction_set)
         if self.answered is not None:
             row["answered"] = self.answered
-        return row | self.taxonomy
+        if self.elsewhere is not None:
+            row |= dict(zip(("label_without_list", "probability_without_list"), self.elsewhere, strict=True))
+        return row | (self.taxon.to_row() if self.taxon else {}) | self.taxonomy
 
 
 def answers(bundle: Bundle, found: torch.Tensor, digests: Sequence[str], wanted: Wanted) -> list[Answer]:
@@ -97,23 +114,43 @@ def answers(bundle: Bundle, found: torch.Tensor, digests: Sequence[str], wanted:
 
     `digests` (n,), each of a picture's bytes, are what the chance in its set comes from: it always has the same set.
     """
-    exact = found.double()
-    probabilities = (exact / bundle.calibration.temperature).softmax(1).numpy()
-    sets: list[np.ndarray] | list[None] = [None] * len(probabilities)
+    exact = found.double() / bundle.calibration.temperature
+    whole = exact.softmax(1).numpy()
+    probabilities, inside = whole, np.ones(len(bundle.classes), dtype=bool)
+    if wanted.only:
+        inside = among(wanted.only, bundle.called, len(bundle.classes), "only")
+        probabilities = exact.masked_fill(torch.from_numpy(~inside), -inf).softmax(1).numpy()
+    promised = bundle.calibration.depth(wanted.error)
+    found_taxa: Sequence[Taxon | None] = [None] * len(found)
+    if promised is not None:
+        found_taxa = taxa(bundle.tree, bundle.taxonomy, probabilities.argmax(1), probabilities, promised[1])
+    sets: list[np.ndarray] | list[None] = [None] * len(found)
     if wanted.coverage is not None:
-        sets = bundle.calibration.set_rule(wanted.coverage).choose(exact.numpy(), digests)
-    return [_answer(bundle, row, codes, wanted) for row, codes in zip(probabilities, sets, strict=True)]
+        sets = bundle.calibration.set_rule(wanted.coverage).choose(found.double().numpy(), digests)
+    return [_answer(bundle, *one, inside, wanted) for one in zip(probabilities, whole, sets, found_taxa, strict=True)]
 
 
-def _answer(bundle: Bundle, probabilities: np.ndarray, codes: np.ndarray | None, wanted: Wanted) -> Answer:
-    likeliest = np.argsort(-probabilities, kind="stable")[: wanted.top_k]
+def _answer(
+    bundle: Bundle, probabilities: np.ndarray, whole: np.ndarray, codes: np.ndarray | None, taxon: Taxon | None,
+    inside: np.ndarray, wanted: Wanted,
+) -> Answer:  # fmt: skip
+    """What is said of a picture by its probabilities among those `inside` (k,) a list, and by its `whole` ones."""
+    likeliest = np.argsort(-probabilities, kind="stable")[: min(wanted.top_k, int(inside.sum()))]
     top = tuple((bundle.classes[code], float(probabilities[code])) for code in likeliest)
+    off = whole[inside].sum() < _MOSTLY
     return Answer(
         top_k=top,
         taxonomy={} if bundle.taxonomy is None else bundle.taxonomy.loc[top[0][0]].dropna().to_dict(),
-        prediction_set=None if codes is None else tuple(bundle.classes[code] for code in codes),
+        prediction_set=None if codes is None else _set(bundle, codes[inside[codes]], likeliest[:1]),
         answered=top[0][1] >= wanted.min_probability if wanted.min_probability else None,
+        taxon=taxon,
+        elsewhere=(bundle.classes[whole.argmax()], float(whole.max())) if off else None,
     )
+
+
+def _set(bundle: Bundle, codes: np.ndarray, likeliest: np.ndarray) -> tuple[str, ...]:
+    """A set, which holds the label at least: of those on a list perhaps none was in it."""
+    return tuple(bundle.classes[code] for code in (codes if len(codes) else likeliest))
 
 
 def digest(picture: bytes) -> str:

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,14 @@ from pipeline.data.beside.registry import columns_of
 from pipeline.data.boxes.crop import COLUMNS
 from pipeline.data.reading.preprocessing import looks_at_boxes
 from pipeline.ensembles.rules import Rule, from_dict, to_dict
+from pipeline.evaluation.depth import Tree
 from pipeline.models.classifier import Classifier, NetworkSpec
 from pipeline.models.saved import BEST_WEIGHTS, MODEL_FACTS, NetworkFacts, checked_weights, load_network, read_facts
 from pipeline.serving.calibration import Calibration
+from pipeline.serving.only import called
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
+_READ = (2, 3)  # 2 promises no rank
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,16 @@ class Bundle:
     taxonomy: pd.DataFrame | None
     rule: Rule | None
     calibration: Calibration
+
+    @cached_property
+    def tree(self) -> Tree:
+        """The taxa above its classes."""
+        return Tree.of(self.classes, self.taxonomy)
+
+    @cached_property
+    def called(self) -> dict[str, list[int]]:
+        """Its classes by what they and the taxa above them are called."""
+        return called(self.classes, self.taxonomy)
 
     @property
     def columns(self) -> dict[str, str]:
@@ -138,7 +152,7 @@ def _described(folder: Path) -> dict[str, Any]:
         version = plain.get("format_version")
     except (OSError, ValueError, AttributeError) as error:
         raise BadInput(f"{folder / MODEL_FACTS} is missing or no JSON ({error})") from None
-    if version != FORMAT_VERSION:
+    if version not in _READ:
         raise BadInput(
             f"{folder / MODEL_FACTS} has format_version {version}; "
             f"this version reads {FORMAT_VERSION}: promote the run again"

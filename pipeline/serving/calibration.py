@@ -1,25 +1,35 @@
-"""What makes a served model's answers believable: a temperature, and thresholds of prediction sets, read off val."""
+"""What makes a served model's answers believable, read off val: a temperature, thresholds of sets and of ranks."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from pipeline.common.errors import BadInput
 from pipeline.evaluation.calibration import fit_temperature
 from pipeline.evaluation.conformal import SetRule, calibrate, true_scores
+from pipeline.evaluation.depth import Tree, thresholds, wrong_up_to
 from pipeline.predictions.predictions import Predictions
 
 PERCENTS = range(50, 100)  # the coverages that are kept
+DEFAULT_ERROR = 0.05  # of answers whose rank the model chooses
+ERRORS = range(1, 51)  # the shares of wrong answers, in percent, that are
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """`temperature` divides the logits; `thresholds` are those of the prediction sets, by coverage in percent."""
+    """`temperature` divides the logits; `thresholds` are those of the prediction sets, by coverage in percent.
+
+    `depths` are the thresholds of answers at the rank that is sure, by the share of wrong ones in percent, rising;
+    empty where val could promise nothing, or in a model that an earlier version promoted.
+    """
 
     temperature: float = 1.0
     sets: SetRule | None = None
     thresholds: tuple[tuple[int, float], ...] = ()
+    depths: tuple[tuple[int, float], ...] = ()
 
     def set_rule(self, coverage: float) -> SetRule:
         """The rule of sets that hold the true class at least so often: the next whole percent that is kept.
@@ -34,35 +44,65 @@ class Calibration:
         most = f"at most {self.thresholds[-1][0] / 100}" if self.thresholds else "none, for want of val pictures"
         raise BadInput(f"coverage={coverage} cannot be promised by this model: {most}")
 
+    def depth(self, error: float | None) -> tuple[float, float] | None:
+        """The promised share of wrong answers, at most `error`, and its threshold (see `pipeline.evaluation.depth`).
+
+        None asked: `DEFAULT_ERROR`, else the least that can be promised, else None. BadInput where `error` cannot be.
+        """
+        if error is None:
+            return self._depth(DEFAULT_ERROR) or (self.depths and self._depth(self.depths[0][0] / 100)) or None
+        if not 0 < error < 1:
+            raise BadInput(f"error={error}: a share between 0 and 1, such as 0.05")
+        found = self._depth(error)
+        if found is None:
+            least = f"at least {self.depths[0][0] / 100}" if self.depths else "it promises none; promote the run again"
+            raise BadInput(f"error={error}: this model cannot promise so few wrong answers: {least}")
+        return found
+
+    def _depth(self, error: float) -> tuple[float, float] | None:
+        kept = [pair for pair in self.depths if pair[0] <= round(100 * error, 6)]
+        return (kept[-1][0] / 100, kept[-1][1]) if kept else None
+
     def to_dict(self) -> dict[str, Any]:
         """As JSON holds it."""
         sets = None
         if self.sets is not None:
             sets = {"rule": self.sets.to_dict(), "thresholds": [list(pair) for pair in self.thresholds]}
-        return {"temperature": self.temperature, "sets": sets}
+        return {"temperature": self.temperature, "sets": sets, "depths": [list(pair) for pair in self.depths]}
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> "Calibration":
         """The inverse of `to_dict`."""
-        sets = plain["sets"]
+        sets, depths = plain["sets"], _pairs(plain.get("depths", []))
         if sets is None:
-            return cls(plain["temperature"])
-        thresholds = tuple((int(percent), float(threshold)) for percent, threshold in sets["thresholds"])
-        return cls(plain["temperature"], SetRule.from_dict(sets["rule"]), thresholds)
+            return cls(plain["temperature"], depths=depths)
+        return cls(plain["temperature"], SetRule.from_dict(sets["rule"]), _pairs(sets["thresholds"]), depths)
 
 
-def calibrated_on(val: Predictions) -> Calibration:
-    """The calibration that val supports: only the coverages that so many pictures can promise."""
+def _pairs(plain: Iterable[Sequence[float]]) -> tuple[tuple[int, float], ...]:
+    return tuple((int(percent), float(threshold)) for percent, threshold in plain)
+
+
+def calibrated_on(val: Predictions, taxonomy: pd.DataFrame | None = None) -> Calibration:
+    """The calibration that val supports: only what so many pictures can promise."""
     temperature = fit_temperature(val)
+    depths = depths_on(val.at_temperature(temperature), taxonomy)
     try:
         rule = calibrate(val, coverage=PERCENTS[0] / 100, temperature=temperature)
     except BadInput:
-        return Calibration(temperature)
+        return Calibration(temperature, depths=depths)
     scores = np.sort(true_scores(val.at_temperature(temperature), rule.penalty, rule.free_ranks))
     places = {percent: int(np.ceil(round((len(val) + 1) * percent / 100, 9))) for percent in PERCENTS}
-    thresholds = tuple(
+    kept = tuple(
         (percent, float(scores[place - 1]))
         for percent, place in places.items()
         if place <= len(val) and np.isfinite(scores[place - 1])
     )
-    return Calibration(temperature, rule, thresholds)
+    return Calibration(temperature, rule, kept, depths)
+
+
+def depths_on(val: Predictions, taxonomy: pd.DataFrame | None) -> tuple[tuple[int, float], ...]:
+    """The thresholds of answers at the rank that is sure, by percent of wrong ones, of val at its temperature."""
+    percents = [percent for percent in ERRORS if (len(val) + 1) * percent >= 100]
+    wrong = wrong_up_to(Tree.of(val.classes, taxonomy), val)
+    return tuple(zip(percents, thresholds(wrong, [percent / 100 for percent in percents]), strict=True))

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
@@ -13,6 +14,7 @@ from pipeline.ensembles.recipe import Recipe
 from pipeline.ensembles.rules import Rule
 from pipeline.evaluation.calibration import expected_calibration_error
 from pipeline.evaluation.conformal import set_summary
+from pipeline.evaluation.depth import depth_figures
 from pipeline.models.saved import load_network, read_facts
 from pipeline.predictions.predictions import Predictions
 from pipeline.serving.bundle import Bundle, share_backbones, write_bundle
@@ -29,7 +31,8 @@ class Assembled:
 
     `pictures` is how many of val and test the run answered.
     `figures` has `test/ece`, `test/ece_calibrated` and, where val supports it, `test/coverage_90` and
-    `test/set_size_90`; it is empty without test pictures.
+    `test/set_size_90`, `test/rank_error_5` (the share of answers at the rank that is sure that are wrong) and
+    `test/rank_full_5` (of those that name the species); it is empty without test pictures.
     """
 
     classes: tuple[str, ...]
@@ -43,8 +46,9 @@ def assemble(client: MlflowClient, run: Run, folder: Path) -> Assembled:
     """Write the served model of a run into `folder`. BadInput names the run or the member that lacks something."""
     rule, checkpoints = ingredients(client, run)
     answered = {split: stored_predictions(run, split) for split in ("val", "test") if has_predictions(run, split)}
-    calibration = calibrated_on(answered["val"]) if "val" in answered else Calibration()
-    figures = figures_of(answered["test"], calibration) if "test" in answered else {}
+    taxonomy = read_facts(next(iter(checkpoints.values()))).taxonomy
+    calibration = calibrated_on(answered["val"], taxonomy) if "val" in answered else Calibration()
+    figures = figures_of(answered["test"], calibration, taxonomy) if "test" in answered else {}
     facts = write_bundle(folder, checkpoints, rule, calibration)
     pictures = {split: len(predictions) for split, predictions in answered.items()}
     return Assembled(facts.classes, len(checkpoints), calibration, figures, pictures)
@@ -82,13 +86,15 @@ def _member(client: MlflowClient, run_id: str, ensemble: Run) -> tuple[str, Path
     raise BadInput(f"a member of the ensemble {ensemble.info.run_name} is gone: {problem}")
 
 
-def figures_of(test: Predictions, calibration: Calibration) -> dict[str, float]:
+def figures_of(test: Predictions, calibration: Calibration, taxonomy: pd.DataFrame | None) -> dict[str, float]:
     """What calibration does on test, which had no part in it."""
     after = test.at_temperature(calibration.temperature)
     figures = {
         "test/ece": expected_calibration_error(test),
         "test/ece_calibrated": expected_calibration_error(after),
     }
+    if promised := calibration.depth(None):
+        figures |= {f"test/{name}": value for name, value in depth_figures(after, taxonomy, *promised).items()}
     try:
         rule = calibration.set_rule(PROMISED)
     except BadInput:

@@ -20,7 +20,7 @@ from pipeline.serving.bundle import Bundle, read_bundle
 from pipeline.serving.limits import Limits, give_back_memory
 
 COLUMN = "image"
-_KNOWN = ("top_k", "coverage", "min_probability")
+_KNOWN = ("top_k", "coverage", "min_probability", "error", "only")
 log = logging.getLogger(__name__)
 
 
@@ -74,6 +74,8 @@ def _wanted(params: dict[str, Any]) -> Wanted:
         top_k=Wanted.top_k if top_k is None else int(top_k),
         coverage=float(params.get("coverage") or 0) or None,
         min_probability=float(params.get("min_probability") or 0),
+        error=float(params.get("error") or 0) or None,
+        only=tuple(str(name) for name in (() if params.get("only") is None else params["only"]) if name),
     )
 
 

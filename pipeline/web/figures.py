@@ -15,7 +15,7 @@ from pipeline.evaluation.statistics import Interval, interval_of_share, interval
 from pipeline.predictions.predictions import Predictions
 from pipeline.serving.calibration import calibrated_on
 from pipeline.serving.from_run import figures_of
-from pipeline.tracking.finished import has_predictions, stored_predictions
+from pipeline.tracking.finished import has_predictions, stored_predictions, taxonomy_of
 
 _QUANTILE = 1.959964  # of 95 %
 
@@ -56,7 +56,8 @@ def _found(run: Run) -> Iterator[Figures]:
         plain = {key: figures[key] for key in ("majority_accuracy",) if key in figures}
         if split == "test" and "val" in said:
             try:
-                made = figures_of(one, calibrated_on(said["val"]))
+                taxonomy = taxonomy_of(run)
+                made = figures_of(one, calibrated_on(said["val"], taxonomy), taxonomy)
             except BadInput:
                 made = {}
             plain |= {key.removeprefix("test/"): value for key, value in made.items()}

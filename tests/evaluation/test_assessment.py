@@ -27,7 +27,8 @@ def test_without_val_nothing_is_promised_and_it_is_said(make_predictions):
     assert found.temperature is None
     assert found.notes == ["calibration and prediction sets need val predictions"]
     few = assess(make_predictions(50, 4), make_predictions(5, 4, seed=3))
-    assert "5 val pictures cannot promise 90%" in few.notes[0]
+    assert "5 val pictures cannot promise that at most 5.00% of answers are wrong" in few.notes[0]
+    assert "5 val pictures cannot promise 90%" in few.notes[1]
 
 
 def test_a_promise_below_the_accuracy_is_explained(make_predictions):

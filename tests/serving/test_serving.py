@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
@@ -228,11 +229,74 @@ def test_a_prediction_set_is_given_only_when_asked_for(calibrated, model, pictur
         model.predict(None, [picture], {"coverage": 0.9})
 
 
+def test_an_answer_is_as_deep_as_it_is_sure(checkpoints, picture, tmp_path):
+    """Cat and dog are of one genus here; the owl has no row."""
+    write_bundle(tmp_path, {"one": checkpoints[0]}, None, Calibration(depths=((2, 0.95), (5, 0.8), (40, 0.3))))
+    bundle = read_bundle(tmp_path)
+    kin = pd.DataFrame({"genus": ["Felis", "Felis", None], "common_name": ["Cat", "Dog", None]}, index=list(CLASSES))
+    bundle = replace(bundle, taxonomy=kin)
+
+    def said(shares, error=None):
+        bundle.members[0].head[-1].weight.data.zero_()
+        bundle.members[0].head[-1].bias.data = torch.tensor(shares).log()
+        return answer(bundle, [picture], Wanted(error=error))[0].to_dict()
+
+    deep = said([0.9, 0.08, 0.02])
+    assert (deep["taxon"], deep["rank"], deep["chain"]) == ("cat", "label", {"genus": "Felis", "label": "cat"})
+    assert deep["common_name"] == "Cat"
+    assert deep["taxon_probability"] == pytest.approx(0.9, abs=1e-3)
+    higher = said([0.6, 0.38, 0.02])
+    assert (higher["label"], higher["taxon"], higher["rank"]) == ("cat", "Felis", "genus")
+    assert (higher["chain"], "common_name" in higher) == ({"genus": "Felis"}, False)
+    assert higher["why"] == "the genus is sure with 98 % (80 % asked), the class itself is not: cat has 60 %"
+    nothing = said([0.3, 0.2, 0.5])
+    assert (nothing["label"], nothing["taxon"], nothing["rank"]) == ("owl", None, None)
+    assert nothing["why"] == "sure of no rank: owl would be the likeliest, with 50 % (80 % asked)"
+    assert said([0.3, 0.2, 0.5], error=0.4)["taxon"] == "owl"
+    assert said([0.9, 0.08, 0.02], error=0.03)["rank"] == "genus"  # the next share that is kept
+    with pytest.raises(BadInput, match=r"error=0\.01: this model cannot promise so few wrong answers: at least 0\.02"):
+        said([0.9, 0.08, 0.02], error=0.01)
+
+
+def test_only_what_is_listed_is_answered_with_exact_shares(checkpoints, picture, tmp_path):
+    sets = Calibration(1.0, SetRule(0.5, 0.0), ((90, 1.0),), ((5, 0.7),))
+    write_bundle(tmp_path, {"one": checkpoints[0]}, None, sets)
+    bundle = read_bundle(tmp_path)
+    bundle.members[0].head[-1].weight.data.zero_()
+    bundle.members[0].head[-1].bias.data = torch.tensor([0.2, 0.1, 0.7]).log()
+    plain, said = (answer(bundle, [picture], Wanted(coverage=0.9, only=only))[0] for only in ((), ("cat", "Canis")))
+    assert [name for name, _ in said.top_k] == ["cat", "dog"]
+    assert said.probability == pytest.approx(2 / 3, abs=1e-3)
+    assert set(said.prediction_set) == {"cat", "dog"} < set(plain.prediction_set)
+    assert said.elsewhere == ("owl", pytest.approx(0.7, abs=1e-3))
+    assert said.to_dict()["without_list"]["label"] == "owl"
+    assert said.to_row()["label_without_list"] == "owl"
+    assert plain.elsewhere is None
+    likely = answer(bundle, [picture], Wanted(only=("owl", "dog")))[0]
+    assert (likely.label, likely.elsewhere) == ("owl", None)
+    assert likely.taxon.name == "owl"
+
+
+def test_a_model_of_before_ranks_were_promised_answers_without(checkpoints, picture, tmp_path):
+    write_bundle(tmp_path, {"one": checkpoints[0]})
+    file = tmp_path / "model.json"
+    plain = json.loads(file.read_text())
+    del plain["calibration"]["depths"]
+    file.write_text(json.dumps(plain | {"format_version": 2}))
+    bundle = read_bundle(tmp_path)
+    assert {"taxon", "rank", "why"}.isdisjoint(answer(bundle, [picture])[0].to_dict())
+    with pytest.raises(BadInput, match="promote the run again"):
+        answer(bundle, [picture], Wanted(error=0.05))
+
+
 def test_a_label_below_the_least_probability_is_marked(model, picture):
     (plain,) = model.predict(None, [picture])
     for least, answered in ((0.01, True), (plain["probability"], True), (0.999, False)):
         (said,) = model.predict(None, [picture], {"min_probability": least})
         assert said == plain | {"answered": answered}
+    assert model.predict(None, [picture], {"only": ["dog"]})[0]["label"] == "dog"
+    with pytest.raises(mlflow.exceptions.MlflowException, match="only: the model knows no class and no taxon dig"):
+        model.predict(None, [picture], {"only": ["dig"]})
     with pytest.raises(mlflow.exceptions.MlflowException, match=r"min_probability=7\.0"):
         model.predict(None, [picture], {"min_probability": 7})
 
@@ -260,7 +324,7 @@ def test_a_model_of_another_version_or_a_damaged_one_is_refused(checkpoints, tmp
     file = tmp_path / "model.json"
     plain = json.loads(file.read_text())
     file.write_text(json.dumps(plain | {"format_version": 7}))
-    with pytest.raises(BadInput, match="format_version 7; this version reads 2"):
+    with pytest.raises(BadInput, match="format_version 7; this version reads 3"):
         read_bundle(tmp_path)
     for damaged in (plain | {"members": [{}]}, plain | {"calibration": 3}, {"format_version": 2}):
         file.write_text(json.dumps(damaged))

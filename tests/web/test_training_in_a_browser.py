@@ -64,7 +64,7 @@ def test_one_training_comes_to_its_end_and_another_is_stopped(served, visit, tra
         assert int(client.get_model_version_by_alias("birds", "champion").version) == before + 1
 
         page.goto(second)
-        page.get_by_text("of 500").wait_for()
+        page.locator("#live").get_by_text("of 500").wait_for()
         page.get_by_role("button", name="Stop").click()
         page.get_by_role("button", name="Go on").wait_for()
         job = queue.job(second.rpartition("/")[2])
