@@ -118,9 +118,14 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
     """By name; of a folder that cannot be read, nothing."""
     try:
         with os.scandir(folder) as found:
-            return sorted((entry for entry in found if not entry.name.startswith(".")), key=lambda entry: entry.name)
+            return sorted((entry for entry in found if _is_shown(entry.name)), key=lambda entry: entry.name)
     except OSError:
         return []
+
+
+def _is_shown(name: str) -> bool:
+    """Not what is hidden, nor what cannot be written on a page: old disks have names in other encodings."""
+    return not name.startswith(".") and name.encode(errors="replace").decode() == name
 
 
 def _stays(entry: os.DirEntry[str], root: Path) -> bool:

@@ -142,6 +142,7 @@ async def _warm_up(site: Site) -> None:
 
 def _say(request: Request, status: int, text: str, headers: Mapping[str, str] | None = None) -> Response:
     """An error, as JSON to programs and scripts, else as a page."""
+    text = text.encode(errors="replace").decode()  # what was sent may hold half a letter
     if request.url.path.startswith("/api/") or "text/html" not in request.headers.get("accept", ""):
         return JSONResponse({"detail": text}, status, headers)
     return page(request, "error.html.j2", status=status, text=text)

@@ -1,3 +1,5 @@
+import os
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -74,6 +76,15 @@ def test_a_glance_tells_how_pictures_lie(disk):
 
 def test_a_folder_that_cannot_be_read_is_empty(disk):
     assert look(disk / "none", disk).pictures == 0
+
+
+def test_a_name_that_is_no_text_is_left_out(tmp_path):
+    try:
+        (tmp_path / os.fsdecode(b"caf\xe9")).mkdir()
+    except OSError:
+        pytest.skip("this file system takes only text")
+    (tmp_path / "café").mkdir()
+    assert look(tmp_path, tmp_path).folders == ["café"]
 
 
 def test_published_forms_are_known_by_their_files(tmp_path):

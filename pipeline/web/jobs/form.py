@@ -148,7 +148,8 @@ def _override(field: Field, given: str | int | float | list[str], folders: Mappi
     """A value in Hydra's grammar; nothing for one that is empty."""
     if field.kind == "names":
         names = given if isinstance(given, list) else str(given).split(",")
-        kept = [_text(field, name).strip() for name in names if name.strip()]
+        _text(field, ",".join(names))
+        kept = [name.strip() for name in names if name.strip()]
         return f"[{','.join(map(quoted, kept))}]" if kept else ""
     if isinstance(given, list | bool):
         raise Wrong(field.key, "text")

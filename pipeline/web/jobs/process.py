@@ -45,8 +45,9 @@ def run_lane(queue: Queue, lane: str) -> None:
                 if not waiting:
                     lock.release()  # before another page can add one, and take this process for one that does it
                     return
-                job, process = _start(queue, waiting[0], held)
-            _end(queue, job, process.wait())
+                started = _start(queue, waiting[0], held)
+            if started is not None:
+                _end(queue, started[0], started[1].wait())
     finally:
         lock.release()
 
@@ -58,17 +59,27 @@ def _free_cores(file: Path) -> int:
     return handle
 
 
-def _start(queue: Queue, job: Job, held: int) -> tuple[Job, "subprocess.Popen[bytes]"]:
-    """The job's command as a process, which holds the lane's lock from its first moment to its last."""
+def _start(queue: Queue, job: Job, held: int) -> tuple[Job, "subprocess.Popen[bytes]"] | None:
+    """The job's command as a process, which holds the lane's lock from its first moment to its last.
+
+    None where the system does not start it: the job has failed then, and those behind it go on.
+    """
     threads = str(max(1, (os.cpu_count() or 1) - 1))  # one core is left to answers
     environment = {name: value for name, value in os.environ.items() if name not in _OF_THE_PAGE}
     environment |= {"OMP_NUM_THREADS": threads, "OMP_WAIT_POLICY": "PASSIVE"}
     command = [sys.executable, "-u", "-m", f"pipeline.{COMMANDS[job.kind]}", *job.arguments]
-    with queue.log_file(job).open("ab") as log:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, pass_fds=(held,), env=environment
-        )
-    os.close(held)
+    try:
+        with queue.log_file(job).open("ab") as log:
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, pass_fds=(held,),
+                env=environment,
+            )  # fmt: skip
+    except OSError as error:
+        failed = replace(job, state="failed", ended_at=time(), why="error", said=str(error.strerror))
+        write(failed, queue.folder)
+        return None
+    finally:
+        os.close(held)
     job = replace(job, state="running", began_at=time(), process=identity(process.pid))
     write(job, queue.folder)
     return job, process

@@ -67,6 +67,12 @@ def test_what_cannot_be_asked_is_said_in_a_line(page, asked, said):
     assert page.get("/api/trainings").json() == []
 
 
+def test_half_a_letter_is_said_back_as_text(page):
+    asked = b'{"settings": {"\\ud800": "1"}}'  # half a pair of UTF-16, as JSON can hold it
+    answer = page.post("/api/trainings", content=asked, headers={"content-type": "application/json"})
+    assert (answer.status_code, answer.json()["detail"][:30]) == (400, "?: this cannot be set here; it")
+
+
 def test_what_is_not_there_is_not_found(page):
     for path in ("/api/trainings/20260101-000000-00000000", "/api/trainings/..%2Fx", "/api/explorations/x"):
         assert page.get(path).status_code == 404, path

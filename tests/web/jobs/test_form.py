@@ -103,6 +103,11 @@ def test_paths_are_of_the_named_folders(folders):
             arguments({"data": "folder"} | given_, folders)
 
 
+def test_a_text_is_no_longer_for_being_in_parts(folders):
+    with pytest.raises(Wrong, match=r"data\.metadata: a text of at most 500 letters"):
+        arguments({"data": "digits", "data.metadata": ["depth"] * 200}, folders)
+
+
 def test_what_is_given_is_a_training(folders):
     given_ = {"data": "folder", "data.root": "photos", "regime": "frozen", "optimizer.lr": "0,01", "trainer.epochs": 3,
               "data.metadata": "a, b c", "data.image_size": "auto", "seed": ""}  # fmt: skip

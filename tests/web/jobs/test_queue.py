@@ -99,11 +99,13 @@ def test_what_waits_is_bounded(queue, monkeypatch):
 
 
 def test_an_error_is_the_last_word_of_a_job(queue):
+    long = queue.submit(Job.asked("training", ("seed=" + "1" * 2**18,)))  # no system starts that
     wrong = queue.submit(Job.asked("training", ("data.epochs=3",)))
     until(lambda: queue.job(wrong.id).is_over)
     job = queue.job(wrong.id)
     assert job.state == "failed"
     assert job.said.startswith("unknown key data.epochs")
+    assert (queue.job(long.id).state, queue.job(long.id).said) == ("failed", "Argument list too long")
 
 
 def test_files_that_are_no_records_are_left_alone(tmp_path):
