@@ -28,6 +28,7 @@ CHAMPION = "champion"
 BEST = BEST_WEIGHTS.partition(".")[0]
 _READY = 3  # models in memory
 _FRESH = 2.0  # seconds that a list is good for
+_TRIED = 5  # models, where the files of the first are gone
 _RUNS = 50  # trainings that are listed, the newest
 _VERSION = re.compile(r"(?:models:/+)?([\w\-. ]{1,250})(?:/(\d{1,9})|@([\w\-]{1,100}))")
 _RUN = re.compile(r"(?:runs:/+)?([0-9a-f]{32})/?")
@@ -65,7 +66,7 @@ class Models:
 
     def __init__(self, settings: Settings) -> None:
         self._settings, self._client = settings, MlflowClient()
-        self._ready: OrderedDict[tuple[str, str], Ready] = OrderedDict()
+        self._ready: OrderedDict[tuple[str, int, str], Ready] = OrderedDict()
         self._loading, self._listing = Lock(), Lock()
         self._listed: tuple[float, list[Choice]] = (-_FRESH, [])
 
@@ -115,7 +116,7 @@ class Models:
 
     def load(self, choice: Choice, checkpoint: str = BEST) -> Ready:
         """The model in memory, its networks read where they are not. Refused for weights that were not kept."""
-        key = (choice.address, checkpoint)
+        key = (choice.address, choice.made, checkpoint)  # a name that was deleted may be given again
         with self._loading:
             if key not in self._ready:
                 self._ready[key] = Ready(choice, checkpoint, self._read(choice, checkpoint))
@@ -130,6 +131,13 @@ class Models:
         if choice is None:
             raise Refused(409, "there is no model yet: train one, and promote it")
         return self.load(choice, checkpoint or BEST)
+
+    def at_hand(self) -> Ready | None:
+        """The first that can answer, should the files of those before it be gone."""
+        for choice in self.choices()[:_TRIED]:
+            with suppress(Refused, BadInput, MlflowException):
+                return self.load(choice)
+        return None
 
     def _read(self, choice: Choice, checkpoint: str) -> Bundle:
         if choice.version is not None and checkpoint == BEST:

@@ -45,6 +45,15 @@ def test_pictures_are_named_by_a_plain_form(trained, open_page, photograph):
     assert Image.open(io.BytesIO(small.content)).size == (64, 48)
 
 
+def test_of_many_pictures_those_that_cannot_be_read_are_named_and_the_others_answered(trained, open_page, photograph):
+    page, good = open_page(), photograph("owl")
+    many = sent(("a.jpg", good), ("b.jpg", b"broken"), ("c.jpg", good), ("d.jpg", b""))
+    shown = page.post("/identify", files=many, headers=HTML)
+    assert shown.status_code == 400
+    assert re.search(r'role="alert".*b\.jpg: is not a picture.*; d\.jpg: is empty', shown.text)
+    assert list(table(page)["picture"]) == ["c.jpg", "a.jpg"]
+
+
 def test_several_pictures_of_one_specimen_have_one_answer(trained, open_page, photograph):
     page = open_page()
     two = sent(("a.jpg", photograph("owl")), ("b.jpg", photograph("owl", seed=8)))

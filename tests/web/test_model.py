@@ -38,6 +38,22 @@ def test_what_a_run_left_is_shown_without_scripts_and_nothing_else_of_the_disk(t
         assert page.get(path).status_code == 404, path
 
 
+def test_a_model_whose_files_are_gone_is_told_of_and_another_answers(trained, open_page):
+    [served] = trained.glob("mlruns/*/models")
+    away = served.rename(served.with_name("away"))
+    try:
+        page = open_page()
+        shown = page.get("/")
+        assert shown.status_code == 200
+        assert 'role="alert"' in shown.text
+        assert f'name="model" value="{page.get("/api/models").json()[1]["run_id"]}"' in shown.text
+        html = page.get("/model", headers={"accept": "text/html"})
+        assert html.status_code == 410
+        assert "<option" in html.text
+    finally:
+        away.rename(served)
+
+
 def test_without_a_model_the_page_says_what_to_do(open_page):
     page = open_page()
     assert "There is no model yet" in page.get("/model").text

@@ -214,7 +214,9 @@ def _opened(data: bytes) -> Image.Image:
         with Image.open(io.BytesIO(data)) as other:
             kind = other.format
     except UnidentifiedImageError:
-        raise _RefusedError("is not a picture, or is damaged from its start") from None
+        if data[4:8] != b"ftyp":
+            raise _RefusedError("is not a picture, or is damaged from its start") from None
+        kind = "HEIC (a telephone's) or a film"
     raise _RefusedError(f"is a {kind}, which is not read; save it as JPEG, PNG or WebP")
 
 

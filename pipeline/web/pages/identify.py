@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import pandas as pd
 from fastapi import APIRouter, File, Form, Query, Request, UploadFile
 from markupsafe import Markup
+from mlflow.exceptions import MlflowException
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 
@@ -50,12 +51,14 @@ async def asked(
 ) -> Response:  # fmt: skip
     """Answers to pictures: to the script a list item each, else the page again."""
     try:
-        made = await _answers(request, await Sent.of(files), model, checkpoint, sure, together=together)
+        made, failed = await _answers(request, await Sent.of(files), model, checkpoint, sure, together=together)
     except (BadInput, Refused) as error:
-        if _PART in request.headers:
-            raise
-        status = error.status if isinstance(error, Refused) else 400
-        return await _page(request, 1, problem=told(error), status=status)
+        made, failed = [], [error]
+    if failed and _PART in request.headers:
+        raise failed[0]
+    if failed:
+        problem = "; ".join(dict.fromkeys(map(told, failed)))
+        return await _page(request, 1, problem=problem, status=getattr(failed[0], "status", 400))
     if _PART in request.headers:
         return HTMLResponse("".join(_item(request, one) for one in made))
     return RedirectResponse("/#results", 303)
@@ -63,15 +66,21 @@ async def asked(
 
 async def _answers(
     request: Request, sent: list[Sent], model: str, checkpoint: str, sure: float, *, together: bool
-) -> list[Asked]:
-    """One a picture, or one of all."""
+) -> tuple[list[Asked], list[Exception]]:
+    """One a picture, or one of all; and why others have none."""
     if not sent:
         raise Refused(400, words(request)("identify.choose_first"))
     ready = await run_in_threadpool(site_of(request).models.asked, model, checkpoint)
     given = (await request.form()).items()
     facts = {key.removeprefix(_PREFIX): str(value).strip() for key, value in given if key.startswith(_PREFIX)}
     groups = [sent] if together else [[one] for one in sent]
-    return [await _answered(request, ready, group, facts, sure) for group in groups]
+    made, failed = list[Asked](), list[Exception]()
+    for group in groups:
+        try:
+            made.append(await _answered(request, ready, group, facts, sure))
+        except (BadInput, Refused) as error:
+            failed.append(error)
+    return made, failed
 
 
 async def _answered(request: Request, ready: Ready, sent: list[Sent], facts: dict[str, str], sure: float) -> Asked:
@@ -195,19 +204,20 @@ async def _page(request: Request, number: int, *, problem: str = "", status: int
 
 
 def _choice(site: Site, model: str, checkpoint: str) -> dict[str, Any]:
-    """Who answers, and what it wants to know."""
+    """Who answers, and what it wants to know; `lost` says why that is not who was asked for."""
+    lost, ready = "", None
     try:
         ready = site.models.asked(model, checkpoint)
-    except Refused:  # it was deleted since it was chosen
-        choice, checkpoint = site.models.first(), BEST
-        if choice is None:
-            return {"choice": None, "labels": ()}
-        ready = site.models.load(choice)
+    except (Refused, BadInput, MlflowException) as error:  # it was deleted since it was chosen, or its files were
+        if site.models.choices():
+            lost, ready, checkpoint = told(error), site.models.at_hand(), BEST
+    if ready is None:
+        return {"choice": None, "labels": (), "lost": lost}
     choice = ready.choice
     beside = [kind for member in ready.bundle.members for kind in member.spec.beside]
     kinds = [one for kind in beside if isinstance(kind, Metadata) for one in kind.encodings]
     return {
-        "choice": choice, "checkpoint": checkpoint, "models": _with(site.models.choices(), choice),
+        "choice": choice, "lost": lost, "checkpoint": checkpoint, "models": _with(site.models.choices(), choice),
         "checkpoints": site.models.checkpoints(choice), "labels": ready.bundle.classes[:_LABELS],
         "columns": ready.bundle.columns,
         "choices": {kind.column: kind.names for kind in kinds if isinstance(kind, Category)},

@@ -15,7 +15,7 @@ from pipeline.tracking.selection import find_run
 from pipeline.web import showing
 from pipeline.web.figures import figures
 from pipeline.web.models import Choice
-from pipeline.web.refusal import Refused
+from pipeline.web.refusal import Refused, told
 from pipeline.web.rendering import page
 from pipeline.web.site import Site, site_of
 
@@ -36,7 +36,11 @@ def model(request: Request, model: str = "") -> Response:
     site = site_of(request)
     choice = site.models.find(model) if model else site.models.first()
     values: dict[str, Any] = {"choice": choice, "models": site.models.choices()}
-    return page(request, "model.html.j2", here="model", **values, **({} if choice is None else _known(site, choice)))
+    try:
+        values |= {} if choice is None else _known(site, choice)
+    except (BadInput, MlflowException) as error:  # its files are gone: others can be chosen
+        return page(request, "model.html.j2", here="model", status=410, lost=told(error), **values)
+    return page(request, "model.html.j2", here="model", lost="", **values)
 
 
 @router.get("/runs/{run_id}/{name}")

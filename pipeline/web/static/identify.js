@@ -51,7 +51,8 @@ async function each(items, name, work) {
 
 function send(files) {
   if (!form || running) return;
-  const pictures = [...files].filter((file) => file.type.startsWith("image/") || /\.(jpe?g|jpe|jfif|png|webp|bmp|tiff?)$/i.test(file.name));
+  let pictures = [...files].filter((file) => file.type.startsWith("image/") || /\.(jpe?g|jpe|jfif|png|webp|bmp|tiff?|hei[cf])$/i.test(file.name));
+  if (!pictures.length) pictures = [...files].slice(0, 5);  // the server says what is wrong with them
   if (!pictures.length) return;
   pictures.sort((one, other) => (one.webkitRelativePath || one.name).localeCompare(other.webkitRelativePath || other.name, undefined, { numeric: true }));
   const together = form.elements.together.checked;

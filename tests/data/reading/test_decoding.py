@@ -209,12 +209,13 @@ def test_for_several_sides_it_is_decoded_once_where_they_take_the_same(
         (b"", "is empty"),
         (b"<html>no such page</html>", "is not a picture"),
         (encoded(ramp(), "GIF"), "is a GIF, which is not read; save it as"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99), "is a HEIC .*, which is not read; save it as"),
         (encoded(ramp(), "JPEG")[:-400], "is damaged or cut short"),
         (encoded(ramp(), "PNG")[:-60], "is damaged or cut short"),
         (encoded(Image.new("1", (20_000, 20_000)), "PNG"), "is too large, over 178 megapixels"),
         (encoded(Image.new("F", (8, 8)), "TIFF"), "has 32 bits"),
     ],
-    ids=["empty", "html", "gif", "jpeg cut short", "png cut short", "bomb", "float"],
+    ids=["empty", "html", "gif", "heic", "jpeg cut short", "png cut short", "bomb", "float"],
 )
 def test_what_cannot_be_read_is_named(data: bytes, says: str, tmp_path: Path) -> None:
     (tmp_path / "it.jpg").write_bytes(data)
