@@ -4,7 +4,7 @@ import re
 import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -62,12 +62,19 @@ def part(request: Request, template: str, **values: Any) -> Markup:
     `day(milliseconds)`; a figure and its sign stay on one line.
     """
     lang = language(request)
-    path = request.url.path if request.method == "GET" else "/"
     html = _environment().get_template(template).render(
-        t=words_in(lang), lang=lang, languages=LANGUAGES, pages=PAGES, path=path,
+        t=words_in(lang), lang=lang, languages=LANGUAGES, pages=PAGES, again=partial(_again, request),
         inside=bool(request.session.get("in")), **_figures(lang), **values,
     )  # fmt: skip
     return Markup(re.sub(r"(?<=\d) %", "\N{NO-BREAK SPACE}%", html))
+
+
+def _again(request: Request, lang: str) -> str:
+    """The address of the same page in a language, with all that it says; of what was sent, the form."""
+    if request.method == "GET":
+        url = request.url.include_query_params(lang=lang)
+        return f"{url.path}?{url.query}"
+    return f"{request.url.path if request.url.path in PAGES.values() else '/'}?lang={lang}"
 
 
 def _figures(lang: str) -> dict[str, Callable[..., str]]:

@@ -54,3 +54,10 @@ def test_a_language_that_was_chosen_stays(open_page):
     assert '<html lang="es">' in page.get("/docs?lang=es").text
     assert '<html lang="es">' in page.get("/docs").text
     assert '<html lang="es">' in page.get("/docs?lang=<script>").text
+
+
+def test_another_language_says_the_same_of_the_same(open_page):
+    page = open_page()
+    assert 'href="/train?data=digits&amp;seed=3&amp;lang=es"' in page.get("/train?data=digits&seed=3&lang=en").text
+    refused = page.post("/train", data={"data": "?"}, headers={"accept": "text/html"})
+    assert 'href="/train?lang=es"' in refused.text

@@ -35,7 +35,8 @@ async function each(items, name, work) {
       try { await work(item); } catch (error) {
         failed += 1;
         const line = document.createElement("li");
-        line.textContent = `${name(item)}: ${error.message}`;
+        const named = `${name(item)}: `;
+        line.textContent = error.message.startsWith(named) ? error.message : named + error.message;
         failures.append(line);
       }
       done += 1; bar.value = done;
