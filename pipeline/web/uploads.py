@@ -81,11 +81,12 @@ class Asked:
 
 @dataclass
 class Visit:
-    """What one visitor sent: `asked` by token, the first first."""
+    """What one visitor sent: `asked` by token, the first first; `forgotten` where it was deleted as a whole."""
 
     folder: Path
     asked: OrderedDict[str, Asked] = field(default_factory=OrderedDict)
     at: float = field(default_factory=monotonic)
+    forgotten: bool = False
 
     def all(self) -> list[Asked]:
         """The newest first."""
@@ -120,12 +121,15 @@ class Visit:
         token = secrets.token_urlsafe(16)
         picture = Picture(token, shown_name(name), self.folder / f"{token}.picture")
         small = _small(data)
+        if self.forgotten:
+            raise Refused(410, "the pictures were deleted while they were looked at")
         try:
             self.folder.mkdir(exist_ok=True)
             picture.file.write_bytes(data)
             picture.small.write_bytes(small)
         except OSError as error:
             picture.file.unlink(missing_ok=True)
+            picture.small.unlink(missing_ok=True)
             raise Refused(507, f"the server cannot keep the picture: {error.strerror}") from None
         return picture
 
@@ -166,6 +170,7 @@ class Visits:
         """Delete all that a visitor sent."""
         visit = self._visits.pop(visitor, None)
         if visit is not None:
+            visit.forgotten = True
             shutil.rmtree(visit.folder, ignore_errors=True)
 
     def forget_idle(self) -> None:

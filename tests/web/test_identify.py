@@ -257,6 +257,22 @@ def test_what_a_visitor_may_keep_is_bounded_and_goes(trained, open_page, photogr
     assert not visits._folder.exists()
 
 
+def test_what_is_deleted_while_it_is_looked_at_is_not_kept(trained, open_page, photograph):
+    page = open_page()
+    page.get("/")
+    visits, answering = page.app.state.site.visits, page.app.state.site.answering
+    asked = answering.answers
+
+    async def meanwhile(*given, **named):
+        for visitor in list(visits._visits):
+            visits.forget(visitor)
+        return await asked(*given, **named)
+
+    answering.answers = meanwhile
+    assert page.post("/identify", files=sent(("a.jpg", photograph("owl"))), headers=PART).status_code == 410
+    assert not list(visits._folder.rglob("*"))
+
+
 def test_a_form_of_another_server_is_refused(trained, open_page, photograph):
     page, elsewhere = open_page(), {"origin": "https://evil.example", "sec-fetch-site": "cross-site"}
     page.get("/")

@@ -125,8 +125,9 @@ def defaults(given: Given, folders: Mapping[str, Path]) -> dict[str, str]:
     """What stands under each key where nothing else is said, for the choices made. Raises Wrong, and BadInput."""
     choices = {key: value for key, value in given.items() if value and FIELDS[key].kind == "choice"}
     choices.setdefault("data", "digits")
+    typed = arguments(choices, folders)  # before its data names a file
     needed = [f"{key}=none" for key in _needed(str(choices["data"]))]
-    plain = composed("train", [*arguments(choices, folders), *needed]).model_dump(mode="json")
+    plain = composed("train", [*typed, *needed]).model_dump(mode="json")
     return {key: _shown(key, plain) for key in FIELDS if key not in ("data.root", "data.file")}
 
 
