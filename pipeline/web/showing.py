@@ -6,7 +6,7 @@ without a template is shown in `more` as its name and value. What is None or emp
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass, fields
 from functools import cache
 from importlib.resources import files
@@ -81,7 +81,7 @@ def drawn(answer: Answer, place: str) -> Iterator[tuple[str, str, Any]]:
     """The fields with something to draw in a place: name, template, value."""
     for field in fields(answer):
         value = getattr(answer, field.name)
-        if value is None or (not isinstance(value, bool | int | float) and not len(value)):
+        if value is None or (isinstance(value, Sized) and not len(value)):
             continue
         where, template = _template(field.name)
         if where == place:

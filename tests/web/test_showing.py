@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import pytest
 
 from pipeline.serving.answers import Answer
+from pipeline.serving.taxon import Taxon
 from pipeline.web.showing import Named, drawn, how_sure
 
 
@@ -23,6 +24,13 @@ def test_each_field_that_says_something_has_its_place():
     assert [name for place in ("first", "main", "more") for name, _, _ in drawn(Answer((("owl", 1.0),)), place)] == [
         "top_k"
     ]
+
+
+def test_how_deep_an_answer_is_sure_and_what_a_list_changed_have_their_place():
+    taxon = Taxon("the genus is sure", "Strix", "genus", 0.97, (("genus", "Strix"),))
+    answer = Answer((("owl", 0.6),), taxon=taxon, elsewhere=("wren", 0.9))
+    assert [(name, value) for name, _, value in drawn(answer, "first")] == [("taxon", taxon)]
+    assert [name for name, _, _ in drawn(answer, "main")] == ["top_k", "elsewhere"]
 
 
 def test_a_field_that_is_added_appears_by_being_declared():
