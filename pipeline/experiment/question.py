@@ -26,6 +26,7 @@ from pipeline.experiment.backbones import beside_digest
 from pipeline.experiment.inference import answers, matched
 from pipeline.experiment.own_pictures import OwnPictures, own_pictures
 from pipeline.experiment.stored import data_config
+from pipeline.models.classifier import Classifier
 from pipeline.models.saved import BEFORE_REFIT, load_network, read_facts, weights_for
 from pipeline.predictions.pooling import pool
 from pipeline.predictions.predictions import Predictions
@@ -139,7 +140,13 @@ class Question:
             kept = sorted(file.stem for file in folder.glob("*.safetensors"))
             if asked not in kept:
                 raise BadInput(f"checkpoint={asked}: the run kept no such weights{did_you_mean(asked, kept)}")
-        return _bundle(rule, [folder / f"{asked}.safetensors" for folder in folders.values()])
+        return bundle_of(rule, [folder / f"{asked}.safetensors" for folder in folders.values()])
+
+    def networks(self) -> tuple[Classifier, ...]:
+        """Those that answer; none where their weights are gone, as stored answers stand without them."""
+        with suppress(BadInput):
+            return self.bundle.members
+        return ()
 
     def _as_chosen(self) -> Bundle:
         """What answers for the run's own val: where a member was fitted once more, val included, that from before."""
@@ -147,7 +154,7 @@ class Question:
             rule, folders = ingredients(self.client, self.run)
             files = [weights_for("val", folder) for folder in folders.values()]
             if any(file.name == BEFORE_REFIT for file in files):
-                return _bundle(rule, files)
+                return bundle_of(rule, files)
         return self.bundle
 
     def answers(self, split: str) -> tuple[Predictions, str]:
@@ -245,7 +252,7 @@ def _left(run: Run, split: str) -> Predictions | None:
         return None
 
 
-def _bundle(rule: Rule | None, files: Sequence[Path]) -> Bundle:
+def bundle_of(rule: Rule | None, files: Sequence[Path]) -> Bundle:
     """Networks of runs, from files of their weights."""
     facts = [read_facts(file.parent) for file in files]
     members = [load_network(one.spec, file) for one, file in zip(facts, files, strict=True)]

@@ -110,7 +110,8 @@ def _by_sight(network: Classifier, inputs: Inputs) -> tuple[tuple[torch.Tensor, 
     """
     pictures = [one.float() for one in seen(network, inputs)]
     grounds = [
-        255 * sight.mean.expand(len(one), 3, *one.shape[2:]) for sight, one in zip(network.sights, pictures, strict=True)
+        255 * sight.mean.expand(len(one), 3, *one.shape[2:])
+        for sight, one in zip(network.sights, pictures, strict=True)
     ]
 
     def scores(*given: Any) -> torch.Tensor:

@@ -1,6 +1,6 @@
 """Where in a network there still is a map of the picture: the last layer whose places all speak in its answer."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import isqrt
@@ -34,7 +34,7 @@ class Grid:
     def to_map(self, given: torch.Tensor) -> torch.Tensor:
         """(n, c, side, side)."""
         if self.prefix is not None:
-            return given[:, self.prefix :].unflatten(1, (self.side, self.side)).permute(0, 3, 1, 2)
+            return given[:, self.prefix :].transpose(1, 2).reshape(len(given), -1, self.side, self.side)
         return given.permute(0, 3, 1, 2) if self.last else given
 
     def back(self, seen: torch.Tensor, given: torch.Tensor) -> torch.Tensor:
@@ -83,6 +83,12 @@ def places(network: Classifier) -> tuple[Place, ...]:
     if network not in _found:
         _found[network] = tuple(_places(network))
     return _found[network]
+
+
+def check_looked_at(members: Sequence[Classifier]) -> None:
+    """BadInput, which says what works, where one of a model's networks keeps no map to look at."""
+    for member in members:
+        places(member)
 
 
 _found: "WeakKeyDictionary[Classifier, tuple[Place, ...]]" = WeakKeyDictionary()

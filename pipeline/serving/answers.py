@@ -1,7 +1,7 @@
 """What a model says of pictures: one typed record a picture, which CSV, JSON and pages print."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from math import inf
 from time import monotonic
@@ -20,14 +20,17 @@ from pipeline.data.boxes.crop import COLUMNS, boxed
 from pipeline.data.reading.decoding import UnreadablePicture
 from pipeline.data.reading.preprocessing import Reading, Source
 from pipeline.ensembles.scoring import scores
+from pipeline.models.classifier import Wants
 from pipeline.serving.bundle import Bundle
+from pipeline.serving.reasons import Reasons, reasons
 
 BATCH = 16  # pictures: larger ones gain nothing on a processor and cost memory
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is asked of each picture: how many of the likeliest labels, sets of what coverage, from when to answer.
+    """What is asked of each picture: how many of the likeliest labels, sets of what coverage, from when to answer, and
+    whether to give reasons.
 
     Raises BadInput for what makes no sense.
     """
@@ -35,6 +38,7 @@ class Wanted:
     top_k: int = 5
     coverage: float | None = None
     min_probability: float = 0.0
+    explain: bool = False
 
     def __post_init__(self) -> None:
         if self.top_k < 1:
@@ -48,13 +52,15 @@ class Answer:
     """What is said of a picture: its likeliest labels with their calibrated probabilities, likeliest first.
 
     `taxonomy` has the first label's ranks by name; `prediction_set` labels that hold the true one as often as was
-    asked for; `answered` whether the first label is as likely as was asked for. None: not asked.
+    asked for; `answered` whether the first label is as likely as was asked for; `reasons` where the evidence for it
+    lies. None: not asked.
     """
 
     top_k: tuple[tuple[str, float], ...]
     taxonomy: dict[str, Any] = field(default_factory=dict)
     prediction_set: tuple[str, ...] | None = None
     answered: bool | None = None
+    reasons: Reasons | None = None
 
     @property
     def label(self) -> str:
@@ -76,6 +82,8 @@ class Answer:
             said["prediction_set"] = list(self.prediction_set)
         if self.answered is not None:
             said["answered"] = self.answered
+        if self.reasons is not None:
+            said["reasons"] = self.reasons.to_dict()
         return said
 
     def to_row(self) -> dict[str, Any]:
@@ -87,6 +95,8 @@ class Answer:
             row["set"] = "; ".join(self.prediction_set)
         if self.answered is not None:
             row["answered"] = self.answered
+        if self.reasons is not None:
+            row |= self.reasons.to_row()
         return row | self.taxonomy
 
 
@@ -112,6 +122,14 @@ def _answer(bundle: Bundle, probabilities: np.ndarray, codes: np.ndarray | None,
         prediction_set=None if codes is None else tuple(bundle.classes[code] for code in codes),
         answered=top[0][1] >= wanted.min_probability if wanted.min_probability else None,
     )
+
+
+def with_reasons(
+    bundle: Bundle, said: Sequence[Answer], inputs: Mapping[Wants, Inputs], found: torch.Tensor
+) -> list[Answer]:
+    """Answers, by scores (n, k) `found`, with reasons for their labels. BadInput where a network has none to give."""
+    given = reasons(bundle.members, inputs, found.argmax(1))
+    return [replace(one, reasons=why) for one, why in zip(said, given, strict=True)]
 
 
 def digest(picture: bytes) -> str:
@@ -142,7 +160,9 @@ def answer(
         here = np.arange(start, start + len(some))
         inputs = {want: read[want.reading].also(what.take(here)) for want, what in beside.items()}
         digests = [digest(picture) for picture in some]
-        said += answers(bundle, scores(bundle.members, bundle.rule, inputs), digests, wanted)
+        found = scores(bundle.members, bundle.rule, inputs)
+        here_said = answers(bundle, found, digests, wanted)
+        said += with_reasons(bundle, here_said, inputs, found) if wanted.explain else here_said
     return said
 
 

@@ -20,7 +20,7 @@ from pipeline.serving.bundle import Bundle, read_bundle
 from pipeline.serving.limits import Limits, give_back_memory
 
 COLUMN = "image"
-_KNOWN = ("top_k", "coverage", "min_probability")
+_KNOWN = ("top_k", "coverage", "min_probability", "explain")
 log = logging.getLogger(__name__)
 
 
@@ -74,6 +74,7 @@ def _wanted(params: dict[str, Any]) -> Wanted:
         top_k=Wanted.top_k if top_k is None else int(top_k),
         coverage=float(params.get("coverage") or 0) or None,
         min_probability=float(params.get("min_probability") or 0),
+        explain=bool(params.get("explain")),
     )
 
 
