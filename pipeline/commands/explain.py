@@ -28,7 +28,6 @@ from pipeline.reporting.page import save
 from pipeline.reporting.shown_paths import shown_below
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.from_run import ingredients
-from pipeline.tracking.finished import label
 from pipeline.tracking.selection import find_run
 from pipeline.tracking.store import Store, why_unwritable
 
@@ -90,7 +89,7 @@ def of_run(run_id: str) -> tuple[Bundle, str]:
     for name, folder in folders.items():
         if not (folder / BEST_WEIGHTS).is_file():
             raise BadInput(f"run={run_id}: the weights of {name} are gone; train it again with resume=never")
-    return bundle_of(rule, [folder / BEST_WEIGHTS for folder in folders.values()]), label(found)
+    return bundle_of(rule, [folder / BEST_WEIGHTS for folder in folders.values()]), str(found.info.run_name)
 
 
 def code_of(name: str | None, classes: tuple[str, ...]) -> int | None:

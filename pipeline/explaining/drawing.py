@@ -4,7 +4,7 @@ from math import ceil, sqrt
 
 import torch
 from torch import nn
-from torch.nn.functional import interpolate, pad
+from torch.nn.functional import adaptive_avg_pool2d, interpolate, pad
 
 from pipeline.data.batch import Inputs
 from pipeline.explaining.looks import Look
@@ -14,6 +14,7 @@ from pipeline.models.sight import Sight
 
 _COVERS = 0.7  # the share of a photograph that heat hides where it is hottest
 _MOST = 64  # filters, or maps, in a picture
+_TILE = 56  # pixels, the largest side of a map
 _LARGE = 12  # pixels, to which the side of a filter is enlarged at least, times a whole number
 
 
@@ -70,7 +71,9 @@ def activations(network: Classifier, inputs: Inputs) -> list[tuple[str, torch.Te
 
 
 def _liveliest(maps: torch.Tensor) -> torch.Tensor:
-    """(k, h, w) of (c, h, w)."""
+    """(k, h, w) of (c, h, w), no larger than can be seen."""
+    if maps.shape[-1] > _TILE:
+        maps = adaptive_avg_pool2d(maps, _TILE)
     return maps[maps.flatten(1).std(1).argsort(descending=True)[:_MOST].sort().values]
 
 

@@ -79,7 +79,8 @@ def _picture(one: Looked) -> Markup:
     shown = page.pictures(
         [one.as_read, *(jpeg for _, jpeg in one.looks)], ["as it is read", *(name for name, _ in one.looks)], large=True
     )
-    return Markup("<h3><bdi>{}</bdi></h3><p class='note'>{}</p>{}").format(one.path, said, shown)
+    words = Markup('<h3><bdi>{}</bdi></h3><p class="note">{}</p>').format(one.path, said)
+    return words + Markup('<div class="larger">{}</div>').format(shown)
 
 
 def _layers(one: Looked) -> Markup:
