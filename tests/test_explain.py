@@ -1,11 +1,16 @@
 """Where a network looks: the command as typed, on finished runs with small networks."""
 
+import base64
+import io
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from stored import CLASSES, finished
 
+from pipeline.data.reading.preprocessing import Preprocessing
 from pipeline.models.classifier import Classifier
 from pipeline.models.saved import read_facts, save_best
 from pipeline.tracking.finished import artifact_folder
@@ -70,6 +75,26 @@ def test_of_an_ensemble_each_member_and_the_mean(photos, store, tmp_path, typed)
     names = {file.name for file in (tmp_path / "looks").iterdir()}
     members = {f"00001_two_squeezenet1_1_{number}.jpg" for number in (1, 2)}
     assert names == {"looks.html", "00001_two.jpg", *members}
+
+
+def test_what_is_cropped_is_shown_as_it_is_read(store, tmp_path, typed):
+    run = trained(store)
+    folder = artifact_folder(find_run(store, run), "checkpoints")
+    facts = read_facts(folder)
+    facts = replace(facts, spec=replace(facts.spec, preprocessing=Preprocessing(32, crop="square")))
+    save_best(folder, Classifier(facts.spec), facts)
+    pixels = np.zeros((60, 120, 3), np.uint8)
+    pixels[:, :60, 0] = pixels[:, 60:, 2] = 255  # left red, right blue
+    Image.fromarray(pixels).save(tmp_path / "halves.png")
+    (tmp_path / "boxes.csv").write_text("path,box_x,box_y,box_width,box_height\nhalves.png,0.6,0.1,0.3,0.5\n")
+    asked = ("explain", f"run={run}", f"images={tmp_path / 'halves.png'}")
+    assert typed(*asked, f"beside={tmp_path / 'boxes.csv'}", "layers=0", "output=cut") == 0
+    assert typed(*asked, "layers=0", "output=whole") == 0
+    whole = np.asarray(Image.open(tmp_path / "whole" / "00001_halves.jpg"))
+    page = (tmp_path / "cut" / "looks.html").read_text(encoding="utf-8")
+    as_read = base64.b64decode(page.partition('alt="as it is read" src="data:image/jpeg;base64,')[2].partition('"')[0])
+    assert np.asarray(Image.open(io.BytesIO(as_read)))[..., 0].max() < 30
+    assert whole[..., 0].max() > 200
 
 
 def test_bad_input_stops_before_any_work(photos, store, tmp_path, typed, capsys):

@@ -17,7 +17,7 @@ from pipeline.common.wording import counted, percent
 from pipeline.config import schema
 from pipeline.data.survey.measure import to_jpeg
 from pipeline.data.unlabelled import find_pictures
-from pipeline.experiment.asking import asked_table
+from pipeline.experiment.asking import animals, asked_table
 from pipeline.experiment.looking import Explained, explained
 from pipeline.experiment.question import bundle_of
 from pipeline.explaining.drawing import activations, filters, overlay
@@ -48,9 +48,12 @@ def run(config: schema.Explain) -> Path:
     if config.method == "gradcam":
         check_looked_at(bundle.members)
     table = asked_table(bundle, pictures, config)
+    rows = animals(table)
+    if not len(rows):
+        raise BadInput(f"boxes={config.boxes}: no animal was found on {counted(len(pictures), 'picture')}")
     folder.mkdir(exist_ok=True)
     shown_path, shown, count = shown_below(map(str, table.files)), list[Looked](), 0
-    for one in explained(bundle, table, config, code):
+    for one in explained(bundle, table, rows, config, code):
         made = drawn(one, shown_path(str(table.files[one.row])), bundle, code, layers=count < config.layers)
         keep(folder, one.row, Path(table.files[one.row]).stem, made)
         shown += [made] if count < _ON_THE_PAGE else []

@@ -39,8 +39,7 @@ def answered(bundle: Bundle, pictures: Sequence[Path], config: schema.Predict) -
     found is `blank`, or what was found else, and the network is not asked. BadInput where none can be read.
     """
     table = asked_table(bundle, pictures, config)
-    shows = table.rows.get("box_category", pd.Series("animal", index=table.rows.index)).fillna("animal")
-    asked = np.flatnonzero((shows == "animal").to_numpy())
+    shows, asked = kinds(table), animals(table)
     said = _ask(bundle, table, asked, config) if len(asked) else {}
     rows = []
     typed = dict(zip(unlabelled_table(pictures).rows["path"], map(str, pictures), strict=True))
@@ -75,6 +74,16 @@ def of_pictures(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
+def kinds(table: PictureTable) -> pd.Series:
+    """What each row shows, as a detector says it: an `animal` where none was asked."""
+    return table.rows.get("box_category", pd.Series("animal", index=table.rows.index)).fillna("animal")
+
+
+def animals(table: PictureTable) -> np.ndarray:
+    """The rows (k,) that a network is to be asked about."""
+    return np.flatnonzero((kinds(table) == "animal").to_numpy())
+
+
 def asked_table(bundle: Bundle, pictures: Sequence[Path], config: schema.Asking) -> PictureTable:
     """The pictures, with what is known beside them and the boxes that the model looks at."""
     table = unlabelled_table(pictures)
@@ -98,6 +107,8 @@ def _ask(bundle: Bundle, table: PictureTable, asked: np.ndarray, config: schema.
     looked = looked_folder(expanded(config.output, "output"))
     if wanted.explain:
         check_looked_at(bundle.members)
+        if looked.exists() and not looked.is_dir():
+            raise BadInput(f"explain=true: {looked} is no folder, where pictures are to be put; name another output=")
         looked.mkdir(exist_ok=True)
     runner = schema.Runner(batch_size=config.batch_size, precision="fp32", accelerator="auto", num_workers=None)
     fabric = make_fabric(runner.accelerator, runner.precision)

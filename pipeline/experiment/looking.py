@@ -42,10 +42,12 @@ class Explained(NamedTuple):
     inputs: Mapping[Wants, Inputs]
 
 
-def explained(bundle: Bundle, table: PictureTable, config: schema.Explain, code: int | None) -> Iterator[Explained]:
-    """In the table's order, without what cannot be read; of the class `code`, or else of what is answered."""
-    runner = _runner(config.batch_size, len(table.rows))
-    asked = as_seen(bundle.members, table, np.arange(len(table.rows)), runner, on_unreadable=config.on_unreadable)
+def explained(
+    bundle: Bundle, table: PictureTable, rows: np.ndarray, config: schema.Explain, code: int | None
+) -> Iterator[Explained]:
+    """Of `rows` (k,) those that can be read, in their order; for the class `code`, or else of what is answered."""
+    runner = _runner(config.batch_size, len(rows))
+    asked = as_seen(bundle.members, table, rows, runner, on_unreadable=config.on_unreadable)
     fabric = make_fabric(runner.accelerator, runner.precision)
     with memory_in_one_line(config.batch_size, "batch_size"):
         for some, found in scored(bundle.members, bundle.rule, asked, fabric, what="explain"):

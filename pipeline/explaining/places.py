@@ -17,7 +17,7 @@ from pipeline.models.classifier import Classifier
 from pipeline.models.sight import Sight
 
 _LEAST = 4  # places a side: less says nothing of where
-ALWAYS = "method=occlusion works for any network"
+ALWAYS = "python -m pipeline.explain method=occlusion works for any network"
 
 
 @dataclass(frozen=True)
