@@ -159,16 +159,11 @@ def randomisation(network: Classifier, pixels: torch.Tensor, methods: list[Metho
     for method in methods:
         own = maps(network, pixels, codes, method)
         others = own.roll(len(own) // 2, 0)  # pictures of other classes
-        print(
-            f"{method}, unrelated pictures: SSIM {told(ssim(own, others))}, ranks {told(rank_correlation(own, others))}"
-        )
+        print(f"{method}, unrelated pictures: {alike(own, others)}", flush=True)
         for layers in LAYERS:
             anew = maps(made_anew(network, layers, pixels), pixels, codes, method)
             name = "all" if layers == LAYERS[-1] else f"{layers} blocks"
-            print(
-                f"  head and {name} anew: SSIM {told(ssim(own, anew))}, ranks {told(rank_correlation(own, anew))}",
-                flush=True,
-            )
+            print(f"  head and {name} anew: {alike(own, anew)}", flush=True)
 
 
 def grain(chance: np.random.Generator, side: int) -> Image.Image:
