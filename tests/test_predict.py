@@ -133,6 +133,20 @@ def test_the_taxon_and_how_sure_it_is_are_told_without_being_asked_for(photos, t
     assert "error=0.001: this model cannot promise so few wrong answers: at least 0.01" in capsys.readouterr().err
 
 
+def test_where_the_model_looked_lies_beside_the_answers_when_asked_for(photos, tmp_path, typed):
+    assert typed("predict", f"images={photos}") == 0
+    plain = pd.read_csv(tmp_path / "predictions.csv")
+    assert "looked_at" not in plain
+    assert not (tmp_path / "predictions_looked_at").exists()
+    assert typed("predict", f"images={photos}", "explain=true", "batch_size=4") == 0
+    said = pd.read_csv(tmp_path / "predictions.csv")
+    assert said.drop(columns="looked_at").equals(plain)
+    assert said["looked_at"][10] == "predictions_looked_at/00011_10.jpg"
+    for file in said["looked_at"]:
+        with Image.open(tmp_path / file) as shown:
+            assert shown.size == (32, 32)
+
+
 def test_answers_that_no_file_takes_are_printed(photos, tmp_path, capsys, typed):
     full = tmp_path / "full.csv"
     full.symlink_to("/dev/full")

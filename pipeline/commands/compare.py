@@ -45,7 +45,8 @@ def run(config: schema.Compare) -> Comparison:
     looks = count_test_looks(client, [by_id[one.id] for one in entrants if one.test])
     comparison = Comparison(title, groups, left_out, looks, made_of(entrants))
     show(console(), comparison)  # first, as what follows may not be taken
-    log_mistakes_of(client, [by_id[row.first.id] for row in groups[0].leaders])
+    leaders = [by_id[row.first.id] for row in groups[0].leaders]
+    log_mistakes_of(client, leaders, heat_maps=config.tracking.heat_maps)
     page, kept = keep(client, config, comparison, by_id)
     put_page(output, config.output, page, kept)
     best = max(groups[0].ranking.rows[0].runs, key=lambda one: one.val.figures["accuracy"])

@@ -83,7 +83,7 @@ def by_picture(output: Path) -> Path:
     return output.with_name(f"{output.stem}_pictures.csv")
 
 
-def load(config: schema.Predict) -> tuple[Bundle, str]:
+def load(config: schema.Asking) -> tuple[Bundle, str]:
     """The model asked for, else the champion of the experiment; and its address."""
     Store().open(to_write=False)
     uri = config.model

@@ -446,6 +446,7 @@ class Tracking(Section):
     unsent_gb: NotNegative
     keep_weights: Literal["all", "best", "none"]
     coarsen_places: NotNegative
+    heat_maps: bool
     tags: dict[str, Text]
 
     @field_validator("experiment")
@@ -495,6 +496,12 @@ class Selection(Section):
     experiment: str | None
 
 
+class Drawn(Selection):
+    """Which runs a command looks at, and whether the pages of their mistakes show where they looked."""
+
+    heat_maps: bool
+
+
 class OwnRun(Selection):
     """Which runs a command looks at, and the name of the run that it adds to them."""
 
@@ -531,8 +538,8 @@ class Answers(Section):
     only: str | list[str] | dict[str, str | list[str]] | None
 
 
-class Predict(Command):
-    """`python -m pipeline.predict`."""
+class Asking(Command):
+    """What is common to commands that ask a finished model about pictures of which nothing is known."""
 
     images: str | None
     beside: str | None
@@ -542,17 +549,32 @@ class Predict(Command):
     model: Address | None
     tracking: Selection
     output: str
+    batch_size: Count
+    on_unreadable: Literal["raise", "skip"]
+
+
+class Predict(Asking):
+    """`python -m pipeline.predict`."""
+
     top_k: Count
     coverage: Annotated[float, Field(gt=0, lt=1)] | None
     min_probability: Share
     answers: Answers
-    batch_size: Count
-    on_unreadable: Literal["raise", "skip"]
+    explain: bool
     folders: str | None
     folders_by: Literal["copy", "link"]
     corrected: str | None
     also: list[Literal["megadetector", "darwin_core", "camtrap_dp"]]
     camtrap_dp: str | None
+
+
+class Explain(Asking):
+    """`python -m pipeline.explain`."""
+
+    run: str | None
+    method: Literal["gradcam", "integrated_gradients", "occlusion"]
+    label: str | None
+    layers: Annotated[int, Field(ge=0)]
 
 
 class Look(Section):
@@ -579,7 +601,7 @@ class Explore(Command):
 class Compare(Command):
     """`python -m pipeline.compare`."""
 
-    tracking: Selection
+    tracking: Drawn
     sweep: str | None
     runs: list[str] | None
     leaders: Annotated[int, Field(ge=2)]
@@ -607,7 +629,7 @@ class Runner(Section):
 class Evaluate(Command):
     """`python -m pipeline.evaluate`. `regime` and `augmentation` are what a data set suggests for training."""
 
-    tracking: Selection
+    tracking: Drawn
     run: str | None
     model: Address | None
     checkpoint: str
@@ -673,6 +695,7 @@ COMMANDS: tuple[type[Command], ...] = (
     Ensemble,
     Promote,
     Predict,
+    Explain,
     Explore,
     Compare,
     Evaluate,

@@ -34,7 +34,7 @@ class Inputs(NamedTuple):
 
         return type(self)(*map(moved, self))
 
-    def take(self, rows: torch.Tensor | np.ndarray) -> Self:
+    def take(self, rows: torch.Tensor | np.ndarray | slice) -> Self:
         """What is known of some of the pictures (k,)."""
         return type(self)(*(None if value is None else value[rows] for value in self))
 

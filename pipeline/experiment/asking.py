@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,20 @@ import numpy as np
 import pandas as pd
 
 from pipeline.common.errors import BadInput
+from pipeline.common.paths import expanded
 from pipeline.config import schema
 from pipeline.data.beside.files import with_files_beside
 from pipeline.data.boxes.crop import COLUMNS
 from pipeline.data.boxes.joining import looked_at, with_boxes
+from pipeline.data.survey.measure import to_jpeg
 from pipeline.data.table import PictureTable
 from pipeline.data.unlabelled import unlabelled_table
 from pipeline.experiment.build import memory_in_one_line
 from pipeline.experiment.inference import pictures as as_seen
 from pipeline.experiment.inference import scored
-from pipeline.serving.answers import Answer, Wanted, answers, digest
+from pipeline.explaining.drawing import overlay
+from pipeline.explaining.places import check_looked_at
+from pipeline.serving.answers import Answer, Wanted, answers, digest, with_reasons
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.only import among, listed
 from pipeline.training.hardware import make_fabric
@@ -35,9 +40,8 @@ def answered(bundle: Bundle, pictures: Sequence[Path], config: schema.Predict) -
     found is `blank`, or what was found else, and the network is not asked. BadInput where none can be read.
     """
     wanted = asked_of(bundle, config)
-    table = _table(bundle, pictures, config)
-    shows = table.rows.get("box_category", pd.Series("animal", index=table.rows.index)).fillna("animal")
-    asked = np.flatnonzero((shows == "animal").to_numpy())
+    table = asked_table(bundle, pictures, config)
+    shows, asked = kinds(table), animals(table)
     said = _ask(bundle, table, asked, wanted, config) if len(asked) else {}
     rows = []
     typed = dict(zip(unlabelled_table(pictures).rows["path"], map(str, pictures), strict=True))
@@ -64,7 +68,9 @@ def asked_of(bundle: Bundle, config: schema.Predict) -> Wanted:
         inside = among(only, bundle.called, len(bundle.classes), "answers.only")
         unknown = f"; {lacking} names of the list are not" if lacking else ""
         log.info("answers.only: %d of the model's %d classes can be the answer%s", inside.sum(), len(inside), unknown)
-    return Wanted(config.top_k, config.coverage, config.min_probability, config.answers.error, tuple(only))
+    return Wanted(
+        config.top_k, config.coverage, config.min_probability, config.answers.error, tuple(only), config.explain
+    )
 
 
 def of_pictures(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -85,7 +91,18 @@ def of_pictures(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
-def _table(bundle: Bundle, pictures: Sequence[Path], config: schema.Predict) -> PictureTable:
+def kinds(table: PictureTable) -> pd.Series:
+    """What each row shows, as a detector says it: an `animal` where none was asked."""
+    return table.rows.get("box_category", pd.Series("animal", index=table.rows.index)).fillna("animal")
+
+
+def animals(table: PictureTable) -> np.ndarray:
+    """The rows (k,) that a network is to be asked about."""
+    return np.flatnonzero((kinds(table) == "animal").to_numpy())
+
+
+def asked_table(bundle: Bundle, pictures: Sequence[Path], config: schema.Asking) -> PictureTable:
+    """The pictures, with what is known beside them and the boxes that the model looks at."""
     table = unlabelled_table(pictures)
     if config.beside is not None:
         table = table.with_rows(with_files_beside(table.rows, table.root, [config.beside], "beside"))
@@ -105,16 +122,39 @@ def _ask(
     bundle: Bundle, table: PictureTable, asked: np.ndarray, wanted: Wanted, config: schema.Predict
 ) -> dict[int, Answer]:
     """The answers by row, of those of `asked` (k,) that can be read."""
+    looked = looked_folder(expanded(config.output, "output"))
+    if wanted.explain:
+        check_looked_at(bundle.members)
+        if looked.exists() and not looked.is_dir():
+            raise BadInput(f"explain=true: {looked} is no folder, where pictures are to be put; name another output=")
+        looked.mkdir(exist_ok=True)
     runner = schema.Runner(batch_size=config.batch_size, precision="fp32", accelerator="auto", num_workers=None)
     fabric = make_fabric(runner.accelerator, runner.precision)
     said: dict[int, Answer] = {}
     seen = as_seen(bundle.members, table, asked, runner, on_unreadable=config.on_unreadable)
     with memory_in_one_line(config.batch_size, "batch_size"):
-        for some, _, found in scored(bundle.members, bundle.rule, seen, fabric, what="ask"):
-            here = some.tolist()
-            digests = [digest(Path(one).read_bytes()) if wanted.coverage else "" for one in table.sources(some.numpy())]
-            said |= dict(zip(here, answers(bundle, found, digests, wanted), strict=True))
+        for some, found in scored(bundle.members, bundle.rule, seen, fabric, what="ask"):
+            here = table.sources(some.rows.numpy())
+            digests = [digest(Path(one).read_bytes()) if wanted.coverage else "" for one in here]
+            made = answers(bundle, found, digests, wanted)
+            if wanted.explain:
+                made = with_reasons(bundle, made, some.inputs)
+                made = [_shown(one, row, table, looked) for one, row in zip(made, some.rows.tolist(), strict=True)]
+            said |= dict(zip(some.rows.tolist(), made, strict=True))
     return said
+
+
+def looked_folder(output: Path) -> Path:
+    """Where pictures of where a model looked lie, beside the file of its answers."""
+    return output.with_name(f"{output.stem}_looked_at")
+
+
+def _shown(said: Answer, row: int, table: PictureTable, folder: Path) -> Answer:
+    """An answer that names the picture of its reasons, written by now, from the folder above on."""
+    assert said.reasons is not None
+    file = folder / f"{row + 1:05}_{Path(table.rows['path'].iloc[row]).stem}.jpg"
+    file.write_bytes(to_jpeg(overlay(said.reasons.look)))
+    return replace(said, reasons=replace(said.reasons, file=f"{folder.name}/{file.name}"))
 
 
 def _box(table: PictureTable, row: int, config: schema.Predict) -> dict[str, Any]:

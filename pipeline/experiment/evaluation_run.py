@@ -40,7 +40,8 @@ def keep(
             shown = raw if raw is answered else question.still_there(raw)
             # What was answered then is shown beside what was seen then; what is answered now, beside what is there now.
             pictures = question.own_pictures.unedited if source == STORED else question.table
-            leave_mistakes(run, label(of), split, shown, pictures)
+            members = question.networks() if config.tracking.heat_maps else ()
+            leave_mistakes(run, label(of), split, shown, pictures, members)
         except BadInput as error:  # the pictures are gone, say; what was answered of them stands
             log.info("no page of mistakes: %s", error)
         run.log_metrics({f"{split}/{key}": value for key, value in found.figures.items()} | changes)

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -137,19 +137,26 @@ def pictures(
     )  # fmt: skip
 
 
-def scored(
-    members: Sequence[Classifier], rule: Rule | None, asked: Asked, fabric: Fabric, views: Views = "none",
-    what: str = "score",
-) -> Iterator[tuple[Any, Any, torch.Tensor]]:  # fmt: skip
-    """Rows (n,), labels (n,) and scores (n, k) of each batch, on the device and in the precision of `fabric`."""
+def on_device(members: Sequence[Classifier], asked: Asked, fabric: Fabric, what: str) -> Iterator[Shown]:
+    """Each batch on the device of `fabric`, where the members, in evaluation mode, are too."""
     for member in members:
         fabric.to_device(member).eval()
     layout = layout_of(members[0])
     for some in watch(asked, what):
-        here = {want: inputs.to(fabric.device, layout) for want, inputs in some.inputs.items()}
+        yield some._replace(
+            inputs={want: inputs.to(fabric.device, layout) for want, inputs in some.inputs.items()}
+        )  # fmt: skip
+
+
+def scored(
+    members: Sequence[Classifier], rule: Rule | None, asked: Asked, fabric: Fabric, views: Views = "none",
+    what: str = "score",
+) -> Iterator[tuple[Shown, torch.Tensor]]:  # fmt: skip
+    """Each batch with its scores (n, k), on the device and in the precision of `fabric`."""
+    for some in on_device(members, asked, fabric, what):
         with fabric.autocast():
-            found = scores(members, rule, here, views)
-        yield some.rows, some.labels, found
+            found = scores(members, rule, some.inputs, views)
+        yield some, found
 
 
 def _predictions(
@@ -158,6 +165,6 @@ def _predictions(
 ) -> Predictions:  # fmt: skip
     paths = table.rows["path"].to_numpy()
     builder = PredictionsBuilder(table.classes)
-    for rows, labels, found in scored(members, rule, asked, fabric, views, what):
-        builder.add(paths[rows.numpy()], labels, found)
+    for some, found in scored(members, rule, asked, fabric, views, what):
+        builder.add(paths[some.rows.numpy()], some.labels, found)
     return builder.finish()

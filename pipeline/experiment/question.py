@@ -23,6 +23,7 @@ from pipeline.experiment.backbones import beside_digest
 from pipeline.experiment.inference import answers, matched
 from pipeline.experiment.own_pictures import OwnPictures, own_pictures
 from pipeline.experiment.stored import data_config
+from pipeline.models.classifier import Classifier
 from pipeline.models.saved import BEFORE_REFIT, read_facts, weights_for
 from pipeline.predictions.pooling import pool
 from pipeline.predictions.predictions import Predictions
@@ -135,6 +136,12 @@ class Question:
         if asked not in kept:
             raise BadInput(f"checkpoint={asked}: the run kept no such weights{did_you_mean(asked, kept)}")
         return bundle_of(rule, [folder / f"{asked}.safetensors" for folder in folders.values()])
+
+    def networks(self) -> tuple[Classifier, ...]:
+        """Those that answer; none where their weights are gone, as stored answers stand without them."""
+        with suppress(BadInput):
+            return self.bundle.members
+        return ()
 
     def _as_chosen(self) -> Bundle:
         """What answers for the run's own val: where a member was fitted once more, val included, that from before."""

@@ -109,7 +109,8 @@ def conclude(
     log.info("%s", figures)
     if PARENT_VARIABLE not in os.environ:  # of a sweep's jobs `compare` draws the leaders'
         shown = "test" if len(predictions["test"]) else "val"
-        leave_mistakes(run, str(run.name), shown, predictions[shown], prepared.table)
+        members = (prepared.network,) if config.tracking.heat_maps else ()
+        leave_mistakes(run, str(run.name), shown, predictions[shown], prepared.table, members)
     tell_verdict(config, prepared, run, progress, predictions["val"].labels, figures)
     shown = "test" if len(predictions["test"]) else "val"
     tell_picture_or_column(config, prepared, run, shown, predictions[shown])

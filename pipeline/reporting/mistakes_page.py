@@ -18,7 +18,14 @@ FILE = "mistakes.html"  # among a run's artifacts
 _ERRORS, _HITS, _PAIRS, _EACH = 24, 12, 8, 3  # pictures, pictures, pairs, pictures on each side of a pair
 _CLASSES, _OF_CLASS = 100, 4
 
+HEAT = (
+    "Beside each picture it stands as the network read it; yellow is where most of the evidence for the answer lies "
+    "(Grad-CAM)."
+)
+
 Thumbnails = Callable[[list[str]], dict[str, bytes]]
+# Of answers by their place, small JPEGs of where the network looked for them.
+Looks = Callable[[np.ndarray], dict[int, bytes]]
 
 
 @dataclass
@@ -27,16 +34,18 @@ class _Album:
 
     predictions: Predictions
     jpegs: dict[str, bytes]
+    looks: dict[int, bytes]
 
     def __post_init__(self) -> None:
         self._shown = shown_below(map(str, self.predictions.ids))
 
     def show(self, places: Iterable[int], *, name_both: bool = True) -> Markup:
         """Thumbnails with what was answered and what is true."""
+        places = list(places)
         shown = [self._card(place, name_both) for place in places]
         return page.pictures(
             [jpeg for jpeg, _, _ in shown], [words for _, words, _ in shown], [small for _, _, small in shown],
-            large=name_both,
+            large=name_both, beside=[self.looks.get(int(place)) for place in places] if name_both else (),
         )  # fmt: skip
 
     def _card(self, place: int, name_both: bool) -> tuple[bytes | None, str, str]:
@@ -53,16 +62,24 @@ class _Album:
         return self.jpegs.get(path), words, self._shown(path)
 
 
-def mistakes_page(title: str, subtitle: str, predictions: Predictions, thumbnails: Thumbnails) -> str:
-    """The page's HTML. `thumbnails` gives small JPEGs by path, without those that cannot be read."""
+def mistakes_page(
+    title: str, subtitle: str, predictions: Predictions, thumbnails: Thumbnails, looks: Looks | None = None
+) -> str:
+    """The page's HTML. `thumbnails` gives small JPEGs by path, without those that cannot be read.
+
+    `looks`, where the network can be asked, those that show where it looked; pairs are shown without.
+    """
     errors, hits = confident_errors(predictions)[:_ERRORS], doubtful_hits(predictions)[:_HITS]
     pairs = confused_pairs(predictions, _PAIRS)
     worst = dict(list(worst_of_class(predictions, _OF_CLASS).items())[:_CLASSES])
     places = [errors, hits, *worst.values()]
+    alone = np.unique(np.concatenate(places).astype(int))
     for pair in pairs:
         places += [some[:_EACH] for some in (pair.one_as_other, pair.other_as_one, pair.ones, pair.others)]
     wanted = np.unique(np.concatenate(places).astype(int))
-    album = _Album(predictions, thumbnails([str(one) for one in predictions.ids[wanted]]))
+    jpegs = thumbnails([str(one) for one in predictions.ids[wanted]])
+    there = np.array([place for place in alone.tolist() if str(predictions.ids[place]) in jpegs], dtype=int)
+    album = _Album(predictions, jpegs, looks(there) if looks and len(there) else {})
     sections = [
         _surest(album, errors), _confused(album, pairs), _by_class(album, worst), _doubtful(album, hits),
     ]  # fmt: skip
@@ -89,6 +106,8 @@ def _surest(album: _Album, errors: np.ndarray) -> Section:
         "Wrong answers of which the network was surest come first. Look for wrong labels here, for pictures that show "
         "something else, and for kinds of pictures that training never showed."
     )
+    if album.looks:
+        lead += f" {HEAT}"
     section = Section("Most confident errors", lead)
     if not len(errors):
         return section.add(page.note("Every answer was right.", "good"))

@@ -82,24 +82,33 @@ def details(summary: str, *parts: Markup) -> Markup:
 
 
 def pictures(
-    jpegs: Sequence[bytes | None], captions: Sequence[str], paths: Sequence[str] | None = None, *, large: bool = False
-) -> Markup:
-    """Thumbnails side by side, each with its words and, smaller, its path; None where there is nothing to show."""
+    jpegs: Sequence[bytes | None], captions: Sequence[str], paths: Sequence[str] | None = None, *, large: bool = False,
+    beside: Sequence[bytes | None] = (),
+) -> Markup:  # fmt: skip
+    """Thumbnails side by side, each with its words and, smaller, its path; None where there is nothing to show.
+
+    `beside`: of each another picture, which stands beside it in its card.
+    """
     cards = []
-    for jpeg, words, path in zip(jpegs, captions, paths or [""] * len(captions), strict=True):
+    others = beside or [None] * len(captions)
+    for jpeg, words, path, other in zip(jpegs, captions, paths or [""] * len(captions), others, strict=True):
         shown = Markup('<div class="gone">gone, changed or unreadable now</div>')
         if jpeg is not None:
             alt = words.striptags() if isinstance(words, Markup) else words
             shown = Markup('<img alt="{}" src="{}">').format(alt, source(jpeg))
+        if other is not None:
+            look = Markup('<img alt="where the network looked" src="{}">').format(source(other))
+            shown = Markup('<div class="twin">{}{}</div>').format(shown, look)
         small = Markup("<small>{}</small>").format(path) if path else Markup("")
         cards.append(Markup("<figure>{}<figcaption>{}{}</figcaption></figure>").format(shown, words, small))
-    kind = "pictures large" if large else "pictures"
+    kind = "pictures twins" if any(beside) else "pictures large" if large else "pictures"
     return Markup('<div class="{}">{}</div>').format(kind, Markup("").join(cards))
 
 
-def source(jpeg: bytes) -> str:
-    """The address of a picture that lies in the page itself."""
-    return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
+def source(picture: bytes) -> str:
+    """The address of a picture, a JPEG or PNG, that lies in the page itself."""
+    kind = "png" if picture.startswith(b"\x89PNG") else "jpeg"
+    return f"data:image/{kind};base64,{base64.b64encode(picture).decode()}"
 
 
 def side_by_side(*parts: Markup) -> Markup:

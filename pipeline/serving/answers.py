@@ -1,7 +1,7 @@
 """What a model says of pictures: one typed record a picture, which CSV, JSON and pages print."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from math import inf
 from time import monotonic
@@ -22,8 +22,10 @@ from pipeline.data.reading.decoding import UnreadablePicture
 from pipeline.data.reading.preprocessing import Reading, Source
 from pipeline.ensembles.rules import TINY
 from pipeline.ensembles.scoring import scores
+from pipeline.models.classifier import Wants
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.only import among
+from pipeline.serving.reasons import Reasons, reasons
 from pipeline.serving.taxon import Taxon, taxa
 
 _MOSTLY = 0.5  # of the probability: with less of it on a list, something else would have been said
@@ -32,7 +34,8 @@ BATCH = 16  # pictures: larger ones gain nothing on a processor and cost memory
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is asked of each picture: how many of the likeliest labels, sets of what coverage, from when to answer.
+    """What is asked of each picture: how many of the likeliest labels, sets of what coverage, from when to answer, and
+    whether to give reasons.
 
     `error`: at most what share of answers may be wrong, by which a rank is chosen; None leaves it to the model.
     `only`: names of the classes, or of taxa above them, that can be the answer; none: all of them.
@@ -44,6 +47,7 @@ class Wanted:
     min_probability: float = 0.0
     error: float | None = None
     only: tuple[str, ...] = ()
+    explain: bool = False
 
     def __post_init__(self) -> None:
         if self.top_k < 1:
@@ -57,7 +61,8 @@ class Answer:
     """What is said of a picture: its likeliest labels with their calibrated probabilities, likeliest first.
 
     `taxonomy` has the first label's ranks by name; `prediction_set` labels that hold the true one as often as was
-    asked for; `answered` whether the first label is as likely as was asked for. None: not asked.
+    asked for; `answered` whether the first label is as likely as was asked for; `reasons` where the evidence for it
+    lies. None: not asked.
     `taxon` is the answer at the rank that is sure; None where the model promises none. `elsewhere` is what would have
     been said without a list of what can be, with its probability, where most of the probability is off that list.
     """
@@ -68,6 +73,7 @@ class Answer:
     answered: bool | None = None
     taxon: Taxon | None = None
     elsewhere: tuple[str, float] | None = None
+    reasons: Reasons | None = None
 
     @property
     def label(self) -> str:
@@ -93,6 +99,8 @@ class Answer:
             said["answered"] = self.answered
         if self.elsewhere is not None:
             said["without_list"] = dict(zip(("label", "probability"), self.elsewhere, strict=True))
+        if self.reasons is not None:
+            said["reasons"] = self.reasons.to_dict()
         return said
 
     def to_row(self) -> dict[str, Any]:
@@ -106,6 +114,8 @@ class Answer:
             row["answered"] = self.answered
         if self.elsewhere is not None:
             row |= dict(zip(("label_without_list", "probability_without_list"), self.elsewhere, strict=True))
+        if self.reasons is not None:
+            row |= self.reasons.to_row()
         return row | (self.taxon.to_row() if self.taxon else {}) | self.taxonomy
 
 
@@ -153,6 +163,13 @@ def _set(bundle: Bundle, codes: np.ndarray, likeliest: np.ndarray) -> tuple[str,
     return tuple(bundle.classes[code] for code in (codes if len(codes) else likeliest))
 
 
+def with_reasons(bundle: Bundle, said: Sequence[Answer], inputs: Mapping[Wants, Inputs]) -> list[Answer]:
+    """Answers with reasons for their labels. BadInput where a network has none to give."""
+    codes = torch.tensor([bundle.classes.index(one.label) for one in said], device=bundle.device)
+    given = reasons(bundle.members, inputs, codes)
+    return [replace(one, reasons=why) for one, why in zip(said, given, strict=True)]
+
+
 def digest(picture: bytes) -> str:
     """What a picture's set is told apart by."""
     return sha256(picture).hexdigest()
@@ -163,8 +180,12 @@ def answer(
     facts: pd.DataFrame | None = None,
 ) -> list[Answer]:  # fmt: skip
     """The answers to pictures' bytes; see `scores_of` for the rest."""
-    found = scores_of(bundle, pictures, until, facts)
-    return answers(bundle, found, [digest(picture) for picture in pictures], wanted or Wanted())
+    wanted, said = wanted or Wanted(), list[Answer]()
+    for inputs, found in _scored(bundle, pictures, until, facts):
+        some = pictures[len(said) : len(said) + len(found)]
+        here = answers(bundle, found, [digest(picture) for picture in some], wanted)
+        said += with_reasons(bundle, here, inputs) if wanted.explain else here
+    return said
 
 
 def as_one(bundle: Bundle, found: torch.Tensor) -> torch.Tensor:
@@ -182,7 +203,14 @@ def scores_of(
     name it, where there is one. Raises UnreadablePicture that names the first that cannot be read, or its place, and
     BadInput where time ran out or a fact cannot be.
     """
-    found = [torch.zeros(0, len(bundle.classes))]
+    found = [some for _, some in _scored(bundle, pictures, until, facts)]
+    return torch.cat([torch.zeros(0, len(bundle.classes)), *found])
+
+
+def _scored(
+    bundle: Bundle, pictures: Sequence[bytes], until: float, facts: pd.DataFrame | None
+) -> Iterator[tuple[Mapping[Wants, Inputs], torch.Tensor]]:
+    """Some pictures at a time, as the networks are given them, and their scores."""
     rows = pd.DataFrame(index=range(len(pictures))) if facts is None else facts
     rows = with_exif(rows, bundle.columns, lambda: pictures)
     shown = as_shown(bundle, pictures, facts)
@@ -195,8 +223,7 @@ def scores_of(
         read = {how: _read(how, seen, rows, start) for how in dict.fromkeys(want.reading for want in beside)}
         here = np.arange(start, start + len(some))
         inputs = {want: read[want.reading].also(what.take(here)) for want, what in beside.items()}
-        found.append(scores(bundle.members, bundle.rule, inputs))
-    return torch.cat(found)
+        yield inputs, scores(bundle.members, bundle.rule, inputs)
 
 
 def as_shown(bundle: Bundle, pictures: Sequence[bytes], facts: pd.DataFrame | None) -> Sequence[Source]:

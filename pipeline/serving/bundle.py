@@ -57,6 +57,11 @@ class Bundle:
         return _columns(member.spec for member in self.members)
 
     @property
+    def device(self) -> torch.device:
+        """Where its networks are."""
+        return next(self.members[0].parameters()).device
+
+    @property
     def looks_at_boxes(self) -> bool:
         """Whether a box in a picture makes a difference to one of its networks."""
         return COLUMNS[0] in self.columns

@@ -48,6 +48,8 @@ _NEEDS = (
     "simplejpeg",
     "safetensors",
     "skops",
+    "matplotlib",
+    "captum",
 )
 _CLASSES_TAG, _ADDED_TAG = "classes_digest", "classes_added"
 _TYPE = "classifier"
@@ -134,7 +136,10 @@ def log_served_model(model_id: str, folder: Path, run: Run, metrics: dict[str, f
         code_paths=[str(_PACKAGE)],
         pip_requirements=[f"{package}=={version(package).partition('+')[0]}" for package in _NEEDS],
         signature=signature(json.loads((folder / MODEL_FACTS).read_text(encoding="utf-8")).get("columns")),
-        input_example=(example(), {"top_k": 2, "coverage": 0.0, "min_probability": 0.0, "error": 0.0, "only": []}),
+        input_example=(
+            example(),
+            {"top_k": 2, "coverage": 0.0, "min_probability": 0.0, "error": 0.0, "only": [], "explain": False},
+        ),
     )
     client = MlflowClient()
     for name, value in metrics.items():
@@ -158,6 +163,7 @@ def signature(beside: Mapping[str, str] | None = None) -> ModelSignature:
                 ParamSpec("min_probability", "double", 0.0),
                 ParamSpec("error", "double", 0.0),
                 ParamSpec("only", "string", [], (-1,)),
+                ParamSpec("explain", "boolean", False),
             ]
         ),
     )

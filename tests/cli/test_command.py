@@ -113,7 +113,11 @@ def test_bad_input_is_one_line_exit_code_2_and_leaves_nothing(argument, said, tm
 @pytest.mark.parametrize(
     ("command", "argument", "said"),
     [
-        ("compare", "model=x", "unknown key model: it belongs to train and predict and evaluate and models"),
+        (
+            "compare",
+            "model=x",
+            "unknown key model: it belongs to train and predict and explain and",
+        ),
         (
             "promote",
             "trainer.epochs=3",

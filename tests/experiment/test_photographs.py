@@ -34,6 +34,10 @@ def page_of(run):
     return (artifact_folder(run, "") / "mistakes.html").read_text(encoding="utf-8")
 
 
+def thumbnails_of(page):
+    return page.count("<img") - page.count('<img alt="where the network looked"')
+
+
 def test_a_run_and_an_evaluation_have_their_page(photos, store, typed):
     assert typed("train", *QUICK, f"data.root={photos}") == 0
     [run] = finished(store, "train")
@@ -44,14 +48,16 @@ def test_a_run_and_an_evaluation_have_their_page(photos, store, typed):
     assert all(path.replace("<", "&lt;").replace(">", "&gt;") in page for path in wrong)
     assert "<script" not in page
     assert str(photos) not in page
-    before = page.count("<img")
+    assert page.count('class="twin"') >= len(wrong)
+    before = thumbnails_of(page)
     (photos / wrong[0]).unlink()
     Image.fromarray(np.full((40, 40, 3), 200, np.uint8)).save(photos / wrong[1])  # another picture of the same name
-    assert typed("evaluate", f"run={run.info.run_id}", "trainer.num_workers=0") == 0
+    assert typed("evaluate", f"run={run.info.run_id}", "trainer.num_workers=0", "tracking.heat_maps=false") == 0
     [evaluated] = finished(store, "evaluate")
     now = page_of(evaluated)
     not_shown = sum(page.count(f"<small>{escape(path)}</small>") for path in wrong[:2])
-    assert now.count("gone, changed or unreadable now") == not_shown == before - now.count("<img")
+    assert "where the network looked" not in now
+    assert now.count("gone, changed or unreadable now") == not_shown == before - thumbnails_of(now)
 
 
 def test_of_a_sweep_the_leaders_have_one_once_they_are_compared(photos, store, typed):

@@ -42,6 +42,21 @@ def test_a_picture_that_is_gone_is_said() -> None:
     assert html.count("<img") == 2
 
 
+def test_heat_maps_stand_beside_pictures_that_stand_alone() -> None:
+    found = sure_of(["cat", "dog"], [0, 1, 0, 1], [1, 1, 0, 0], [3.0, 3.0, 2.0, 1.0])
+    asked: list[int] = []
+
+    def looks(places: np.ndarray) -> dict[int, bytes]:
+        asked.extend(places.tolist())
+        return {int(place): jpeg("a look") for place in places if place != 3}
+
+    html = mistakes_page("net", "on test", found, lambda paths: {path: jpeg(path) for path in paths[1:]}, looks)
+    assert asked == [1, 2, 3]  # the first picture is gone, and so what was looked at in it
+    assert html.count("where the network looked") == html.count('class="twin"') == 2
+    assert "Grad-CAM" in html
+    assert "Grad-CAM" not in mistakes_page("net", "on test", found, lambda paths: {})
+
+
 def test_where_pictures_lie_on_this_machine_is_not_told() -> None:
     found = sure_of(["cat", "dog"], [0, 1, 0], [1, 1, 0], [3.0, 3.0, 2.0])
     ids = np.array([f"/home/me/photos/{place}" for place in ("a/1.jpg", "a/2.jpg", "b/3.jpg")])

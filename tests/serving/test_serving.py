@@ -301,6 +301,20 @@ def test_a_label_below_the_least_probability_is_marked(model, picture):
         model.predict(None, [picture], {"min_probability": 7})
 
 
+def test_reasons_are_given_only_when_asked_for(model, picture):
+    (plain,) = model.predict(None, [picture], {"explain": False})
+    assert "reasons" not in plain
+    (said,) = model.predict(None, [picture], {"explain": True})
+    why = said.pop("reasons")
+    assert said == plain
+    json.dumps(why)
+    assert why["method"] == "gradcam"
+    assert {len(row) for row in why["map"]} == {len(why["map"])} == {6}
+    assert max(map(max, why["map"])) in (0, 1)
+    with Image.open(io.BytesIO(base64.b64decode(why["overlay"].removeprefix("data:image/jpeg;base64,")))) as shown:
+        assert shown.size == (32, 32)
+
+
 def test_what_a_server_needs_is_what_it_is_told_to_install():
     code = (
         "import sys, pipeline.serving.pyfunc\n"

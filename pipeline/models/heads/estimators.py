@@ -110,7 +110,7 @@ class Estimator(Tempered):
         return hasattr(self.estimator, "predict_proba")
 
     def _standardised(self, features: torch.Tensor) -> np.ndarray:
-        return ((features - self.mean) / self.scale).cpu().numpy()
+        return ((features - self.mean) / self.scale).detach().cpu().numpy()
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         super()._load_from_state_dict(state_dict, prefix, *rest)

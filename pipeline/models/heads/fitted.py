@@ -99,7 +99,8 @@ class Rooted(FittedHead):
     def spread(self, features: torch.Tensor) -> torch.Tensor:
         """The features (n, n_features), or their roots, as was found when it was fitted; what is joined stays."""
         own, joined = torch.split(features, [features.shape[1] - self.joined, self.joined], dim=1)
-        return torch.cat([torch.where(self.rooted, own.clamp(min=0).sqrt(), own), joined], dim=1)
+        roots = own.clamp(min=torch.finfo(own.dtype).tiny).sqrt()  # at 0 itself a root's slope is infinite
+        return torch.cat([torch.where(self.rooted, roots, own), joined], dim=1)
 
     def spread_to_fit(self, features: torch.Tensor) -> torch.Tensor:
         """The same of all training pictures, which say which it is from now on."""
