@@ -27,7 +27,8 @@ OPEN_TO_ALL = ("/enter", "/static/", "/api/health")
 _CHEAP = ("/static/", "/pictures/")  # that a page asks for by the hundred
 _READS = ("GET", "HEAD", "OPTIONS")
 _ADDRESSES = 10_000  # whose requests are counted at a time
-_WRONG = 10  # passwords a minute
+_WRONG = 10  # passwords a minute, of an address
+_WRONG_OF_ALL = 100  # of all: who guesses may have many addresses, or make them up before a proxy that lets them
 # Scripts, styles and pictures are this server's own; nothing may frame it.
 SECURITY = {
     "content-security-policy": (
@@ -68,14 +69,16 @@ class Door:
 
     def __init__(self, password: str | None) -> None:
         self.password = password
-        self._wrong = Counter(_WRONG)
+        self._wrong, self._wrong_of_all = Counter(_WRONG), Counter(_WRONG_OF_ALL)
 
     def opens_to(self, given: str, address: str) -> bool:
         """Whether what an address gave is the password, told in constant time. Raises Refused for one who tries."""
         self._wrong.take(address, 0)
+        self._wrong_of_all.take("", 0)
         right = self.password is not None and secrets.compare_digest(given.encode(), self.password.encode())
         if not right:
             self._wrong.take(address)
+            self._wrong_of_all.take("")
         return right
 
 

@@ -1,4 +1,7 @@
-from pipeline.web.guard import SECURITY
+import pytest
+
+from pipeline.web.guard import SECURITY, Door
+from pipeline.web.refusal import Refused
 
 ELSEWHERE = {"origin": "https://evil.example"}
 
@@ -59,6 +62,14 @@ def test_who_tries_passwords_has_to_wait(open_page):
     assert said[0] == 401
     assert said[-1] == 429
     assert page.get("/api/openapi.json", headers={"authorization": "Bearer nightjar"}).status_code == 429
+
+
+def test_who_tries_passwords_from_many_addresses_has_to_wait_too():
+    door = Door("nightjar")
+    for n in range(100):
+        assert not door.opens_to(f"try {n}", f"10.0.0.{n}")
+    with pytest.raises(Refused):
+        door.opens_to("nightjar", "10.0.1.1")
 
 
 def test_an_address_may_ask_so_often(open_page):

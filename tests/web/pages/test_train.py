@@ -84,6 +84,9 @@ def test_the_usual_values_follow_the_choices(page):
     assert page.get("/train/defaults", params=PHOTOS | {"regime": "frozen"}).json()["optimizer.lr"] == "0.003"
     assert page.get("/train/defaults").json()["data.image_size"] == "32"
     assert page.get("/train/defaults", params={"regime": "<b>"}).status_code == 400
+    for name in ("moths", "../app"):
+        assert page.get("/train/defaults", params={"data": name}).status_code == 400
+        assert page.get("/train", params={"data": name}).status_code == 200
 
 
 def test_a_training_is_followed_stopped_and_gone_on_with(page, queue):
