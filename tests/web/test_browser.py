@@ -51,6 +51,17 @@ def test_what_cannot_be_read_is_named_and_the_others_go_on(served, visit, pictur
         page.locator("h3", has_text="Cárabo común").wait_for()
 
 
+def test_who_is_no_longer_known_comes_to_the_door(served, visit, pictures):
+    with served(password="nightjar") as address:
+        page = visit(address)
+        page.locator("[type=password]").fill("nightjar")
+        page.keyboard.press("Enter")
+        page.locator("#files").set_input_files(pictures[:1])
+        page.context.clear_cookies()  # as when the server was started anew
+        page.locator("#go").click()
+        page.wait_for_url("**/enter")
+
+
 def test_pictures_are_dropped_and_pasted(served, visit, photograph):
     give = """(kind, data) => {
       const files = new DataTransfer();

@@ -8,6 +8,10 @@ async function part(address, options = {}) {
     await new Promise((go) => setTimeout(go, 1000 * (answer.headers.get("retry-after") || 5)));
     return part(address, options);
   }
+  if (answer.status === 401 || new URL(answer.url).pathname === "/enter") {  // the server was started anew meanwhile
+    location.href = "/enter";
+    return new Promise(() => {});
+  }
   if (!answer.ok) {
     let said = `${answer.status}`;
     try { said = (await answer.json()).detail; } catch { /* no JSON */ }

@@ -6,8 +6,7 @@ async function renew() {
   if (busy) { again = true; return; }
   busy = true;
   try {
-    const answer = await fetch(live.dataset.part);
-    if (answer.ok) show(await answer.text());
+    show(await part(live.dataset.part));
   } catch { /* the server is away: the next event comes when it is back */ }
   busy = false;
   if (again) { again = false; renew(); }
