@@ -113,6 +113,11 @@ class Split(Section):
     save: str | None
 
 
+def _attributes(given: object) -> object:
+    """`true` and `false`, which CUB had first, are its pictures' attributes as columns, and none."""
+    return {"true": "picture", "false": None}.get(str(given).lower(), given)
+
+
 class Pictures(Section):
     """What every data set's config has."""
 
@@ -127,6 +132,7 @@ class Pictures(Section):
     per_class: Count | None
     bootstrap: Seed | None
     taxonomy: str | None
+    attributes: Annotated[str | None, BeforeValidator(_attributes)]
     from_path: str | None
     beside: Files
     metadata: list[str]
@@ -179,7 +185,6 @@ class CUB200(Pictures):
     """Caltech-UCSD Birds-200-2011."""
 
     source: Literal["cub200"]
-    attributes: bool
 
 
 class Lists(Pictures):

@@ -21,6 +21,7 @@ from pipeline.common.cache_folder import cache_folder
 from pipeline.common.errors import BadInput, Stopped, did_you_mean
 from pipeline.config import schema
 from pipeline.config.schema import Pictures
+from pipeline.data.attributes import BY_PICTURE, with_attributes
 from pipeline.data.batch import NOTHING, Inputs
 from pipeline.data.beside.exif import with_exif
 from pipeline.data.beside.files import with_files_beside
@@ -93,6 +94,8 @@ def read_pictures(
         table = labelled_by_path(data.root, pattern, name=data.name, on_unreadable=on_unreadable)
     else:
         own = own_options(data)
+        if data.source == "cub200":
+            own["attributes"] = data.attributes == BY_PICTURE
         if data.source == "table" and data.crop != "none":
             own["animals_by"] = data.box_columns
         table = read_source(data.source, name=data.name, root=data.root, on_unreadable=on_unreadable, **own)
@@ -101,6 +104,7 @@ def read_pictures(
     rows = with_files_beside(table.rows, table.root, data.beside, "data.beside")
     wanted = with_both(data.metadata)
     table = table.with_rows(with_exif(rows, wanted, lambda: table.sources(np.arange(len(rows)))))
+    table = with_attributes(table, data.attributes, data.source)
     return boxes_looked_at(table, data, needed=needs_boxes)
 
 
