@@ -272,6 +272,13 @@ class LogisticRegression(Section):
     C: Rate | Literal["auto"]  # what is told of a wrong number is the first's
 
 
+class Concepts(Section):
+    """Attributes, and the class from them."""
+
+    name: Literal["concepts"]
+    C: Rate | Literal["auto"]
+
+
 class Prototype(Section):
     """Class means."""
 
@@ -309,7 +316,8 @@ class Texts(Section):
 
 # Those that `head=` chooses from, by name; their keys are the arguments of the head's class.
 Head = Annotated[
-    Layers | LogisticRegression | Prototype | Neighbours | Estimator | Pretrained | Texts, Field(discriminator="name")
+    Layers | LogisticRegression | Concepts | Prototype | Neighbours | Estimator | Pretrained | Texts,
+    Field(discriminator="name"),
 ]
 
 

@@ -30,8 +30,7 @@ def with_attributes(table: PictureTable, asked: str | None, source: str) -> Pict
     if asked in (BY_CLASS, BY_PICTURE):
         if source != "cub200":
             raise BadInput(
-                f"data.attributes={asked} is for data=cub200; name a CSV with the columns class,attribute,..."
-            )
+                f"data.attributes={asked} is for data=cub200; name a CSV: class,attribute,...")
         return replace(table, attributes=class_attributes(str(table.root)) / _PERCENT)
     file = existing(asked, "data.attributes", "table with a row a class")
     given = read_table(file, "data.attributes")
@@ -56,7 +55,7 @@ def signatures(table: PictureTable) -> pd.DataFrame:
     """
     if table.attributes is None:
         raise BadInput(
-            "data.attributes: name a CSV with the columns class,attribute,... (class: CUB's own, data=cub200)"
+            "data.attributes: name a CSV, class,attribute,... (with data=cub200, class: its own)"
         )
     lacking = [name for name in table.classes if name not in table.attributes.index]
     if lacking:

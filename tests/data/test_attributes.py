@@ -58,7 +58,7 @@ def test_what_will_not_do(known, text, said):
 
 
 def test_without_any(table):
-    with pytest.raises(BadInput, match="data.attributes=class is for data=cub200"):
+    with pytest.raises(BadInput, match=r"data\.attributes=class is for data=cub200"):
         with_attributes(table, "class", "folder")
-    with pytest.raises(BadInput, match="data.attributes: name a CSV"):
+    with pytest.raises(BadInput, match=r"data\.attributes: name a CSV"):
         signatures(table)
