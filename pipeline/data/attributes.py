@@ -29,8 +29,7 @@ def with_attributes(table: PictureTable, asked: str | None, source: str) -> Pict
         return table
     if asked in (BY_CLASS, BY_PICTURE):
         if source != "cub200":
-            raise BadInput(
-                f"data.attributes={asked} is for data=cub200; name a CSV: class,attribute,...")
+            raise BadInput(f"data.attributes={asked} is for data=cub200; name a CSV: class,attribute,...")
         return replace(table, attributes=class_attributes(str(table.root)) / _PERCENT)
     file = existing(asked, "data.attributes", "table with a row a class")
     given = read_table(file, "data.attributes")
@@ -54,9 +53,7 @@ def signatures(table: PictureTable) -> pd.DataFrame:
     no row, or no attribute is left.
     """
     if table.attributes is None:
-        raise BadInput(
-            "data.attributes: name a CSV, class,attribute,... (with data=cub200, class: its own)"
-        )
+        raise BadInput("data.attributes: name a CSV, class,attribute,... (with data=cub200, class: its own)")
     lacking = [name for name in table.classes if name not in table.attributes.index]
     if lacking:
         raise BadInput(

@@ -25,6 +25,7 @@ from pipeline.data.survey.neighbours import nearest
 from pipeline.evaluation.verdict import Chance, judge
 from pipeline.experiment import build
 from pipeline.experiment.ablation import tell_columns, tell_picture_or_column
+from pipeline.experiment.attributes import tell_attributes
 from pipeline.experiment.build import Prepared
 from pipeline.experiment.inference import split_answers
 from pipeline.experiment.photographs import leave_mistakes
@@ -113,6 +114,7 @@ def conclude(
     tell_verdict(config, prepared, run, progress, predictions["val"].labels, figures)
     shown = "test" if len(predictions["test"]) else "val"
     tell_picture_or_column(config, prepared, run, shown, predictions[shown])
+    tell_attributes(config, prepared, run, shown)
     check_what_is_left(prepared.table, "test")
     tell_skipped(prepared, run)
     tell_waited(prepared, run)

@@ -16,7 +16,9 @@ def pictures(seed, each=40):
     chance = np.random.default_rng(seed)
     labels = np.repeat(np.arange(4), each)
     seen = KNOWN.to_numpy()[labels] + 0.3 * chance.normal(size=(len(labels), 3))
-    features = np.concatenate([seen @ np.array([[2, 1, 0.0], [0, 1, 1], [1, 0, 3]]), chance.normal(size=(len(labels), 5))], 1)
+    features = np.concatenate(
+        [seen @ np.array([[2, 1, 0.0], [0, 1, 1], [1, 0, 3]]), chance.normal(size=(len(labels), 5))], 1
+    )
     return torch.from_numpy(features.astype(np.float32)), torch.from_numpy(labels)
 
 
