@@ -1,9 +1,9 @@
 """What attributes are worth: python bench/concepts.py ROOT WEIGHTS   (CUB-200-2011, mobilenet_v2, frozen, three splits)
 
 1. Accuracy and attribute AUC on test, the class following from attributes alone.
-2. Attributes held out by species: learnt on four fifths of them, asked of pictures of the others, which were never seen.
-   Mean AUC beside that of shuffled rows (each species taught another's attributes), and the species of these pictures by
-   the nearest row of attributes, beside chance. Intervals: species drawn anew.
+2. Attributes held out by species: learnt on four fifths of them, asked of test's pictures of the others, never seen.
+   Mean AUC beside that of shuffled rows (each species taught another's attributes), and the species of these pictures
+   by the nearest row of attributes, beside chance. Intervals: species drawn anew.
 3. Wrong answers put right: so many attributes, asked for by `Concepts.ask_first`, which does not know the label, are
    answered as the table has them for the true species, or (shuffled) for another.
 """
@@ -34,7 +34,8 @@ def main(root: str, weights: str) -> None:
             config = check(
                 compose("train", [
                     "data=cub200", f"data.root={root}", "data.attributes=class", "model=mobilenetv2", "regime=frozen",
-                    f"model.weights_file={weights}", "head=concepts", f"data.split.seed={seed}", "trainer.num_workers=0",
+                    f"model.weights_file={weights}", "head=concepts", f"data.split.seed={seed}",
+                    "trainer.num_workers=0",
                 ]),
                 "train",
             )  # fmt: skip
