@@ -1,4 +1,4 @@
-"""How well a run's network reads attributes, where its classes follow from them: figures, and a table among its files."""
+"""How well a run's network reads attributes, where its classes follow from them: figures, and a table."""
 
 from __future__ import annotations
 
