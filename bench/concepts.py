@@ -63,8 +63,12 @@ def report(seed: int, prepared: Prepared, pictures: dict[str, tuple[torch.Tensor
     )
     chance = np.random.default_rng(seed)
     shuffled = torch.from_numpy(chance.permutation(len(known)))
-    for name, rows in (("corrected", known), ("corrected from shuffled rows", known[shuffled])):
-        curve = [100 * float(corrected(head, concepts, right, labels, rows, n).float().mean()) for n in ASKED]
+    every = torch.zeros_like(right)  # of right answers too, which wrong corrections can spoil
+    for name, rows, left in (
+        ("corrected", known, right), ("from shuffled rows", known[shuffled], right),
+        ("corrected, of every answer", known, every), ("from shuffled rows, of every answer", known[shuffled], every),
+    ):  # fmt: skip
+        curve = [100 * float(corrected(head, concepts, left, labels, rows, n).float().mean()) for n in ASKED]
         print(f"  {name}: " + ", ".join(f"{n}: {one:.1f} %" for n, one in zip(ASKED, curve, strict=True)), flush=True)
     new = torch.from_numpy(chance.permutation(len(known))[:HELD_OUT].copy())
     old = torch.tensor([one for one in range(len(known)) if one not in set(new.tolist())])
@@ -76,16 +80,16 @@ def report(seed: int, prepared: Prepared, pictures: dict[str, tuple[torch.Tensor
 
 
 def corrected(
-    head: Concepts, concepts: torch.Tensor, right: torch.Tensor, labels: torch.Tensor, rows: torch.Tensor, asked: int
+    head: Concepts, concepts: torch.Tensor, left: torch.Tensor, labels: torch.Tensor, rows: torch.Tensor, asked: int
 ) -> torch.Tensor:
-    """(n,) bool: who is right when of each wrong answer so many attributes are put right, one after the other."""
-    now, truth = concepts[~right].clone(), head.standardised(rows)[labels[~right]]
+    """(n,) bool: who is right when so many attributes are put right of each answer that is not `left` (n,) as it is."""
+    now, truth = concepts[~left].clone(), head.standardised(rows)[labels[~left]]
     done = torch.zeros_like(now, dtype=torch.bool)
     for _ in range(asked):
         first = head.ask_first(now).masked_fill(done, -1).argmax(1, keepdim=True)
         now, done = now.scatter(1, first, truth.gather(1, first)), done.scatter(1, first, value=True)
-    found = right.clone()
-    found[~right] = head.of_concepts(now).argmax(1) == labels[~right]
+    found = left.clone()
+    found[~left] = head.of_concepts(now).argmax(1) == labels[~left]
     return found
 
 

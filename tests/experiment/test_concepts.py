@@ -1,4 +1,4 @@
-"""A head of attributes as its users meet it: trained on a table of one's own, told of, promoted, served, put to the vote."""
+"""A head of attributes as its users meet it: trained on a table of one's own, promoted, served, put to the vote."""
 
 import re
 

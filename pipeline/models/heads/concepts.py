@@ -21,10 +21,10 @@ _ROUNDS, _STILL = 100, 1e-3  # of filling in what is not known, and by how littl
 class Concepts(Rooted, Tempered):
     """A concept bottleneck (Koh et al. 2020): features -> attributes, by ridge regression; -> class, logistic.
 
-    Attributes are those of the classes, `signatures` (n_classes, attributes), of which NaN are not known: pictures
-    of these teach nothing of them. All are brought to one spread, so that one that few classes have counts as much as others.
-    The penalty of ridge, one for all, is chosen by cross-validation on train; and so is `C` of the layer of classes,
-    from what is said of pictures left out, by the log loss at its best temperature, which val gives later.
+    Attributes are those of the classes, `signatures` (n_classes, attributes), of which NaN are not known: pictures of
+    such a class teach nothing of them. All are brought to one spread, so that one that few classes have counts as much
+    as others. The penalty of ridge, one for all, is chosen by cross-validation on train; and so is `C` of the layer of
+    classes, from what is said of pictures left out, by the log loss at its best temperature, which val gives later.
     """
 
     weighs: ClassVar[bool] = True
@@ -69,7 +69,7 @@ class Concepts(Rooted, Tempered):
         return self.species.logits(self.concepts(features))
 
     def contributions(self, concepts: torch.Tensor, classes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """What each attribute adds (n, attributes) to the logit of a class (n,) of a picture, and what (n,) it has without.
+        """What each attribute adds (n, attributes) to the logit of a class (n,) of a picture, and what it has without.
 
         They add up to the logit. Attributes being measured from their mean, these are SHAP values of a linear layer
         (Lundberg and Lee 2017), had attributes nothing to do with each other.
