@@ -44,13 +44,19 @@ def attribute_auc(
     return found
 
 
-def mean_auc(scores: np.ndarray, shares: np.ndarray, labels: np.ndarray) -> MeanAuc:
-    """The mean over attributes that the pictures both have and lack; its interval by drawing classes anew."""
+def mean_auc(scores: np.ndarray, shares: np.ndarray, labels: np.ndarray) -> MeanAuc | None:
+    """The mean over attributes that the pictures both have and lack; its interval by drawing classes anew.
+
+    None where there is no such attribute.
+    """
     known = attribute_auc(scores, shares, labels)[:, 0]
     both = ~np.isnan(known)
     counts = np.random.default_rng(0).multinomial(len(shares), np.full(len(shares), 1 / len(shares)), _DRAWS).T
-    drawn = np.nanmean(attribute_auc(scores[:, both], shares[:, both], labels, counts), axis=0)
-    low, high = np.percentile(drawn, [(100 - _LEVEL) / 2, (100 + _LEVEL) / 2])
+    if not both.any():
+        return None
+    drawn = attribute_auc(scores[:, both], shares[:, both], labels, counts)
+    drawn = drawn[:, ~np.isnan(drawn).all(axis=0)]  # of few classes, some draws hold none that differ
+    low, high = np.percentile(np.nanmean(drawn, axis=0), [(100 - _LEVEL) / 2, (100 + _LEVEL) / 2])
     return MeanAuc(float(known[both].mean()), float(low), float(high), int(both.sum()))
 
 

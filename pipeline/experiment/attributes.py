@@ -30,10 +30,13 @@ def tell_attributes(config: schema.Train, prepared: Prepared, run: TrackedRun, s
     ]
     scores, labels = (torch.cat(some).numpy() for some in zip(*found, strict=True))
     shares = head.signatures.numpy()
+    write_csv(attribute_table(list(head.attributes), scores, shares, labels), run.folder / "attribute_auc.csv")
     figure = mean_auc(scores, shares, labels)
+    if not figure:
+        log.info("attributes cannot be judged: %s has no pictures both with one and without it", split)
+        return
     run.log_metrics({
         f"{split}/attribute_auc": figure.value, f"{split}/attribute_auc_low": figure.low,
         f"{split}/attribute_auc_high": figure.high,
     })  # fmt: skip
-    write_csv(attribute_table(list(head.attributes), scores, shares, labels), run.folder / "attribute_auc.csv")
     log.info("attributes are told apart on %s with a mean AUC of %s; which, says attribute_auc.csv", split, figure)

@@ -28,3 +28,9 @@ def test_the_mean_is_of_those_with_both_answers_and_between_its_ends():
     table = attribute_table(list("abcd"), SCORES, SHARES, LABELS)
     assert table["attribute"].iloc[-1] == "d"
     assert table["shown"].iloc[-1] == 400
+    assert mean_auc(SCORES[:, 3:], SHARES[:, 3:], LABELS) is None
+
+
+def test_of_few_classes_draws_without_both_are_left_out():
+    found = mean_auc(SCORES[LABELS < 3, :1], np.array([[1.0], [0.0], [np.nan]]), LABELS[LABELS < 3])
+    assert found.low <= found.value <= found.high

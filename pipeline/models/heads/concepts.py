@@ -14,7 +14,7 @@ from pipeline.models.heads.logistic import FOLDS, STRENGTHS, LogisticRegression,
 
 log = logging.getLogger("pipeline.train")
 
-PENALTIES = tuple(10 ** (power / 2) for power in range(-5, 1))  # of ridge, as shares of the training pictures
+PENALTIES = tuple(10 ** (power / 2) for power in range(-4, 3))  # of ridge, as shares of the training pictures
 _ROUNDS, _STILL = 100, 1e-3  # of filling in what is not known, and by how little that moves in the end
 
 
