@@ -11,6 +11,7 @@
 import sys
 
 import numpy as np
+import pandas as pd
 import torch
 from hydra import compose, initialize_config_dir
 
@@ -103,7 +104,7 @@ def never_seen(
     other = Concepts(seen.shape[1], len(known), C=1.0, attributes=head.attributes)
     taught = known.clone()
     taught[old] = known[rows]
-    other.signatures.copy_(taught)
+    other.meet_attributes(pd.DataFrame(taught.numpy()))
     other.fit(seen[some], labels[some])
     asked, truth = pictures["test"]
     here = torch.isin(truth, new)

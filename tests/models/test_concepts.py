@@ -70,6 +70,7 @@ def test_what_is_not_known_teaches_nothing():
     some, fewer = head_of(hidden), head_of()
     some.fit(features, labels)
     fewer.fit(features[labels != 2], labels[labels != 2])
+    assert all(bool(value.isfinite().all()) for value in some.state_dict().values())
     torch.testing.assert_close(some.mean[0], fewer.mean[0])
     torch.testing.assert_close(some.concepts(features)[:, 0], fewer.concepts(features)[:, 0], atol=0.15, rtol=0)
 

@@ -30,7 +30,8 @@ class Concepts(Rooted, Tempered):
     weighs: ClassVar[bool] = True
     mean: torch.Tensor
     scale: torch.Tensor
-    signatures: torch.Tensor
+    given: torch.Tensor
+    known: torch.Tensor
     weight: torch.Tensor
     bias: torch.Tensor
 
@@ -43,11 +44,17 @@ class Concepts(Rooted, Tempered):
         self.attributes, width = tuple(attributes), len(attributes)
         self.register_buffer("mean", torch.zeros(width))
         self.register_buffer("scale", torch.ones(width))
-        self.register_buffer("signatures", torch.zeros(n_classes, width))
+        self.register_buffer("given", torch.zeros(n_classes, width))
+        self.register_buffer("known", torch.ones(n_classes, width, dtype=torch.bool))
         self.register_buffer("weight", torch.zeros(width, n_features))
         self.register_buffer("bias", torch.zeros(width))
         # At least one: to make a layer of none, PyTorch warns.
         self.species = LogisticRegression(max(width, 1), n_classes, 1.0 if C == "auto" else C)
+
+    @property
+    def signatures(self) -> torch.Tensor:
+        """(n_classes, attributes) shares of the classes' pictures that show each; NaN where that is not known."""
+        return self.given.where(self.known, torch.nan)
 
     def concepts(self, features: torch.Tensor) -> torch.Tensor:
         """(n, n_features) -> (n, attributes): standardised, 0 being as usual among training pictures."""
@@ -95,7 +102,9 @@ class Concepts(Rooted, Tempered):
 
     def meet_attributes(self, signatures: pd.DataFrame) -> None:
         """Told, before any work, the attributes of the classes: a row a class, in their order."""
-        self.signatures.copy_(torch.tensor(signatures.to_numpy(np.float32)))
+        shares = torch.tensor(signatures.to_numpy(np.float32))
+        self.given.copy_(shares.nan_to_num(0.0))
+        self.known.copy_(~shares.isnan())
 
     @torch.no_grad()
     def fit(
@@ -133,7 +142,7 @@ class Concepts(Rooted, Tempered):
     ) -> float:
         losses = []
         for strength in STRENGTHS:
-            logits = torch.zeros(len(labels), len(self.signatures))
+            logits = torch.zeros(len(labels), len(self.given))
             for number in np.unique(fold):
                 here = torch.from_numpy(fold == number)
                 if here.all():
