@@ -16,10 +16,11 @@ RENAMED_HEADS = {"logreg": "logistic"}
 
 # Keys whose value is a path, a filter, a column's name or a password: quoted before Hydra's grammar sees them.
 PATH_KEYS = (
-    "data.root", "data.file", "data.categories", "data.taxonomy", "data.lists", "data.beside", "data.boxes",
-    "data.from_path", "data.train", "data.val", "data.split.file", "data.split.save", "data.split.group", "model.name",
-    "model.weights_file", "head.mapping", "images", "beside", "boxes", "folders", "corrected", "camtrap_dp", "output",
-    "filter", "neighbours_of", "source", "target", "password", "answers.only",
+    "data.root", "data.file", "data.categories", "data.taxonomy", "data.attributes", "data.lists", "data.beside",
+    "data.boxes", "data.from_path", "data.train", "data.val", "data.split.file", "data.split.save",
+    "data.split.group", "model.name", "model.weights_file", "head.mapping", "images", "beside", "boxes", "folders",
+    "corrected", "camtrap_dp", "output", "filter", "neighbours_of", "source", "target", "password",
+    "answers.only",
 )  # fmt: skip
 
 # Beginnings of keys, from here on. Whatever stands under these, the figures are the same,

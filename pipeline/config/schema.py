@@ -113,6 +113,11 @@ class Split(Section):
     save: str | None
 
 
+def _attributes(given: object) -> object:
+    """`true` and `false`, which CUB had first, are its pictures' attributes as columns, and none."""
+    return {"true": "picture", "false": None}.get(str(given).lower(), given)
+
+
 class Pictures(Section):
     """What every data set's config has."""
 
@@ -127,6 +132,7 @@ class Pictures(Section):
     per_class: Count | None
     bootstrap: Seed | None
     taxonomy: str | None
+    attributes: Annotated[str | None, BeforeValidator(_attributes)]
     from_path: str | None
     beside: Files
     metadata: list[str]
@@ -179,7 +185,6 @@ class CUB200(Pictures):
     """Caltech-UCSD Birds-200-2011."""
 
     source: Literal["cub200"]
-    attributes: bool
 
 
 class Lists(Pictures):
@@ -267,6 +272,13 @@ class LogisticRegression(Section):
     C: Rate | Literal["auto"]  # what is told of a wrong number is the first's
 
 
+class Concepts(Section):
+    """Attributes, and the class from them."""
+
+    name: Literal["concepts"]
+    C: Rate | Literal["auto"]
+
+
 class Prototype(Section):
     """Class means."""
 
@@ -304,7 +316,8 @@ class Texts(Section):
 
 # Those that `head=` chooses from, by name; their keys are the arguments of the head's class.
 Head = Annotated[
-    Layers | LogisticRegression | Prototype | Neighbours | Estimator | Pretrained | Texts, Field(discriminator="name")
+    Layers | LogisticRegression | Concepts | Prototype | Neighbours | Estimator | Pretrained | Texts,
+    Field(discriminator="name"),
 ]
 
 

@@ -32,6 +32,7 @@ class PictureTable:
     the rows have `path`s of their own, and its file in the column `picture_path`.
     `unlisted`: how many pictures lie under `root` that the set does not name; None where nobody looked.
     `skipped`: what `data.on_unreadable=skip` left out, by its `path`, and why; grows as pictures are read.
+    `attributes`, where there are some, has a row a class that is known of, which may be more or fewer than the set's.
     `empty_folders`: those that would be classes, but hold no picture.
     """
 
@@ -44,6 +45,7 @@ class PictureTable:
     skipped: dict[str, str] = field(default_factory=dict)
     unlisted: int | None = None
     empty_folders: tuple[str, ...] = ()
+    attributes: pd.DataFrame | None = None
 
     @property
     def classes(self) -> list[str]:

@@ -110,7 +110,7 @@ def backbones(config: schema.Train) -> list[Backbone]:
 def files_digest(config: schema.Train, beside: Beside, table: PictureTable) -> str:
     """Twelve hex digits of what the files beside the pictures hold: the names of a config stay while these change.
 
-    And of what the `table` knows `beside` its pictures' pixels, boxes too, wherever that was read.
+    And of what the `table` knows `beside` its pictures' pixels, boxes and attributes too, wherever that was read.
     """
     keys = {"data.taxonomy": config.data.taxonomy, "head.mapping": getattr(config.head, "mapping", None)}
     named_so = [expanded(path, key) for key, path in keys.items() if path]
@@ -118,6 +118,8 @@ def files_digest(config: schema.Train, beside: Beside, table: PictureTable) -> s
     held = [content_digests(files, file_states(files)).tobytes()]
     if beside:
         held += [beside_digest(beside, table).encode()]
+    if table.attributes is not None:
+        held += [table.attributes.to_csv().encode()]
     if table.boxes is not None:
         held += [table.boxes.tobytes()]
     return sha256(b"".join(held)).hexdigest()[:12]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +21,7 @@ from pipeline.common.cache_folder import cache_folder
 from pipeline.common.errors import BadInput, Stopped, did_you_mean
 from pipeline.config import schema
 from pipeline.config.schema import Pictures
+from pipeline.data.attributes import BY_PICTURE, signatures, with_attributes
 from pipeline.data.batch import NOTHING, Inputs
 from pipeline.data.beside.exif import with_exif
 from pipeline.data.beside.files import with_files_beside
@@ -43,6 +44,7 @@ from pipeline.experiment.backbones import backbones
 from pipeline.models.below import Below
 from pipeline.models.blocks import parameters_below
 from pipeline.models.classifier import Classifier, NetworkSpec, build_classifier
+from pipeline.models.heads.concepts import Concepts
 from pipeline.models.heads.fitted import FittedHead
 from pipeline.models.heads.registry import HEADS, HeadSpec
 from pipeline.models.join import USUAL_SCALE
@@ -93,6 +95,8 @@ def read_pictures(
         table = labelled_by_path(data.root, pattern, name=data.name, on_unreadable=on_unreadable)
     else:
         own = own_options(data)
+        if data.source == "cub200":
+            own["attributes"] = data.attributes == BY_PICTURE
         if data.source == "table" and data.crop != "none":
             own["animals_by"] = data.box_columns
         table = read_source(data.source, name=data.name, root=data.root, on_unreadable=on_unreadable, **own)
@@ -101,6 +105,7 @@ def read_pictures(
     rows = with_files_beside(table.rows, table.root, data.beside, "data.beside")
     wanted = with_both(data.metadata)
     table = table.with_rows(with_exif(rows, wanted, lambda: table.sources(np.arange(len(rows)))))
+    table = with_attributes(table, data.attributes, data.source)
     return boxes_looked_at(table, data, needed=needs_boxes)
 
 
@@ -180,11 +185,12 @@ def beside(config: schema.Train, table: PictureTable) -> Beside:
     return found
 
 
-def network(config: schema.Train, classes: Sequence[str], beside: Beside = ()) -> tuple[Classifier, list[Loaded]]:
-    """The classifier of these classes with the weights its regime starts from, and what was loaded.
+def network(config: schema.Train, table: PictureTable, beside: Beside = ()) -> tuple[Classifier, list[Loaded]]:
+    """The classifier of a table's classes with the weights its regime starts from, and what was loaded.
 
     Pictures are normalised as those weights were trained. What comes `beside` them is joined to the features.
     """
+    classes = table.classes
     if config.regime.trains != "all" and config.regime.weights == "none":
         raise BadInput(
             f"regime.trains={config.regime.trains} leaves the rest of the network as it came, which needs weights: set "
@@ -197,6 +203,9 @@ def network(config: schema.Train, classes: Sequence[str], beside: Beside = ()) -
         log.warning("warning: regime=%s begins from chance: model.weights_file is not read", config.regime.name)
     torch.manual_seed(config.seed)
     head, chosen = HeadSpec.from_dict(config.head.model_dump()), backbones(config)
+    shown = signatures(table) if head.kind is Concepts else None
+    if shown is not None:
+        head = replace(head, options={**head.options, "attributes": shown.columns.tolist()})
     made = build_classifier(NetworkSpec.of([one.part(config.data) for one in chosen], len(classes), head, beside))
     if made.join:
         made.join.dropout = config.metadata.dropout
@@ -204,6 +213,8 @@ def network(config: schema.Train, classes: Sequence[str], beside: Beside = ()) -
     parameters_below(made.backbone, config.regime.trains)  # before weights are fetched
     if isinstance(made.head, FittedHead):
         made.head.meet(classes)
+    if isinstance(made.head, Concepts) and shown is not None:
+        made.head.meet_attributes(shown)
     if not pretrained:
         return made, []
     return made, [one.load(sight.backbone) for one, sight in zip(chosen, made.sights, strict=True)]

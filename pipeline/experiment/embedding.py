@@ -57,7 +57,7 @@ def prepare(config: schema.Embed) -> Prepared:
     table = build.picture_table(data, split)
     if data.on_unreadable == "raise":
         check_files(table)
-    network, loaded = build.network(config, table.classes)
+    network, loaded = build.network(config, table)
     for one in loaded:
         log.info("%s", one)
     if config.trainer.channels_last:

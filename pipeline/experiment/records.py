@@ -25,6 +25,7 @@ from pipeline.data.survey.neighbours import nearest
 from pipeline.evaluation.verdict import Chance, judge
 from pipeline.experiment import build
 from pipeline.experiment.ablation import tell_columns, tell_picture_or_column
+from pipeline.experiment.attributes import tell_attributes
 from pipeline.experiment.build import Prepared
 from pipeline.experiment.inference import split_answers
 from pipeline.experiment.photographs import leave_mistakes
@@ -114,6 +115,7 @@ def conclude(
     tell_verdict(config, prepared, run, progress, predictions["val"].labels, figures)
     shown = "test" if len(predictions["test"]) else "val"
     tell_picture_or_column(config, prepared, run, shown, predictions[shown])
+    tell_attributes(config, prepared, run, shown)
     check_what_is_left(prepared.table, "test")
     tell_skipped(prepared, run)
     tell_waited(prepared, run)
@@ -212,6 +214,8 @@ def keep_inputs(config: schema.Train, prepared: Prepared, run: TrackedRun) -> No
     text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
     (run.folder / "config.yaml").write_text(text, encoding="utf-8")
     keep_split(prepared.split, run.folder)
+    if (known := prepared.split.attributes) is not None:
+        write_csv(known.copy().rename_axis("class"), run.folder / "attributes.csv", index=True)
     run.log_inputs(dataset_of(prepared.table))
     if prepared.split.unlisted is not None:
         run.log_metrics({"data/unlisted": prepared.split.unlisted})

@@ -87,7 +87,7 @@ def prepare(config: schema.Train, base: Ground | None = None) -> Prepared:
     """The network beside pictures and device, all checked: what cannot work raises BadInput here."""
     base = base or ground(config)
     split, table, fabric = base.split, base.table, base.fabric
-    network, loaded = build.network(config, table.classes, base.beside)
+    network, loaded = build.network(config, table, base.beside)
     for one in loaded:
         log.info("%s", one)
     ask_by_text(config, network, table, fabric.device)

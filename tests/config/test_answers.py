@@ -91,6 +91,9 @@ def test_an_answer_trains(group, answer, tmp_path):
     if answer == "pretrained":
         (tmp_path / "mapping.csv").write_text("class,imagenet\n0,281-285\n1,n02085620\n2,goldfish\n")
         needs.append(f"head.mapping={tmp_path / 'mapping.csv'}")
+    if answer == "concepts":
+        (tmp_path / "attributes.csv").write_text("class,round,stroke\n0,yes,no\n1,no,yes\n2,0.5,\n")
+        needs.append(f"data.attributes={tmp_path / 'attributes.csv'}")
     if answer == "text":
         file = published(tmp_path, {**TIMM, "timm_pool": "token", "timm_proj": ""}, custom_text=True)
         needs = ["regime=frozen", f"model.weights_file={file}", "model.name=timm/test_vit"]

@@ -91,7 +91,8 @@ def test_a_feature_that_was_still_in_training_does_not_decide_about_other_pictur
     assert (moved - kept).abs().max() < 1
 
 
-FITTED = [(name, {}) for name, kind in HEADS.items() if issubclass(kind, FittedHead) and name != "sklearn"]
+_OWN = ("sklearn", "concepts")  # further below, with several estimators; in a file of its own, told of attributes
+FITTED = [(name, {}) for name, kind in HEADS.items() if issubclass(kind, FittedHead) and name not in _OWN]
 FITTED += [("sklearn", {"estimator": name}) for name in ESTIMATORS]
 
 

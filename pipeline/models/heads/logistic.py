@@ -90,7 +90,7 @@ class LogisticRegression(Rooted):
 # Those that are tried: the weights of features that are standardised need no more than these.
 STRENGTHS = tuple(10 ** (power / 2) for power in range(-5, 2))
 _USUAL = 1.0  # scikit-learn's, where there are too few pictures to try any
-_FOLDS = 3
+FOLDS = 3
 # How flat is flat enough for the solver: to choose by, where it goes on from a solution close by, and for the weights
 # that are kept.
 _ROUGH, _EXACT = 3e-4, 1e-6
@@ -155,8 +155,8 @@ def best_strength(known: Known, begins: Any) -> float:
     if np.unique(known.labels[first], return_counts=True)[1].min() < 2:
         log.info("head.C=%g: some class has one picture, too few to choose by", _USUAL)
         return _USUAL
-    fold = _dealt_out(known.labels[first])[owner]
-    solvers = [_solver(_ROUGH) for _ in range(_FOLDS)]
+    fold = dealt_out(known.labels[first])[owner]
+    solvers = [_solver(_ROUGH) for _ in range(FOLDS)]
     losses, errors, found = list[float](), list[float](), list[list[np.ndarray]]()
     for strength in STRENGTHS:
         each = np.empty(len(fold))
@@ -175,7 +175,7 @@ def best_strength(known: Known, begins: Any) -> float:
     chosen = next(place for place, loss in enumerate(losses) if loss <= losses[best] + errors[best])
     log.info(
         "head.C=%.3g was chosen, by %d-fold cross-validation on train: log loss %.3f, the least %.3f +- %.3f at C=%.3g",
-        STRENGTHS[chosen], _FOLDS, losses[chosen], losses[best], errors[best], STRENGTHS[best],
+        STRENGTHS[chosen], FOLDS, losses[chosen], losses[best], errors[best], STRENGTHS[best],
     )  # fmt: skip
     for part, values in zip(_SOLUTION, found[chosen], strict=True):
         setattr(begins, part, values)
@@ -209,10 +209,10 @@ def _rotated(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.ascontiguousarray(coordinates.T), basis.T
 
 
-def _dealt_out(labels: np.ndarray) -> np.ndarray:
+def dealt_out(labels: np.ndarray) -> np.ndarray:
     """(n,) the fold of each picture: a class's pictures one by one, in an order by chance that is always the same."""
     shuffled = np.random.default_rng(0).permutation(len(labels))
     by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
     fold = np.empty(len(labels), dtype=np.int64)
-    fold[by_class] = np.arange(len(labels)) % _FOLDS
+    fold[by_class] = np.arange(len(labels)) % FOLDS
     return fold

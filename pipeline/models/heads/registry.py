@@ -12,6 +12,7 @@ from typing import Any
 
 from pipeline.common.errors import BadInput, did_you_mean
 from pipeline.config.keys import RENAMED_HEADS
+from pipeline.models.heads.concepts import Concepts
 from pipeline.models.heads.estimators import Estimator
 from pipeline.models.heads.fitted import FittedHead
 from pipeline.models.heads.layers import Layers, LayersOnTheMap
@@ -29,6 +30,7 @@ HEADS: dict[str, type[Layers] | type[FittedHead]] = {
     "prototype": Prototype,
     "knn": Neighbours,
     "sklearn": Estimator,
+    "concepts": Concepts,
     "pretrained": Pretrained,
     "text": Text,
 }

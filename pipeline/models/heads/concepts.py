@@ -1,0 +1,220 @@
+"""Attributes first, the class from them alone: what is read of a picture is what its class follows from."""
+
+import logging
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from torch.nn.functional import cross_entropy, linear
+
+from pipeline.models.heads.fitted import Rooted, Tempered, best_temperature, usual_scale
+from pipeline.models.heads.logistic import FOLDS, STRENGTHS, LogisticRegression, dealt_out
+
+log = logging.getLogger("pipeline.train")
+
+PENALTIES = tuple(10 ** (power / 2) for power in range(-4, 3))  # of ridge, as shares of the training pictures
+_ROUNDS, _STILL = 100, 1e-3  # of filling in what is not known, and by how little that moves in the end
+
+
+class Concepts(Rooted, Tempered):
+    """A concept bottleneck (Koh et al. 2020): features -> attributes, by ridge regression; -> class, logistic.
+
+    Attributes are those of the classes, `signatures` (n_classes, attributes), of which NaN are not known: pictures of
+    such a class teach nothing of them. All are brought to one spread, so that one that few classes have counts as much
+    as others. The penalty of ridge, one for all, is chosen by cross-validation on train; and so is `C` of the layer of
+    classes, from what is said of pictures left out, by the log loss at its best temperature, which val gives later.
+    """
+
+    weighs: ClassVar[bool] = True
+    mean: torch.Tensor
+    scale: torch.Tensor
+    given: torch.Tensor
+    known: torch.Tensor
+    weight: torch.Tensor
+    bias: torch.Tensor
+
+    def __init__(
+        self, n_features: int, n_classes: int, C: float | Literal["auto"] = "auto",  # noqa: N803 - scikit-learn's name
+        attributes: Sequence[str] = (),
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.inverse_penalty = C
+        self.attributes, width = tuple(attributes), len(attributes)
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("scale", torch.ones(width))
+        self.register_buffer("given", torch.zeros(n_classes, width))
+        self.register_buffer("known", torch.ones(n_classes, width, dtype=torch.bool))
+        self.register_buffer("weight", torch.zeros(width, n_features))
+        self.register_buffer("bias", torch.zeros(width))
+        # At least one: to make a layer of none, PyTorch warns.
+        self.species = LogisticRegression(max(width, 1), n_classes, 1.0 if C == "auto" else C)
+
+    @property
+    def signatures(self) -> torch.Tensor:
+        """(n_classes, attributes) shares of the classes' pictures that show each; NaN where that is not known."""
+        return self.given.where(self.known, torch.nan)
+
+    def concepts(self, features: torch.Tensor) -> torch.Tensor:
+        """(n, n_features) -> (n, attributes): standardised, 0 being as usual among training pictures."""
+        return linear(self.spread(features), self.weight, self.bias)
+
+    def shares(self, concepts: torch.Tensor) -> torch.Tensor:
+        """Standardised attributes (n, attributes) as the shares that the table of classes has, 0 to 1."""
+        return (concepts * self.scale + self.mean).clamp(0, 1)
+
+    def standardised(self, shares: torch.Tensor) -> torch.Tensor:
+        """The inverse of `shares`, where nothing was cut off."""
+        return (shares - self.mean) / self.scale
+
+    def of_concepts(self, concepts: torch.Tensor) -> torch.Tensor:
+        """Standardised attributes (n, attributes), some of them put right perhaps, -> logits (n, n_classes)."""
+        return self.species.logits(concepts) / self.temperature
+
+    def scores(self, features: torch.Tensor) -> torch.Tensor:
+        return self.species.logits(self.concepts(features))
+
+    def contributions(self, concepts: torch.Tensor, classes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """What each attribute adds (n, attributes) to the logit of a class (n,) of a picture, and what it has without.
+
+        They add up to the logit. Attributes being measured from their mean, these are SHAP values of a linear layer
+        (Lundberg and Lee 2017), had attributes nothing to do with each other.
+        """
+        layer = self.species.linear
+        return concepts * layer.weight[classes] / self.temperature, layer.bias[classes] / self.temperature
+
+    def reasons(self, features: torch.Tensor, classes: torch.Tensor, most: int = 3) -> list[str]:
+        """In words what spoke most for and against a class (n,) of each picture, of features (n, n_features)."""
+        concepts = self.concepts(features)
+        added, _ = self.contributions(concepts, classes)
+        return [self._said(*one, most) for one in zip(added, self.shares(concepts), strict=True)]
+
+    def ask_first(self, concepts: torch.Tensor) -> torch.Tensor:
+        """(n, attributes): how much there is to learn from each attribute of a picture, whoever it may be of.
+
+        The variance of an attribute among the classes, each as likely as the answer says: what all likely classes share
+        tells none of them from the others.
+        """
+        likely = self.of_concepts(concepts).softmax(1)
+        known = self.standardised(self.signatures).nan_to_num(0.0)
+        return likely @ known.square() - (likely @ known).square()
+
+    def meet_attributes(self, signatures: pd.DataFrame) -> None:
+        """Told, before any work, the attributes of the classes: a row a class, in their order."""
+        shares = torch.tensor(signatures.to_numpy(np.float32))
+        self.given.copy_(shares.nan_to_num(0.0))
+        self.known.copy_(~shares.isnan())
+
+    @torch.no_grad()
+    def fit(
+        self, features: torch.Tensor, labels: torch.Tensor, *, weights: torch.Tensor | None = None,
+        pictures: torch.Tensor | None = None,
+    ) -> None:  # fmt: skip
+        spread = self.spread_to_fit(features)
+        mean, size = (found.numpy() for found in usual_scale(spread, self.joined))
+        values = ((spread.numpy() - mean) / size).astype(np.float32)
+        counts = np.ones(len(labels)) if weights is None else weights.numpy().astype(np.float64)
+        own = np.arange(len(labels)) if pictures is None else pictures.numpy()
+        given = self.signatures.numpy()[labels.numpy()]
+        known = ~np.isnan(given)
+        total = np.maximum((known * counts[:, None]).sum(0), 1e-9)
+        centre = np.where(known, given, 0).T @ counts / total
+        apart = np.where(known, given - centre, 0)
+        spans = np.sqrt(apart.T**2 @ counts / total)
+        spans[spans < 1e-6] = 1.0  # the same of all classes that have pictures
+        targets = (apart / spans).astype(np.float32)
+        self.mean.copy_(torch.from_numpy(centre))
+        self.scale.copy_(torch.from_numpy(spans))
+        _, first, owner = np.unique(own, return_index=True, return_inverse=True)
+        fold = dealt_out(labels.numpy()[first])[owner]
+        left_out, penalty = _left_out(values, targets, known, counts, fold)
+        weight, bias = _Ridge(values, targets, known, counts).at(penalty * len(labels))
+        weight = weight.T / size
+        self.weight.copy_(torch.from_numpy(weight))
+        self.bias.copy_(torch.from_numpy(bias - weight @ mean))
+        if self.inverse_penalty == "auto":
+            self.species.inverse_penalty = self._strength(torch.from_numpy(left_out), labels, weights, fold)
+        self.species.fit(self.concepts(features), labels, weights=weights, pictures=pictures)
+
+    def _strength(
+        self, said: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor | None, fold: np.ndarray
+    ) -> float:
+        losses = []
+        for strength in STRENGTHS:
+            logits = torch.zeros(len(labels), len(self.given))
+            for number in np.unique(fold):
+                here = torch.from_numpy(fold == number)
+                if here.all():
+                    continue
+                layer = LogisticRegression(said.shape[1], logits.shape[1], strength)
+                layer.tried = True  # as roughly as will do to choose by
+                layer.fit(said[~here], labels[~here], weights=None if weights is None else weights[~here])
+                logits[here] = layer.logits(said[here])
+            losses.append(float(cross_entropy(logits / best_temperature(logits, labels), labels)))
+            if len(losses) - 1 - int(np.argmin(losses)) >= 2:
+                break
+        best = int(np.argmin(losses))
+        log.info("head.C=%.3g was chosen, by cross-validation on train: log loss %.3f", STRENGTHS[best], losses[best])
+        return STRENGTHS[best]
+
+    def _said(self, added: torch.Tensor, shares: torch.Tensor, most: int) -> str:
+        order, parts = added.argsort(descending=True).tolist(), []
+        for word, places in (("for", order[:most]), ("against", order[::-1][:most])):
+            told = [
+                f"{self.attributes[one]} ({'' if shares[one] >= 0.5 else 'not '}seen, {added[one]:+.1f})"
+                for one in places
+                if (added[one] > 0) == (word == "for")
+            ]
+            parts += [f"{word}: {', '.join(told)}"] if told else []
+        return "; ".join(parts)
+
+
+class _Ridge:
+    """Ridge regression of several targets (n, k), of which some are not `known`, on values (n, p), for any penalty.
+
+    What is not known is filled in with what the regression says of it, until that is still: then it counts for nothing.
+    """
+
+    def __init__(self, values: np.ndarray, targets: np.ndarray, known: np.ndarray, counts: np.ndarray) -> None:
+        self.targets, self.known, self.counts = targets, known, counts[:, None].astype(np.float32)
+        self.centre = np.average(values, axis=0, weights=counts)
+        self.values = values - self.centre
+        spectrum, self.basis = np.linalg.eigh((self.values.T @ (self.counts * self.values)).astype(np.float64))
+        self.spectrum = spectrum.clip(min=0)
+
+    def at(self, penalty: float) -> tuple[np.ndarray, np.ndarray]:
+        """Weights (p, k) and bias (k,)."""
+        filled, weight = self.targets, np.zeros(0)
+        for _ in range(_ROUNDS):
+            bias = np.average(filled, axis=0, weights=self.counts[:, 0])
+            seen = self.basis.T @ (self.values.T @ (self.counts * (filled - bias)))
+            weight = self.basis @ (seen / (self.spectrum + penalty)[:, None])
+            if self.known.all():
+                break
+            before, filled = filled, np.where(self.known, self.targets, self.values @ weight + bias).astype(np.float32)
+            if np.abs(filled - before).max() < _STILL:
+                break
+        return weight, bias - self.centre @ weight
+
+
+def _left_out(
+    values: np.ndarray, targets: np.ndarray, known: np.ndarray, counts: np.ndarray, fold: np.ndarray
+) -> tuple[np.ndarray, float]:
+    """What is said of the targets (n, k) by those who did not see the picture, and at which penalty it was best."""
+    said: Any = np.zeros((len(PENALTIES), *targets.shape), np.float32)
+    for number in range(FOLDS):
+        here = fold == number
+        if here.all() or not here.any():
+            continue
+        ridge = _Ridge(values[~here], targets[~here], known[~here], counts[~here])
+        for place, penalty in enumerate(PENALTIES):
+            weight, bias = ridge.at(penalty * float((~here).sum()))
+            said[place][here] = values[here] @ weight + bias
+    errors = [float(np.average(((one - targets) ** 2)[known])) for one in said]
+    best = int(np.argmin(errors))
+    log.info(
+        "attributes: ridge at %.3g a picture was chosen, by %d-fold cross-validation on train: %.0f %% of their "
+        "variance is told", PENALTIES[best], FOLDS, 100 * (1 - errors[best]),
+    )  # fmt: skip
+    return said[best], PENALTIES[best]

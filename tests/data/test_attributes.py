@@ -1,0 +1,64 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.common.errors import BadInput
+from pipeline.data.attributes import signatures, with_attributes
+from pipeline.data.table import SPLITS, PictureTable
+
+
+@pytest.fixture
+def table():
+    labels = pd.Categorical(["Tern", "gull", "owl"], categories=["Tern", "gull", "owl"])
+    splits = pd.Categorical(["train"] * 3, categories=SPLITS)
+    return PictureTable("birds", pd.DataFrame({"path": ["a", "b", "c"], "label": labels, "split": splits}))
+
+
+@pytest.fixture
+def known(table, tmp_path):
+    def of(text):
+        (tmp_path / "birds.csv").write_text(text)
+        return with_attributes(table, str(tmp_path / "birds.csv"), "folder")
+
+    return of
+
+
+def test_a_file_of_ones_own(known, caplog):
+    found = signatures(known("class,red,tail,grey\nowl,no,,1\ngull,0.25,yes,1\ntern,yes,no,1\n"))
+    assert found.index.tolist() == ["Tern", "gull", "owl"]
+    assert found.columns.tolist() == ["red", "tail"]
+    np.testing.assert_array_equal(found, [[1, 0], [0.25, 1], [0, np.nan]])
+    assert "1 of 3 attributes are the same of all classes, and left out: grey" in caplog.text
+
+
+def test_percent_are_shares(known):
+    assert known("class,red\nowl,0.5\ngull,25\ntern,100\n").attributes["red"].tolist() == pytest.approx(
+        [0.005, 0.25, 1]
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("class,red\ndodo,yes\n", "attributes of 'dodo', which is no class"),
+        ("class,red\nowls,yes\n", "did you mean owl"),
+        ("class,red\nowl,yes\nOwl,no\n", "names 'owl' twice"),
+        ("class,red\nowl,maybe\n", "red of owl is 'maybe'"),
+        ("class,red\nowl,140\n", "red of owl is '140'"),
+        ("class,red,red\nowl,1,0\n", "two columns are called 'red'"),
+        ("bird,red\nowl,1\n", "no column 'class'"),
+        ("class,red\nowl,yes\ntern,no\n", "no row for gull; add one"),
+        ("class,red\nowl,1\ntern,1\ngull,\n", "no attribute tells any two classes apart"),
+    ],
+)
+def test_what_will_not_do(known, text, said):
+    with pytest.raises(BadInput, match=said) as told:
+        signatures(known(text))
+    assert "\n" not in str(told.value)
+
+
+def test_without_any(table):
+    with pytest.raises(BadInput, match=r"data\.attributes=class is for data=cub200"):
+        with_attributes(table, "class", "folder")
+    with pytest.raises(BadInput, match=r"data\.attributes: name a CSV"):
+        signatures(table)
