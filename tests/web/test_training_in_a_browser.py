@@ -42,7 +42,7 @@ def test_one_training_comes_to_its_end_and_another_is_stopped(served, visit, tra
         page = visit(address)
         page.set_default_timeout(_PATIENCE)
         page.get_by_role("link", name="Data").click()
-        page.get_by_role("link", name="birds").click()
+        page.get_by_role("link", name="birds").first.click()
         page.get_by_text("60 pictures in it and below").wait_for()
         page.get_by_role("button", name="Train on them").click()
         page.get_by_label("Your name").fill("<b>Ana</b>")
