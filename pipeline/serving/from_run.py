@@ -14,8 +14,8 @@ from pipeline.ensembles.recipe import Recipe
 from pipeline.ensembles.rules import Rule
 from pipeline.evaluation.calibration import expected_calibration_error
 from pipeline.evaluation.conformal import set_summary
-from pipeline.evaluation.depth import depth_figures
-from pipeline.models.saved import load_network, read_facts
+from pipeline.evaluation.depth import Tree, answered, depth_figures
+from pipeline.models.saved import BEST_WEIGHTS, load_network, read_facts
 from pipeline.predictions.predictions import Predictions
 from pipeline.serving.bundle import Bundle, share_backbones, write_bundle
 from pipeline.serving.calibration import Calibration, calibrated_on
@@ -67,12 +67,21 @@ def kept_weights(folders: Iterable[Path]) -> list[str]:
     return sorted(set[str].intersection(*({file.stem for file in one.glob("*.safetensors")} for one in folders)))
 
 
-def bundle_of(rule: Rule | None, files: Sequence[Path], calibration: Calibration | None = None) -> Bundle:
+def best_of(client: MlflowClient, run: Run) -> Bundle:
+    """A run's networks with their best weights. BadInput, naming the member, where these are gone."""
+    rule, folders = ingredients(client, run)
+    for name, folder in folders.items():
+        if not (folder / BEST_WEIGHTS).is_file():
+            raise BadInput(f"run={run.info.run_id}: the weights of {name} are gone; train it again with resume=never")
+    return bundle_of(rule, [folder / BEST_WEIGHTS for folder in folders.values()])
+
+
+def bundle_of(rule: Rule | None, files: Sequence[Path]) -> Bundle:
     """Networks of runs, from files of their weights, ready to answer."""
     facts = [read_facts(file.parent) for file in files]
     members = [load_network(one.spec, file) for one, file in zip(facts, files, strict=True)]
     share_backbones(members)
-    return Bundle(tuple(members), facts[0].classes, facts[0].taxonomy, rule, calibration or Calibration())
+    return Bundle(tuple(members), facts[0].classes, facts[0].taxonomy, rule, Calibration())
 
 
 def _member(client: MlflowClient, run_id: str, ensemble: Run) -> tuple[str, Path]:
@@ -94,7 +103,9 @@ def figures_of(test: Predictions, calibration: Calibration, taxonomy: pd.DataFra
         "test/ece_calibrated": expected_calibration_error(after),
     }
     if promised := calibration.depth(None):
-        figures |= {f"test/{name}": value for name, value in depth_figures(after, taxonomy, *promised).items()}
+        error, threshold = promised
+        found = answered(Tree.of(after.classes, taxonomy), after, threshold)
+        figures |= {f"test/{name}": value for name, value in depth_figures(found, error).items()}
     try:
         rule = calibration.set_rule(PROMISED)
     except BadInput:

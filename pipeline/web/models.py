@@ -3,7 +3,7 @@
 import re
 from collections import OrderedDict
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Lock
 from time import monotonic
 
@@ -148,9 +148,10 @@ class Models:
             raise Refused(404, f"{choice.name} kept no weights {checkpoint[:100]}")
         run = find_run(self._client, choice.run_id)
         rule, folders = ingredients(self._client, run)
-        val = checkpoint == BEST and has_predictions(run, "val")
-        calibration = calibrated_on(stored_predictions(run, "val")) if val else None  # other epochs left no answers
-        return bundle_of(rule, [folder / f"{checkpoint}.safetensors" for folder in folders.values()], calibration)
+        made = bundle_of(rule, [folder / f"{checkpoint}.safetensors" for folder in folders.values()])
+        if checkpoint != BEST or not has_predictions(run, "val"):  # other epochs left no answers
+            return made
+        return replace(made, calibration=calibrated_on(stored_predictions(run, "val"), made.taxonomy))
 
     def _versions(self) -> list[Choice]:
         versions = self._client.search_model_versions(max_results=1000)

@@ -10,7 +10,10 @@ import requests
 
 from pipeline.serving.answers import Wanted, answer
 from pipeline.serving.bundle import read_bundle
+from pipeline.serving.calibration import calibrated_on
 from pipeline.tracking.registry import fetch_model
+from pipeline.web import models
+from pipeline.web.models import Models
 
 EVIL = "<img src=x onerror=alert(1)>"
 
@@ -48,6 +51,17 @@ def test_several_pictures_are_answered_in_their_order_or_as_one(trained, open_pa
     found = {each["label"]: each["probability"] for each in one["top_k"]}
     assert found["owl"] == pytest.approx(mean["owl"], rel=1e-4)
     assert found["wren"] == pytest.approx(mean["wren"], rel=1e-4)
+
+
+def test_a_training_promises_ranks_by_its_own_taxonomy(trained, asked_about, settings, monkeypatch):
+    given = []
+    monkeypatch.setattr(models, "calibrated_on", lambda *of: given.append(of[1]) or calibrated_on(*of))
+    own = Models(settings())
+    run_id = own.find("birds@champion").run_id
+    ready = own.asked(run_id, None)
+    assert ready.bundle.calibration.depths
+    assert given[0]["family"].dropna().tolist() == ["Strigidae", "Troglodytidae"]
+    assert given[0] is ready.bundle.taxonomy
 
 
 def test_another_epoch_and_a_training_answer_too(trained, open_page, photograph):
