@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.evaluation.calibration import fit_temperature
-from pipeline.evaluation.depth import Tree, by_rank, lines, thresholds, wrong_up_to
+from pipeline.evaluation.depth import Tree, answered, by_rank, lines, thresholds, wrong_up_to
 from pipeline.evaluation.statistics import paired_tests_of
 from pipeline.predictions.parquet import read_predictions
 from pipeline.predictions.predictions import Predictions
@@ -45,7 +45,7 @@ def main(folder: Path, table: Path, splits: int) -> None:
                 f"error {spread[0] / splits**0.5:.2%}), {mean[1]:.1%} name the class (sd {spread[1]:.1%})"
             )
     (threshold,) = thresholds(wrong_up_to(tree, val), ERRORS[:1])
-    print(by_rank(tree, test, threshold).round(4).to_string(index=False))
+    print(by_rank(answered(tree, test, threshold)).round(4).to_string(index=False))
     region(test, tree, threshold)
 
 

@@ -7,6 +7,12 @@ from pipeline.models.classifier import NetworkSpec, build_classifier
 from pipeline.models.heads.registry import HeadSpec
 from pipeline.models.sight import Part
 
+# A frozen one on three digits, for heads that are fitted to its features.
+SMALL = (
+    "data=digits", "data.classes=3", "model=squeezenet", "regime=frozen", "trainer.accelerator=cpu",
+    "trainer.precision=fp32", "trainer.batch_size=24", "trainer.limit_batches=2", "trainer.num_workers=0",
+)  # fmt: skip
+
 
 def network(*names, side=64, fit="squash", head="linear", **options):
     torch.manual_seed(0)

@@ -21,12 +21,11 @@ from pipeline.experiment.asking import animals, asked_table
 from pipeline.experiment.looking import Explained, explained
 from pipeline.explaining.drawing import activations, filters, overlay
 from pipeline.explaining.places import check_looked_at
-from pipeline.models.saved import BEST_WEIGHTS
 from pipeline.reporting.looks_page import FILE, Looked, looks_page
 from pipeline.reporting.page import save
 from pipeline.reporting.shown_paths import shown_below
 from pipeline.serving.bundle import Bundle
-from pipeline.serving.from_run import bundle_of, ingredients
+from pipeline.serving.from_run import best_of
 from pipeline.tracking.selection import find_run
 from pipeline.tracking.store import Store, why_unwritable
 
@@ -87,11 +86,7 @@ def of_run(run_id: str) -> tuple[Bundle, str]:
     Store().open(to_write=False)
     client = MlflowClient()
     found = find_run(client, run_id)
-    rule, folders = ingredients(client, found)
-    for name, folder in folders.items():
-        if not (folder / BEST_WEIGHTS).is_file():
-            raise BadInput(f"run={run_id}: the weights of {name} are gone; train it again with resume=never")
-    return bundle_of(rule, [folder / BEST_WEIGHTS for folder in folders.values()]), str(found.info.run_name)
+    return best_of(client, found), str(found.info.run_name)
 
 
 def code_of(name: str | None, classes: tuple[str, ...]) -> int | None:

@@ -8,7 +8,7 @@ from pipeline.common.errors import BadInput
 from pipeline.evaluation.calibration import expected_calibration_error, fit_temperature
 from pipeline.evaluation.conformal import calibrate, set_summary
 from pipeline.evaluation.confusion import most_confused
-from pipeline.evaluation.depth import Tree, by_rank, depth_figures, thresholds, wrong_up_to
+from pipeline.evaluation.depth import Tree, answered, by_rank, depth_figures, thresholds, wrong_up_to
 from pipeline.evaluation.metrics import summary
 from pipeline.evaluation.selective import coverage_curve
 from pipeline.evaluation.statistics import interval_of_share
@@ -73,8 +73,8 @@ def _ranked(
         (threshold,) = thresholds(wrong_up_to(tree, val), [error])
     except BadInput as problem:
         return {}, {}, [f"no answers at the rank that is sure: {problem}"]
-    figures = depth_figures(predictions, taxonomy, error, threshold)
-    return figures, {"answers_by_rank": by_rank(tree, predictions, threshold)}, []
+    found = answered(tree, predictions, threshold)
+    return depth_figures(found, error), {"answers_by_rank": by_rank(found)}, []
 
 
 def _of_unknown_kin(taxonomy: pd.DataFrame) -> list[str]:

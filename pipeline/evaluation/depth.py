@@ -10,6 +10,7 @@ An answer of no rank says nothing, and is not wrong.
 from dataclasses import dataclass
 from functools import cached_property
 from math import ceil, floor
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -134,37 +135,50 @@ def thresholds(wrong: np.ndarray, errors: list[float]) -> list[float]:
     return found
 
 
-def by_rank(tree: Tree, predictions: Predictions, threshold: float) -> pd.DataFrame:
+class Answered(NamedTuple):
+    """n answers at a threshold: `level` (n,), and of the taxa above what was predicted, (n, levels) each, the
+    probability (`line`), whether they are the true ones (`hit`) and have a `name`; at the `finest` level (n,) it ends.
+    """
+
+    levels: tuple[str, ...]
+    level: np.ndarray
+    line: np.ndarray
+    hit: np.ndarray
+    named: np.ndarray
+    finest: np.ndarray
+
+
+def answered(tree: Tree, predictions: Predictions, threshold: float) -> Answered:
+    """How deep predictions are answered."""
+    codes, line = predictions.predicted, lines(tree, predictions)
+    level = tree.deepest(codes, line, threshold)
+    return Answered(tree.levels, level, line, right(tree, predictions), tree.named[codes], tree.finest[codes])
+
+
+def by_rank(found: Answered) -> pd.DataFrame:
     """What answers at a threshold do: a row a level, from the root's (`nothing`) down.
 
     `rank`, `answers`, `share` of all, `wrong` of them, `error` (share), and `ece`, the calibration error of that
     level's probability over all pictures whose answer has a name there.
     """
-    line, hit = lines(tree, predictions), right(tree, predictions)
-    level = tree.deepest(predictions.predicted, line, threshold)
     rows = []
-    for number, rank in enumerate(("nothing", *tree.levels), start=NOTHING):
-        here = level == number
-        wrong = 0 if number == NOTHING else int((here & ~hit[:, number]).sum())
+    for number, rank in enumerate(("nothing", *found.levels), start=NOTHING):
+        here = found.level == number
+        wrong = 0 if number == NOTHING else int((here & ~found.hit[:, number]).sum())
         ece = np.nan
         if number != NOTHING:
-            named = tree.named[predictions.predicted, number]
-            ece = calibration_error(line[named, number], hit[named, number]) if named.any() else np.nan
+            named = found.named[:, number]
+            ece = calibration_error(found.line[named, number], found.hit[named, number]) if named.any() else np.nan
         one = {"rank": rank, "answers": int(here.sum()), "share": here.mean(), "wrong": wrong}
         rows.append(one | {"error": wrong / max(here.sum(), 1), "ece": ece})
     return pd.DataFrame(rows)
 
 
-def depth_figures(
-    predictions: Predictions, taxonomy: pd.DataFrame | None, error: float, threshold: float
-) -> dict[str, float]:
+def depth_figures(found: Answered, error: float) -> dict[str, float]:
     """What answers at a threshold that promises `error` do: which share is wrong, and which is of the finest rank."""
-    tree = Tree.of(predictions.classes, taxonomy)
-    level = tree.deepest(predictions.predicted, lines(tree, predictions), threshold)
-    hit = right(tree, predictions)[np.arange(len(level)), level]
-    full = level == tree.finest[predictions.predicted]
+    hit = found.hit[np.arange(len(found.level)), found.level]
     percent = f"{100 * error:g}"
     return {
-        f"rank_error_{percent}": float((~hit & (level != NOTHING)).mean()),
-        f"rank_full_{percent}": float(full.mean()),
+        f"rank_error_{percent}": float((~hit & (found.level != NOTHING)).mean()),
+        f"rank_full_{percent}": float((found.level == found.finest).mean()),
     }

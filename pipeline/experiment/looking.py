@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
@@ -20,10 +21,9 @@ from pipeline.experiment.inference import pictures as as_seen
 from pipeline.explaining.looks import Look, looks
 from pipeline.explaining.methods import Method
 from pipeline.models.classifier import Classifier, Wants
-from pipeline.models.saved import BEST_WEIGHTS
 from pipeline.serving.answers import Answer, Wanted, answers
 from pipeline.serving.bundle import Bundle
-from pipeline.serving.from_run import bundle_of, ingredients
+from pipeline.serving.from_run import best_of
 from pipeline.training.hardware import make_fabric
 
 _FEW = 64  # pictures: to read so many by itself takes less than to start helpers
@@ -79,12 +79,9 @@ def looked_at(
 
 def networks_of(client: MlflowClient, run: Run) -> tuple[Classifier, ...]:
     """Those of a finished run, or none where their weights are gone."""
-    try:
-        rule, folders = ingredients(client, run)
-    except BadInput:
-        return ()
-    files = [folder / BEST_WEIGHTS for folder in folders.values()]
-    return bundle_of(rule, files).members if all(file.is_file() for file in files) else ()
+    with suppress(BadInput):
+        return best_of(client, run).members
+    return ()
 
 
 def _runner(batch_size: int, count: int) -> schema.Runner:

@@ -43,6 +43,14 @@ SECURITY = {
     "permissions-policy": "geolocation=(), microphone=()",
     "cache-control": "no-store",
 }
+# A report is a file of this program's, with styles of its own and pictures in it: it runs nothing, and knows nothing
+# of this server, whose pages may frame it.
+REPORT = {
+    "content-security-policy": (
+        "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'"
+    ),
+    "x-frame-options": "SAMEORIGIN",
+}
 
 
 class Counter:

@@ -17,6 +17,7 @@ from pipeline.common.wording import percent
 from pipeline.web.words import LANGUAGES, Words, language_of, words_in
 
 STATIC = Path(__file__).parent / "static"
+_SPANISH = str.maketrans(",.", ".,")
 # What the navigation has, by the name of its words and of `here`.
 PAGES = {"identify": "/", "model": "/model", "data": "/data", "train": "/train"}
 
@@ -77,11 +78,15 @@ def _again(request: Request, lang: str) -> str:
     return f"{request.url.path if request.url.path in PAGES.values() else '/'}?lang={lang}"
 
 
+def in_figures_of(lang: str, figure: str) -> str:
+    """A figure as a language points it."""
+    return figure.translate(_SPANISH) if lang == "es" else figure
+
+
 def _figures(lang: str) -> dict[str, Callable[..., str]]:
     """How figures are written in a language."""
-    point = str.maketrans(",.", ".,") if lang == "es" else {}
     return {
-        "percent": lambda share, digits=1: percent(share, digits).translate(point),
-        "number": lambda value, digits=0: f"{value:,.{digits}f}".translate(point),
+        "percent": lambda share, digits=1: in_figures_of(lang, percent(share, digits)),
+        "number": lambda value, digits=0: in_figures_of(lang, f"{value:,.{digits}f}"),
         "day": lambda made: f"{datetime.fromtimestamp(made / 1000, UTC):%Y-%m-%d}",
     }

@@ -4,7 +4,7 @@
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.resources import files
 
@@ -15,7 +15,8 @@ Words = Callable[..., str]
 
 
 @cache
-def _all() -> dict[str, dict[str, str]]:
+def known() -> Mapping[str, Mapping[str, str]]:
+    """Every text by `subject.key`, then by language."""
     found: dict[str, dict[str, str]] = {}
     for file in files("pipeline.web").joinpath("words").iterdir():
         if file.name.endswith(".json"):
@@ -25,18 +26,13 @@ def _all() -> dict[str, dict[str, str]]:
     return found
 
 
-def known() -> dict[str, dict[str, str]]:
-    """Every text by `subject.key`, then by language."""
-    return dict(_all())
-
-
 def words_in(language: str) -> Words:
     """The texts of a language: `t("subject.key", name=...)`. What is filled in is escaped; KeyError for a key that is
     not there.
     """
 
     def told(key: str, **values: object) -> str:
-        text = _all()[key][language]
+        text = known()[key][language]
         return Markup(text).format(**{name: escape(value) for name, value in values.items()}) if values else text
 
     return told

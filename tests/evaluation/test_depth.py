@@ -6,7 +6,17 @@ import pytest
 from conftest import random_predictions
 
 from pipeline.common.errors import BadInput
-from pipeline.evaluation.depth import NOTHING, Tree, by_rank, depth_figures, lines, right, thresholds, wrong_up_to
+from pipeline.evaluation.depth import (
+    NOTHING,
+    Tree,
+    answered,
+    by_rank,
+    depth_figures,
+    lines,
+    right,
+    thresholds,
+    wrong_up_to,
+)
 
 CLASSES = ("herring gull", "black gull", "tern", "wolf", "lost")
 TAXONOMY = pd.DataFrame(
@@ -70,7 +80,7 @@ def test_at_most_the_promised_share_of_answers_is_wrong():
         val, check = pool.take(order[:200]), pool.take(order[200:1200])
         found = thresholds(wrong_up_to(tree, val), list(wrong))
         for error, threshold in zip(wrong, found, strict=True):
-            figures = depth_figures(check, taxonomy, error, threshold)
+            figures = depth_figures(answered(tree, check, threshold), error)
             wrong[error].append(figures[f"rank_error_{100 * error:g}"])
     for error, seen in wrong.items():
         assert np.mean(seen) <= error + 2 * np.std(seen) / np.sqrt(len(seen))
@@ -96,10 +106,11 @@ def test_what_so_few_pictures_cannot_promise_is_told():
 
 def test_figures_by_rank_add_up():
     taxonomy, found = grown(), random_predictions(400, 12, signal=2.0)
-    table = by_rank(Tree.of(found.classes, taxonomy), found, 0.6).set_index("rank")
+    deep = answered(Tree.of(found.classes, taxonomy), found, 0.6)
+    table = by_rank(deep).set_index("rank")
     assert list(table.index) == ["nothing", "family", "genus", "label"]
     assert table["answers"].sum() == len(found)
-    figures = depth_figures(found, taxonomy, 0.05, 0.6)
+    figures = depth_figures(deep, 0.05)
     assert table["wrong"].sum() == round(figures["rank_error_5"] * len(found))
     assert table.loc["label", "share"] == figures["rank_full_5"]
     assert table["ece"].iloc[1:].between(0, 1).all()

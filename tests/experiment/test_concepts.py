@@ -6,24 +6,9 @@ import mlflow
 import pandas as pd
 import pytest
 from PIL import Image
+from small_networks import SMALL
 
 from pipeline.tracking.places import local_folder
-
-SMALL = (
-    "data=digits", "data.classes=3", "model=squeezenet", "regime=frozen", "trainer.accelerator=cpu",
-    "trainer.precision=fp32", "trainer.batch_size=24", "trainer.limit_batches=2", "trainer.num_workers=0",
-)  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    import torch
-    from torchvision.models import squeezenet1_0
-
-    torch.manual_seed(0)
-    file = tmp_path_factory.mktemp("weights") / "weights.pth"
-    torch.save(squeezenet1_0().state_dict(), file)
-    return f"model.weights_file={file}"
 
 
 def test_it_is_trained_promoted_served_and_votes(weights, typed, store, capsys, tmp_path):

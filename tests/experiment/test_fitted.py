@@ -9,6 +9,7 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from PIL import Image
+from small_networks import SMALL
 from stored import load_best
 
 from pipeline.cli.command import VERSION_BASE
@@ -19,21 +20,6 @@ from pipeline.experiment.stored import finished_config
 from pipeline.experiment.training import prepare, train
 from pipeline.tracking.places import local_folder
 from pipeline.training.loop import Progress
-
-SMALL = (
-    "data=digits", "data.classes=3", "model=squeezenet", "regime=frozen", "trainer.accelerator=cpu",
-    "trainer.precision=fp32", "trainer.batch_size=24", "trainer.limit_batches=2", "trainer.num_workers=0",
-)  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    from torchvision.models import squeezenet1_0
-
-    torch.manual_seed(0)
-    file = tmp_path_factory.mktemp("weights") / "weights.pth"
-    torch.save(squeezenet1_0().state_dict(), file)
-    return f"model.weights_file={file}"
 
 
 def trained(folder, *overrides):

@@ -9,6 +9,7 @@ from starlette.responses import FileResponse, Response
 from pipeline.web.api.jobs import JobId, check_may, job_of, put, queue_of
 from pipeline.web.api.problems import problems
 from pipeline.web.folders import Outside, inside, look
+from pipeline.web.guard import REPORT
 from pipeline.web.jobs.follow import followed, page_of, told
 from pipeline.web.jobs.form import PICTURES, Given, about, arguments, checked
 from pipeline.web.jobs.record import Job
@@ -17,13 +18,6 @@ from pipeline.web.refusal import Refused
 from pipeline.web.site import site_of
 
 router = APIRouter(prefix="/api", tags=["data"])
-# A report is a file of this program's, with styles of its own and pictures in it, and nothing that runs.
-REPORT = {
-    "content-security-policy": (
-        "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox; frame-ancestors 'self'"
-    ),
-    "x-frame-options": "SAMEORIGIN",
-}
 
 
 class Pictures(BaseModel):

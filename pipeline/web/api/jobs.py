@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
 from mlflow import MlflowClient
+from mlflow.entities import Run
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
@@ -26,7 +27,7 @@ from pipeline.web.site import site_of
 router = APIRouter(prefix="/api", tags=["trainings"])
 _FOLLOWERS = 50  # at a time
 _EVERY, _SIGN_OF_LIFE = 1.0, 15.0  # seconds between looks, and without news
-_following = 0
+_following = set[object]()  # one for each that is followed
 JobId = Annotated[str, Field(max_length=40)]
 
 
@@ -83,24 +84,26 @@ def submit_training(request: Request, given: Given, *, estimate: bool, by: str) 
 
 def promote(request: Request, job_id: str, by: str = "") -> Job:
     """A training's model put to use. Raises Refused for one without a finished run."""
-    queue, job = job_of(request, job_id, "training")
-    run = run_of(queue, job) if job.state == "finished" else None
-    if run is None:
-        raise Refused(409, "only a training that is finished can be put to use")
-    return put(request, Job.asked("promotion", (f"run={run.info.run_id}",), about=job.id, by=by))
+    _, run = _finished(request, job_id, "put to use")
+    return put(request, Job.asked("promotion", (f"run={run.info.run_id}",), about=job_id, by=by))
 
 
 def compare(request: Request, job_id: str, by: str = "") -> Job:
     """A finished training set beside the others of its experiment. Raises Refused."""
-    queue, job = job_of(request, job_id, "training")
-    run = run_of(queue, job) if job.state == "finished" else None
-    if run is None:
-        raise Refused(409, "only a training that is finished can be compared")
+    queue, run = _finished(request, job_id, "compared")
     experiment = MlflowClient().get_experiment(run.info.experiment_id).name
-    asked = Job.asked("comparison", (), about=job.id, by=by)
+    asked = Job.asked("comparison", (), about=job_id, by=by)
     page = queue.folder / f"{asked.id}.html"
     typed = (f"tracking.experiment={quoted(experiment)}", f"output={quoted(str(page))}")
     return put(request, replace(asked, arguments=typed))
+
+
+def _finished(request: Request, job_id: str, wanted: str) -> tuple[Queue, Run]:
+    queue, job = job_of(request, job_id, "training")
+    run = run_of(queue, job) if job.state == "finished" else None
+    if run is None:
+        raise Refused(409, f"only a training that is finished can be {wanted}")
+    return queue, run
 
 
 @router.get("/trainings", summary="All that was asked for, the newest first", responses=problems())
@@ -178,15 +181,15 @@ def promoted(request: Request, job_id: JobId) -> dict[str, Any]:
 async def events(request: Request, job_id: JobId) -> StreamingResponse:
     """Until it is over."""
     queue, job = await run_in_threadpool(job_of, request, job_id)
-    if _following >= _FOLLOWERS:
+    if len(_following) >= _FOLLOWERS:
         raise Refused(429, "too many follow trainings at the moment", {"retry-after": "60"})
     lines = _events(request, queue, job, site_of(request).settings.folders)
     return StreamingResponse(lines, media_type="text/event-stream", headers={"x-accel-buffering": "no"})
 
 
 async def _events(request: Request, queue: Queue, job: Job, folders: dict[str, Path]) -> AsyncIterator[str]:
-    global _following  # noqa: PLW0603 - one loop, one count
-    _following += 1
+    this = object()
+    _following.add(this)
     try:
         last, silent = "", 0.0
         while not await request.is_disconnected():
@@ -205,4 +208,4 @@ async def _events(request: Request, queue: Queue, job: Job, folders: dict[str, P
             await asyncio.sleep(_EVERY)
             silent += _EVERY
     finally:
-        _following -= 1
+        _following.discard(this)

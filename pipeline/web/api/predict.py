@@ -45,10 +45,13 @@ class Predicted(BaseModel):
 @router.post("/predict", summary="What is on pictures", responses=problems(400, 404, 409))
 async def predict(
     request: Request,
-    files: Annotated[list[UploadFile], File(description="pictures: JPEG, PNG, WebP, BMP or TIFF")] = [],  # noqa: B006
+    files: Annotated[
+        list[UploadFile], File(description="pictures: JPEG, PNG, WebP, BMP or TIFF", default_factory=list)
+    ],
     urls: Annotated[
-        list[str], Form(description="addresses of pictures, on a server of allowed_hosts", max_length=50)
-    ] = [],  # noqa: B006
+        list[str],
+        Form(description="addresses of pictures, on a server of allowed_hosts", max_length=50, default_factory=list),
+    ],
     model: Annotated[
         str | None, Form(description="NAME/VERSION, NAME@ALIAS or a run's id; the first of GET /api/models if left out")
     ] = None,

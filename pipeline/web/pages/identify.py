@@ -46,7 +46,8 @@ async def identify(
 
 @router.post("/identify")
 async def asked(
-    request: Request, files: Annotated[list[UploadFile], File()] = [], model: Text = "", checkpoint: Text = BEST,  # noqa: B006
+    request: Request, files: Annotated[list[UploadFile], File(default_factory=list)], model: Text = "",
+    checkpoint: Text = BEST,
     sure: Annotated[float, Form(ge=0, le=1)] = 0.5, together: Annotated[bool, Form()] = False,
 ) -> Response:  # fmt: skip
     """Answers to pictures: to the script a list item each, else the page again."""

@@ -14,6 +14,7 @@ from pipeline.tracking.finished import artifact_folder, trained_on
 from pipeline.tracking.selection import find_run
 from pipeline.web import showing
 from pipeline.web.figures import figures
+from pipeline.web.guard import REPORT
 from pipeline.web.models import Choice
 from pipeline.web.refusal import Refused, told
 from pipeline.web.rendering import page
@@ -25,8 +26,6 @@ SHOWN = {
     "mistakes.html": "text/html", "explore.html": "text/html", "comparison.html": "text/html",
     "curves.png": "image/png", "confusion_matrix.png": "image/png",
 }  # fmt: skip
-# Those pages bring their styles and pictures in themselves; they run nothing, and know nothing of this server.
-_ALONE = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'"
 _HARDEST, _EASIEST = 12, 6  # classes, before all are asked for
 
 
@@ -55,8 +54,7 @@ def artifact(run_id: str, name: str) -> FileResponse:
             file = None
     if file is None or not file.is_file():
         raise Refused(404, "the run has no such file")
-    headers = {"content-security-policy": _ALONE, "x-frame-options": "SAMEORIGIN"} if name.endswith(".html") else None
-    return FileResponse(file, media_type=SHOWN[name], headers=headers)
+    return FileResponse(file, media_type=SHOWN[name], headers=REPORT if name.endswith(".html") else None)
 
 
 def _known(site: Site, choice: Choice) -> dict[str, Any]:

@@ -10,10 +10,9 @@ from pipeline.common.wording import duration, percent
 from pipeline.web.jobs.form import FIELDS
 from pipeline.web.jobs.queue import Queue
 from pipeline.web.jobs.record import Job
-from pipeline.web.rendering import language, words
+from pipeline.web.rendering import in_figures_of, language, words
 from pipeline.web.words import known
 
-_SPANISH = str.maketrans(",.", ".,")
 # The columns of a training's epochs.
 _BY_EPOCH = ("train/loss", "val/loss", "train/accuracy", "val/accuracy")
 
@@ -23,7 +22,7 @@ def helpers(request: Request, queue: Queue) -> dict[str, Any]:
     t = words(request)
 
     def local(figure: str) -> str:
-        return figure.translate(_SPANISH if language(request) == "es" else {})
+        return in_figures_of(language(request), figure)
 
     def answer(key: str, value: object) -> str:
         """A choice in words; as it is called where there are none for it."""

@@ -14,10 +14,10 @@ from pipeline.common.errors import BadInput
 from pipeline.models.at_hand import missing
 from pipeline.models.shelf import OnShelf, shelf
 from pipeline.tracking.selection import CHOOSE_BY, by_metric, trained_runs
-from pipeline.web.api.data import REPORT
 from pipeline.web.api.jobs import JobId, again, compare, job_of, promote, queue_of, stop, submit_training
 from pipeline.web.figures import figures
 from pipeline.web.folders import files
+from pipeline.web.guard import REPORT
 from pipeline.web.jobs.curves import Curve, curve
 from pipeline.web.jobs.follow import followed
 from pipeline.web.jobs.forecast import foretold
