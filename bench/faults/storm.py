@@ -192,6 +192,9 @@ def _logged_otherwise(client: Any, run: Any, name: str) -> Iterator[str]:
     """What is wrong with a training's epochs: each is to be there once."""
     if run.data.tags.get("stage") != "train":
         return
+    if "trainer.epochs" not in run.data.params:
+        yield f"{name} has no parameters"
+        return
     epochs = int(run.data.params["trainer.epochs"])
     for key in ("train/loss", "val/loss", "val/accuracy"):
         steps = [point.step for point in client.get_metric_history(run.info.run_id, key)]

@@ -33,6 +33,7 @@ from pipeline.experiment.stages import is_fitted, refits
 from pipeline.models.saved import BEST_WEIGHTS, epoch_file, fill_network, weights_for
 from pipeline.reporting.run_report import Draw, write_report
 from pipeline.tracking.runs import TrackedRun, dataset_of, git_sha, machine
+from pipeline.training.checkpoints import has_state
 from pipeline.training.loop import Epoch, Progress
 from pipeline.training.losses import loss_of_knowing_nothing
 
@@ -202,7 +203,7 @@ def log_inputs(config: schema.Train, prepared: Prepared, run: TrackedRun, *, goe
     """What goes in, and what is odd about it; of a run that goes on, what differs from how it began."""
     if goes_on:
         tell_other_hardware(prepared, run)
-    else:
+    if not has_state(run.folder / "checkpoints"):  # before there was one, it may have been killed in the midst of this
         keep_inputs(config, prepared, run)
     run.set_tags(tell_columns(prepared))
     run.log_metrics({"data/leaks": tell_leaks(prepared, run), "parameters": count_parameters(prepared)})

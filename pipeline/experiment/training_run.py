@@ -22,8 +22,9 @@ from pipeline.experiment.records import (
 )
 from pipeline.experiment.training import train
 from pipeline.reporting.run_report import Draw
+from pipeline.tracking.places import home
 from pipeline.tracking.runs import TrackedRun, flatten, tracked_run
-from pipeline.training.checkpoints import drop_state
+from pipeline.training.checkpoints import drop_state, has_state
 from pipeline.training.loop import Progress
 
 log = logging.getLogger("pipeline.train")
@@ -34,13 +35,17 @@ def tracked(
     config: schema.Train, prepared: Prepared, identity: Mapping[str, str], earlier: Run | None, *,
     name: str | None, typed: Sequence[str],
 ) -> Iterator[TrackedRun]:  # fmt: skip
-    """The run in MLflow; an `earlier` one goes on with the parameters and tags that it began with."""
+    """The run in MLflow; an `earlier` one goes on with the parameters and tags that it began with.
+
+    One that saved no state may have been killed before its parameters were logged, or in the midst of that.
+    """
+    params, tags = flatten(config.model_dump(mode="json", exclude={"resume", "estimate"})), {}
     if earlier is None:
-        params = flatten(config.model_dump(mode="json", exclude={"resume", "estimate"}))
         tags = run_tags(config, prepared, identity, typed)
     else:
-        params, tags = {}, {}
         tell_going_on(earlier, typed)
+        known = params if has_state(home(earlier) / "checkpoints") else earlier.data.params
+        params = {key: value for key, value in params.items() if key not in known}
     began = tracked_run(
         config.tracking.experiment, name=name, tags=tags, params=params,
         resume=None if earlier is None else earlier.info.run_id, required=config.tracking.required,

@@ -133,9 +133,9 @@ def tracked_run(
     _Latest.run_id = begun.info.run_id
     with _ended_in_one_line(), Heartbeat(begun.info.run_id):
         run = TrackedRun(begun, required=required)
-        if params:
-            run.log_params(params)
         try:
+            if params:
+                run.log_params(params)
             yield run
         except BaseException as error:
             killed = requested() or isinstance(error, SystemExit | KeyboardInterrupt)

@@ -102,6 +102,28 @@ def test_without_a_state_it_begins_anew_in_the_same_run_and_no_epoch_is_logged_t
     assert "error" not in healed.data.tags
 
 
+def test_killed_as_it_was_made_it_gets_the_parameters_and_inputs_that_it_lacks(train, store, monkeypatch):
+    def killed(*_):
+        raise BrokenOff
+
+    assert train() == 0
+    [whole] = runs(store)
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.tracking.runs.TrackedRun.log_params", killed)
+        assert train() is None
+    [_, begun] = runs(store)
+    assert not begun.data.params
+    store.log_param(begun.info.run_id, "trainer.num_workers", 7)  # some of them were, perhaps
+    assert train() == 0
+    [_, healed] = runs(store)
+    assert healed.data.params == whole.data.params | {"trainer.num_workers": "7"}
+    assert [one.dataset.digest for one in healed.inputs.dataset_inputs] == [
+        one.dataset.digest for one in whole.inputs.dataset_inputs
+    ]
+    made, before = artifact_folder(healed, ""), artifact_folder(whole, "")
+    assert sorted(file.name for file in made.iterdir()) == sorted(file.name for file in before.iterdir())
+
+
 def test_other_pictures_or_settings_are_another_training(train, store, tmp_path):
     assert train(until=1) is None
     assert train("optimizer.lr=0.002") == 0
