@@ -1,17 +1,19 @@
 """Batches of pictures for a network: in an order and with a chance that depend on seed, epoch and picture."""
 
 import logging
+import multiprocessing
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from multiprocessing import get_all_start_methods
+from functools import cache as once
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from pipeline.common.atomic import OWN_FOLDERS, held_folder
 from pipeline.common.errors import BadInput
 from pipeline.common.interruption import leave_to_parent
 from pipeline.data.batch import NOTHING, Batch, Inputs
@@ -24,9 +26,18 @@ from pipeline.data.reading.preprocessing import Joined, Preprocessing, Reading, 
 from pipeline.data.reading.unreadable import remember, remembered
 from pipeline.data.table import PictureTable
 
-_LONGEST_TMPDIR = 76  # bytes: the names of sockets below it have 31 more, and the system takes 107
+_LONGEST_TMPDIR = 67  # bytes: the names of sockets below it have 40 more, and the system takes 107
 
 log = logging.getLogger(__name__)
+
+
+@once
+def _passing_folder() -> tempfile.TemporaryDirectory[str]:
+    """Where processes pass pictures through; what a killed one left of it is deleted by the next command."""
+    made = held_folder(OWN_FOLDERS)
+    config = multiprocessing.current_process()._config  # type: ignore[attr-defined]  # no public way to say where
+    config["tempdir"] = made.name  # also in the processes that this one starts
+    return made
 
 
 class PictureBatches:
@@ -71,11 +82,13 @@ class PictureBatches:
         self._told_of_single = False
         self._requests = Requests(table, rows, batch_size=batch_size, shuffle=shuffle, seed=seed, identities=identities)
         self._cache, self._beside = cache, beside
-        if num_workers and len(os.fsencode(tempfile.gettempdir())) > _LONGEST_TMPDIR:  # they would hang without a word
-            raise BadInput(
-                f"TMPDIR={tempfile.gettempdir()} is too long a path for processes to pass pictures through: set it to "
-                "a shorter one, such as TMPDIR=/tmp, or read without helpers, trainer.num_workers=0"
-            )
+        if num_workers:
+            if len(os.fsencode(tempfile.gettempdir())) > _LONGEST_TMPDIR:  # they would hang without a word
+                raise BadInput(
+                    f"TMPDIR={tempfile.gettempdir()} is too long a path for processes to pass pictures through: set it "
+                    "to a shorter one, such as TMPDIR=/tmp, or read without helpers, trainer.num_workers=0"
+                )
+            _passing_folder()
         self._loader: DataLoader[Answer] = DataLoader(
             reader or Reader(preprocessing, augmentation, self._known, cache),
             sampler=self._requests,
@@ -83,7 +96,7 @@ class PictureBatches:
             collate_fn=_as_it_is,
             num_workers=num_workers,
             # The system's own way to start them, by name: in a process of joblib's the default is joblib's, and fails.
-            multiprocessing_context=get_all_start_methods()[0] if num_workers else None,
+            multiprocessing_context=multiprocessing.get_all_start_methods()[0] if num_workers else None,
             persistent_workers=num_workers > 0,
             pin_memory=torch.cuda.is_available(),
             worker_init_fn=leave_to_parent,

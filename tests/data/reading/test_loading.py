@@ -1,11 +1,13 @@
 import pickle
 import tempfile
+from multiprocessing.util import get_temp_dir
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from pipeline.common.atomic import OWN_FOLDERS
 from pipeline.common.errors import BadInput
 from pipeline.data.batch import Batch
 from pipeline.data.reading.augmentation import build_augmentation
@@ -177,6 +179,11 @@ def test_helpers_read_in_a_process_of_joblibs_too(photos: PictureTable) -> None:
 def _read_by_two(table: PictureTable) -> int:
     made = PictureBatches(table, np.arange(len(table.rows)), Preprocessing(16), batch_size=4, num_workers=2)
     return sum(len(batch.rows) for batch in made)
+
+
+def test_processes_pass_pictures_through_a_folder_that_the_next_command_clears(photos: PictureTable) -> None:
+    assert _read_by_two(photos)
+    assert Path(get_temp_dir()).name.startswith(OWN_FOLDERS)
 
 
 def test_processes_that_would_hang_for_a_long_tmpdir_are_not_started(
