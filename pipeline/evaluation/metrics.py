@@ -2,7 +2,6 @@
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import precision_recall_fscore_support
 
 from pipeline.common.errors import BadInput
 from pipeline.evaluation.calibration import expected_calibration_error
@@ -20,14 +19,13 @@ def summary(predictions: Predictions) -> dict[str, float]:
     frequent class would have scored. Raises BadInput for NaN or no pictures.
     """
     predictions.check_usable()
-    truth, answer = predictions.labels, predictions.predicted
-    occurring = np.union1d(truth, answer)
-    _, recall, f1, shown = precision_recall_fscore_support(truth, answer, labels=occurring, zero_division=0.0)
+    hits, shown, said = _counts(predictions)
+    f1 = 2 * hits / np.maximum(shown + said, 1)
     figures = {
         "accuracy": predictions.correct.mean(),
-        "macro_f1": f1.mean(),
+        "macro_f1": f1[shown + said > 0].mean(),
         "weighted_f1": np.average(f1, weights=shown),
-        "balanced_accuracy": recall[shown > 0].mean(),
+        "balanced_accuracy": (hits[shown > 0] / shown[shown > 0]).mean(),
         "log_loss": -predictions.true_log_probability.mean(),
         "ece": expected_calibration_error(predictions),
         "majority_accuracy": shown.max() / len(predictions),
@@ -54,17 +52,24 @@ def class_report(predictions: Predictions) -> pd.DataFrame:
     `f1`; a figure that has no meaning (a class never shown, or never answered) is missing, not zero.
     """
     predictions.check_usable()
-    size = len(predictions.classes)
-    precision, recall, f1, shown = precision_recall_fscore_support(
-        predictions.labels, predictions.predicted, labels=np.arange(size), zero_division=np.nan
-    )
+    hits, shown, said = _counts(predictions)
+    with np.errstate(invalid="ignore"):
+        precision, recall, f1 = hits / said, hits / shown, 2 * hits / (shown + said)
     return pd.DataFrame(
         {
             "class": predictions.classes,
             "pictures": shown,
-            "predicted": np.bincount(predictions.predicted, minlength=size),
+            "predicted": said,
             "precision": precision,
             "recall": recall,
             "f1": f1,
         }
     )
+
+
+def _counts(predictions: Predictions) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A class each: how often it was the answer and right, how often shown, how often the answer."""
+    truth, answer, size = predictions.labels, predictions.predicted, len(predictions.classes)
+    right = truth[truth == answer]
+    hits, shown, said = (np.bincount(codes, minlength=size) for codes in (right, truth, answer))
+    return hits, shown, said
