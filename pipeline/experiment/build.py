@@ -230,13 +230,15 @@ def batches(
     rows: np.ndarray | None = None,
     view: int | None = None,
     identities: np.ndarray | None = None,
+    views: int = 0,
     beside: Inputs = NOTHING,
     reader: Dataset[Answer] | None = None,
 ) -> PictureBatches:
     """Batches of a split: shuffled and augmented for training, else in order and as they are.
 
     `rows` are some of the split's pictures; a `view` is one augmented copy of them, in order, whose chance follows
-    their `identities`, where there are some, and not their places in the table. A `reader` makes them of what is kept.
+    their `identities`, where there are some, and not their places in the table. In training each epoch sees the next
+    of so many `views`. A `reader` makes them of what is kept.
     """
     augmentation = None
     if not reader and (training or view is not None):
@@ -253,6 +255,7 @@ def batches(
         reader=reader,
         on_unreadable=config.data.on_unreadable,
         identities=identities,
+        views=views,
         beside=beside,
         cache=open_cache(
             "none" if reader else config.data.cache,

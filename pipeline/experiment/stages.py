@@ -128,12 +128,15 @@ def learning(config: schema.Train, prepared: Prepared, phase: Phase) -> tuple[nn
     network.above = below.above if below else None
 
     def batches(split: str, *, training: bool = False) -> Batches:
-        how, kept = network.parts[0].preprocessing, None
+        how, rows = network.parts[0].preprocessing, None
+        kept, identities, few = None, None, 0
         if below and not (training and _by_chance(config)):
-            some = views(config, training=training)
+            some, rows = views(config, training=training), _rows(config, prepared, split)
             kept = Kept([features(config, prepared, split, view, below) for view in some])
+        elif training and phase.trains != "all" and config.regime.views:  # the same copies, made anew
+            few, identities = config.regime.views, view_identities(picture_digests(table, table.where(split)))
         return build.batches(
-            config, table, how, split, training=training, rows=_rows(config, prepared, split) if kept else None,
+            config, table, how, split, training=training, rows=rows, identities=identities, views=few,
             beside=prepared.beside, reader=kept,
         )  # fmt: skip
 

@@ -181,7 +181,8 @@ class FeatureFiles(BoundedFolder):
         return opened[0] if opened else values
 
     def _warn(self, error: OSError) -> None:
-        log.warning("warning: features are not kept in %s (%s)", self.folder, error.strerror or error)
+        why = error.strerror or f"{error}: is the disk full?"  # of numpy, which says no more
+        log.warning("warning: features are not kept in %s (%s)", self.folder, why)
 
 
 def _completed(

@@ -13,6 +13,7 @@ import torch
 from lightning_fabric import Fabric
 from torch.utils.data import Dataset
 
+from pipeline.common.errors import Stopped
 from pipeline.common.progress import watch
 from pipeline.data.batch import NOTHING, Batch, Inputs
 from pipeline.data.reading.loading import Answer, Request
@@ -79,7 +80,8 @@ def compute_features(
 ) -> np.ndarray:
     """One pass of the backbone, in evaluation mode: (n, features) of a `kind` in the order of `rows` (n, ascending).
 
-    NaN where a picture could not be read; a single column of it where none could.
+    NaN where a picture could not be read; a single column of it where none could. Stopped where the network itself
+    says what is no number, which would pass for such a picture.
     """
     fabric.to_device(network).eval()
     layout = layout_of(network)
@@ -88,6 +90,11 @@ def compute_features(
         with fabric.autocast():
             made = network.features(batch.inputs.to(fabric.device, layout))
         found = made.to("cpu", kind).numpy()
+        if not np.isfinite(found).all():
+            raise Stopped(
+                "the features that the network makes of pictures are no numbers, or too large: try "
+                "trainer.precision=fp32, or other weights"
+            )
         if values is None:
             values = np.full((len(rows), found.shape[1]), np.nan, found.dtype)
         values[np.searchsorted(rows, batch.rows.numpy())] = found

@@ -11,12 +11,13 @@ from lightning_fabric import Fabric
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from pipeline.common.errors import Stopped
 from pipeline.common.progress import watch
 from pipeline.data.batch import Batch, Inputs
 from pipeline.models.classifier import Classifier
 from pipeline.models.heads.fitted import FittedHead
 from pipeline.models.join import SCALES, USUAL_SCALE
-from pipeline.training.loop import Batches, Epoch, Progress, measure
+from pipeline.training.loop import NOTHING_READ, Batches, Epoch, Progress, measure
 
 log = logging.getLogger("pipeline.train")
 
@@ -144,5 +145,7 @@ class Fitting:
 
 
 def _all_of(batches: Iterable[Batch]) -> Batch:
-    inputs, labels, rows, _ = zip(*batches, strict=True)
+    if not (some := list(batches)):
+        raise Stopped(NOTHING_READ)
+    inputs, labels, rows, _ = zip(*some, strict=True)
     return Batch(Inputs.together(list(inputs)), torch.cat(labels), torch.cat(rows))

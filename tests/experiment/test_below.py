@@ -73,6 +73,7 @@ ANEW = "trainer.feature_cache_gb=0"
     [
         [],
         ["augmentation=trivial"],  # val alone
+        ["augmentation=trivial", "regime.views=2", "trainer.epochs=3"],  # the third sees the first one's copies again
         ["regime.head_epochs=1", "trainer.epochs=1", "trainer.precision=bf16"],
     ],
     ids=" ".join,

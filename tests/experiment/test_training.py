@@ -1,16 +1,19 @@
-"""What is checked before a training begins."""
+"""What is checked before a training begins, and what ends one."""
 
 import os
 
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
 from PIL import Image
+from torchvision.models import squeezenet1_0
 
 from pipeline.cli.command import VERSION_BASE
 from pipeline.cli.messages import check
-from pipeline.common.errors import BadInput
+from pipeline.common.errors import BadInput, Stopped
 from pipeline.config.keys import CONF
-from pipeline.experiment.training import prepare
+from pipeline.experiment.training import prepare, train
+from pipeline.training.loop import Progress
 
 
 def composed(*overrides):
@@ -53,3 +56,28 @@ def test_files_that_hold_nothing_stop_a_training_before_it_begins(tmp_path):
         assert said in str(told.value)
     assert "\n" not in str(told.value)
     prepare(composed(*given, "data.on_unreadable=skip"))
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("regime=imagenet", "trainer.epochs=1"),
+        ("regime=frozen", "trainer.epochs=1"),
+        ("regime=frozen", "head=logistic"),
+    ],
+    ids=" ".join,
+)
+def test_a_training_of_which_not_one_picture_can_be_read_ends(overrides, tmp_path, monkeypatch):
+    monkeypatch.setenv("PIPELINE_CACHE", str(tmp_path / "cache"))
+    torch.save(squeezenet1_0().state_dict(), tmp_path / "weights.pth")
+    for number in range(20):
+        file = tmp_path / "photos" / "ab"[number % 2] / f"{number:02d}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"no picture")
+    config = composed(
+        "data=folder", f"data.root={tmp_path / 'photos'}", "data.on_unreadable=skip", "data.split.val=0.2",
+        "model=squeezenet", f"model.weights_file={tmp_path / 'weights.pth'}", "data.image_size=64",
+        "trainer.num_workers=0", "trainer.accelerator=cpu", "trainer.precision=fp32", *overrides,
+    )  # fmt: skip
+    with pytest.raises(Stopped, match=r"not one of the pictures .* could be read: .*explore says why"):
+        list(train(config, prepare(config), tmp_path / "run", Progress()))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline.common.errors import Stopped
 from pipeline.data.batch import Inputs
 from pipeline.data.reading.preprocessing import Preprocessing
 from pipeline.models.classifier import Classifier, NetworkSpec
@@ -120,6 +121,14 @@ def test_the_order_depends_on_seed_and_epoch_alone():
     assert first != other
     assert first[0] != first[1]
     assert sorted(first[0]) == list(range(7))
+
+
+def test_what_is_no_number_is_not_taken_for_a_picture_that_cannot_be_read(network, tmp_path):
+    broken = deepcopy(network)
+    broken.mean[:] = torch.inf
+    with pytest.raises(Stopped, match=r"no numbers, or too large: try trainer\.precision=fp32"):
+        read(broken, Pictures(), tmp_path)
+    assert not list(tmp_path.rglob("*.npy"))
 
 
 def test_each_epoch_reads_the_next_view():

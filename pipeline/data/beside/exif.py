@@ -5,6 +5,7 @@ Notes that cannot be (a clock that was never set, a place at 0, 0) are none.
 
 import io
 import os
+import warnings
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -29,7 +30,8 @@ def with_exif(
     missing = [column for column in COLUMNS if column in wanted and column not in rows]
     if not missing:
         return rows
-    with ThreadPoolExecutor(_THREADS) as pool:
+    with warnings.catch_warnings(), ThreadPoolExecutor(_THREADS) as pool:
+        warnings.simplefilter("ignore", UserWarning)  # Pillow's, of each broken note
         found = list(pool.map(_noted, pictures(), chunksize=64))
     return rows.assign(**{column: [one.get(column) for one in found] for column in missing})
 
@@ -52,9 +54,10 @@ def _noted(picture: Picture) -> dict[str, Any]:
     return found
 
 
-def _degrees(parts: Sequence[Any], side: str) -> float:
-    """Degrees, minutes and seconds as one number, below zero south and west."""
+def _degrees(parts: Sequence[Any], side: str | bytes) -> float:
+    """Degrees, minutes and seconds as one number, below zero south and west; KeyError of no side that there is."""
+    letter = (side.decode() if isinstance(side, bytes) else side)[:1].upper()  # some cameras write bytes
     value = sum(float(part) / 60**power for power, part in enumerate(parts))
     if not np.isfinite(value):
         raise ValueError
-    return -value if str(side).upper().startswith(("S", "W")) else value
+    return value * {"N": 1, "E": 1, "S": -1, "W": -1}[letter]

@@ -48,7 +48,8 @@ class PictureBatches:
     `on_unreadable="skip"` is left out and noted in `skipped`, here and in the table. Either way it is remembered:
     the next run stops at once, or does not open it again and in all else goes as this one did. `cache`
     keeps pictures as they are read, of the size that `canvas` gives. Chance in augmentation follows a picture's place
-    in the table, or `identities` (n,) uint64 of the `rows`: then it is the same in whatever table it stands.
+    in the table, or `identities` (n,) uint64 of the `rows`: then it is the same in whatever table it stands, and where
+    there are so many `views` of a picture, each epoch shows the next one.
     `beside`: what is known of all of the table's pictures beside their pixels. A `reader` of another kind makes batches
     of what is kept of them.
     """
@@ -67,6 +68,7 @@ class PictureBatches:
         on_unreadable: Literal["raise", "skip"] = "raise",
         cache: PictureCache | None = None,
         identities: np.ndarray | None = None,
+        views: int = 0,
         beside: Inputs = NOTHING,
         reader: Dataset["Answer"] | None = None,
     ) -> None:
@@ -80,7 +82,9 @@ class PictureBatches:
         self._on_unreadable = on_unreadable
         self._joins_single = shuffle and batch_size > 1 and len(rows) > 1
         self._told_of_single = False
-        self._requests = Requests(table, rows, batch_size=batch_size, shuffle=shuffle, seed=seed, identities=identities)
+        self._requests = Requests(
+            table, rows, batch_size=batch_size, shuffle=shuffle, seed=seed, identities=identities, views=views
+        )
         self._cache, self._beside = cache, beside
         if num_workers:
             if len(os.fsencode(tempfile.gettempdir())) > _LONGEST_TMPDIR:  # they would hang without a word
@@ -182,9 +186,10 @@ class Requests(Sampler[Request]):
         shuffle: bool,
         seed: int,
         identities: np.ndarray | None = None,
+        views: int = 0,
     ) -> None:
         self.epoch = self.start = 0
-        self._identities = identities
+        self._identities, self._views = identities, views
         self._table = table
         self._labels = table.labels
         self._rows = np.asarray(rows, dtype=np.int64)
@@ -206,7 +211,8 @@ class Requests(Sampler[Request]):
         # Drawn for every row up to the last, so that a picture's seed does not depend on the others.
         seeds = chance.integers(2**63, size=self._rows.max() + 1)
         if self._identities is not None:
-            asked = np.broadcast_to(np.array([self._seed % 2**64, self.epoch], np.uint64), (len(self._rows), 2))
+            view = (self.epoch - 1) % self._views if self._views else self.epoch
+            asked = np.broadcast_to(np.array([self._seed % 2**64, view], np.uint64), (len(self._rows), 2))
             seeds[self._rows] = mixed(np.column_stack([self._identities, asked])) >> np.uint64(1)
         for some in np.split(rows, self._starts)[self.start :]:
             yield Request(self._table.shown(some), self._labels[some], some, seeds[some], self.epoch)
