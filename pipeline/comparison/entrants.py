@@ -15,6 +15,8 @@ from pipeline.evaluation.metrics import summary
 from pipeline.evaluation.statistics import Interval, intervals_of_class_averages
 from pipeline.predictions.predictions import Predictions
 
+_SHOWN_DIGITS = 7  # of a digest
+
 
 @dataclass(frozen=True)
 class Score:
@@ -46,6 +48,7 @@ class Entrant:
     cost: Mapping[str, float] = field(default_factory=dict)
     typed: frozenset[str] = frozenset()  # keys that the user gave on the command line
     trained_on: int | None = None  # pictures
+    files: str = ""  # the digest of what lies beside the pictures: boxes, columns, attributes, weights
 
     def on(self, split: str) -> Score | None:
         """Its score on val or test."""
@@ -96,10 +99,25 @@ def score(predictions: Predictions) -> Score:
 
 
 def by_choice(entrants: Sequence[Entrant]) -> tuple[list[str], dict[tuple[str, ...], list[Entrant]]]:
-    """The keys that set runs apart, but for those that repeat a choice, and the runs by their answers to these."""
+    """The keys that set runs apart, but for those that repeat a choice, and the runs by their answers to these.
+
+    `files` is one of them where the same was done with other files of the same names.
+    """
     plain = [{key: value for key, value in one.choices.items() if key not in REPEATS} for one in entrants]
     keys = telling_keys(plain, frozenset().union(*(one.typed for one in entrants)))
     together = defaultdict(list)
     for one in entrants:
         together[tuple(one.choices.get(key, "") for key in keys)].append(one)
-    return keys, dict(together)
+    if not any(map(_of_other_files, together.values())):
+        return keys, dict(together)
+    apart = defaultdict(list)
+    for answers, runs in together.items():
+        for one in runs:
+            apart[(*answers, one.files[:_SHOWN_DIGITS])].append(one)
+    return [*keys, "files"], dict(apart)
+
+
+def _of_other_files(runs: Sequence[Entrant]) -> bool:
+    """Whether runs of one choice are no repeats: one of them was done again with other files."""
+    known = {(one.repeat, one.files) for one in runs if one.files}
+    return len(known) > len({repeat for repeat, _ in known})

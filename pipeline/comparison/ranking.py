@@ -1,7 +1,7 @@
 """Comparable runs ranked by val: runs of one choice are one row, with the mean of its seeds and folds."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -89,8 +89,14 @@ def rank(entrants: Sequence[Entrant]) -> Ranking:
 def _row(keys: Sequence[str], choice: Sequence[str], runs: list[Entrant]) -> Row:
     answers = {short_key(key): short_value(key, value) for key, value in zip(keys, choice, strict=True)}
     network = short_value("model.name", runs[0].choices.get("model.name", "the run"))
-    words = [value if key in _PLAIN_KEYS else f"{key.rpartition('.')[2]}={value}" for key, value in answers.items()]
+    words = [value if key in _PLAIN_KEYS else f"{_word(key, answers)}={value}" for key, value in answers.items()]
     return Row(" ".join(words) or network, answers, sorted(runs, key=lambda one: (one.repeat, one.id)))
+
+
+def _word(key: str, others: Iterable[str]) -> str:
+    """The last part of a key, where that is no other's as well."""
+    last = key.rpartition(".")[2]
+    return last if sum(one.rpartition(".")[2] == last for one in others) == 1 else key
 
 
 def _figures(row: Row) -> dict[str, float]:

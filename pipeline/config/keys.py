@@ -29,7 +29,7 @@ SAME_FIGURES = (
     "data.split.save", "data.cache",
 )  # fmt: skip
 # and under these it says where things lie, or how fast they go: no choice to compare runs by.
-NO_CHOICE = (*SAME_FIGURES, "data.root", "trainer.feature_cache_gb", "trainer.threads")
+NO_CHOICE = (*SAME_FIGURES, "data.root", "data.box_unit", "trainer.feature_cache_gb", "trainer.threads")
 # Those that may be given beside resume=ID.
 GIVEN_ANEW = (
     "trainer.num_workers", "trainer.keep_epochs", "trainer.checkpoint_minutes", "trainer.feature_cache_gb",

@@ -71,6 +71,7 @@ def entrant(client: MlflowClient, run: Run) -> Entrant:
     return Entrant(
         run.info.run_id, run.info.run_name, run.data.params, tuple(val.classes), run.data.tags.get("data_digest", ""),
         score(val), test, finished.cost(client, run), finished.typed_keys(run), finished.trained_on(run),
+        run.data.tags.get("files_digest", ""),
     )  # fmt: skip
 
 
