@@ -164,7 +164,7 @@ def outcome(player: Player) -> Outcome:
     from mlflow import MlflowClient
 
     folder = player.folder
-    client, found = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}"), Outcome()
+    client, found, seen = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}"), Outcome(), set[str]()
     for run in client.search_runs([one.experiment_id for one in client.search_experiments()]):
         tags, status = run.data.tags, run.info.status
         name = f"{tags.get('stage')} {tags.get('overrides', '')}"
@@ -172,11 +172,10 @@ def outcome(player: Player) -> Outcome:
             continue  # typed again they are made anew, and the other stays to be seen
         if status != "FINISHED":
             found.wrong.append(f"{name} is {status}")
-        if name in found.figures:
-            found.wrong.append(f"{name} is there twice")
-        found.figures[name] = {
-            key: value for key, value in run.data.metrics.items() if not any(part in key for part in OF_TIME)
-        }
+        figures = {key: value for key, value in run.data.metrics.items() if not any(part in key for part in OF_TIME)}
+        if found.figures.setdefault(name, figures) != figures or (name in seen and tags.get("stage") != "ensemble"):
+            found.wrong.append(f"{name} is there twice")  # an ensemble typed again is made again, and is the same
+        seen.add(name)
         found.wrong += _logged_otherwise(client, run, name)
         place = Path(run.info.artifact_uri.removeprefix("file://"))
         for file in sorted(place.rglob("*")):
