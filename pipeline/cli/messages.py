@@ -107,7 +107,9 @@ def one_line(error: BaseException, command_name: str = "") -> str:
     if missing:
         key = _whole_key(missing[1], command_name)
         return f"{key} is missing: give it as {key}=..."
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    by_interpolation = re.match(r"BadInput raised while resolving interpolation: (.+)", str(error))
+    said = by_interpolation[1] if by_interpolation else str(error)
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
     cause = error.__cause__
     if isinstance(cause, OmegaConfBaseException | YAMLError):
         lines += str(cause).splitlines()[:1]

@@ -2,8 +2,11 @@ import errno
 import os
 
 import pytest
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from pipeline.cli.messages import BAD_INPUT, FAILED, exit_code, one_line
+from pipeline.common.errors import BadInput
 
 
 @pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES])
@@ -22,3 +25,14 @@ def test_a_file_that_the_system_forbids_is_told_in_a_line(tmp_path, monkeypatch,
 
 def test_other_errors_of_the_system_keep_their_traceback():
     assert exit_code(OSError(errno.EIO, os.strerror(errno.EIO), "disk")) == FAILED
+
+
+def test_what_an_interpolation_found_wrong_is_said_without_omegaconfs_frame():
+    def nothing_here():
+        raise BadInput("of no network are the weights here")
+
+    OmegaConf.register_new_resolver("nothing_here", nothing_here, replace=True)
+    with pytest.raises(OmegaConfBaseException) as raised:
+        OmegaConf.create({"model": "${nothing_here:}"}).model  # noqa: B018 - asking is what resolves it
+    assert one_line(raised.value) == "of no network are the weights here"
+    assert exit_code(raised.value) == BAD_INPUT
