@@ -38,15 +38,6 @@ def inside(name: str, folders: Mapping[str, Path]) -> Path:
     return path
 
 
-def name_of(path: str | Path, folders: Mapping[str, Path]) -> str | None:
-    """The name of a path, the inverse of `inside`; None for one elsewhere."""
-    for name, root in folders.items():
-        with suppress(ValueError):
-            below = Path(path).relative_to(root.resolve()).as_posix()
-            return name if below == "." else f"{name}/{below}"
-    return None
-
-
 @dataclass(frozen=True)
 class Look:
     """What is seen in a folder at a glance: names of what is in it, and of pictures how many, where, how deep.

@@ -2,6 +2,8 @@
 
 import re
 
+from pipeline.data.reading.decoding import UnreadablePicture
+
 
 class Refused(Exception):
     """A request that is not answered; `status` is HTTP's, the text one line for whoever asked."""
@@ -14,6 +16,16 @@ class Refused(Exception):
 def told(error: Exception) -> str:
     """What an error of this program says, in one line."""
     return without_paths(str(error).partition("\n")[0])
+
+
+def status_of(error: Exception) -> int:
+    """HTTP's number for an error of this program."""
+    return error.status if isinstance(error, Refused) else 400
+
+
+def kind_of(error: Exception) -> str:
+    """What kind of error it is, as `common.problem.KIND` words it for people."""
+    return "unreadable" if isinstance(error, UnreadablePicture) else str(status_of(error))
 
 
 def without_paths(text: str) -> str:

@@ -14,7 +14,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from pipeline.common.wording import percent
-from pipeline.web.words import LANGUAGES, Words, language_of, words_in
+from pipeline.web.refusal import kind_of, told
+from pipeline.web.words import LANGUAGES, Words, known, language_of, words_in
 
 STATIC = Path(__file__).parent / "static"
 _SPANISH = str.maketrans(",.", ".,")
@@ -76,6 +77,22 @@ def _again(request: Request, lang: str) -> str:
         url = request.url.include_query_params(lang=lang)
         return f"{url.path}?{url.query}"
     return f"{request.url.path if request.url.path in PAGES.values() else '/'}?lang={lang}"
+
+
+def heading(t: Words, kind: str) -> str:
+    """What kind of error it is (of `refusal.kind_of`), in a visitor's language."""
+    key = f"common.problem.{kind}"
+    return t(key) if key in known() else t("common.problem")
+
+
+def explained(request: Request, error: Exception, text: str = "") -> Markup:
+    """An error of this program (or all that `text` tells of several), which is in English: on other pages after what
+    kind it is.
+    """
+    said = Markup('<span lang="en">{}</span>').format(text or told(error))
+    if language(request) == "en":
+        return said
+    return Markup("{}: {}").format(heading(words(request), kind_of(error)), said)
 
 
 def in_figures_of(lang: str, figure: str) -> str:

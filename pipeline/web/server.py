@@ -30,8 +30,8 @@ from pipeline.web.guard import Guard, SecurityHeaders
 from pipeline.web.jobs.queue import jobs_here
 from pipeline.web.pages import data as data_page
 from pipeline.web.pages import enter, identify, model, train
-from pipeline.web.refusal import Refused, told
-from pipeline.web.rendering import STATIC, page
+from pipeline.web.refusal import Refused, kind_of, told
+from pipeline.web.rendering import STATIC, heading, page, words
 from pipeline.web.settings import Settings
 from pipeline.web.site import Site
 
@@ -140,12 +140,17 @@ async def _warm_up(site: Site) -> None:
             log.warning("warning: the model that should answer first cannot: %s", error)
 
 
-def _say(request: Request, status: int, text: str, headers: Mapping[str, str] | None = None) -> Response:
-    """An error, as JSON to programs and scripts, else as a page."""
+def _say(
+    request: Request, status: int, text: str, headers: Mapping[str, str] | None = None, kind: str = ""
+) -> Response:
+    """An error, as JSON to programs and scripts, else as a page. The page's script says what `kind` it is of, too."""
     text = text.encode(errors="replace").decode()  # what was sent may hold half a letter
-    if request.url.path.startswith("/api/") or "text/html" not in request.headers.get("accept", ""):
+    if request.url.path.startswith("/api/"):
         return JSONResponse({"detail": text}, status, headers)
-    return page(request, "error.html.j2", status=status, text=text)
+    said = heading(words(request), kind or str(status))
+    if "text/html" not in request.headers.get("accept", ""):
+        return JSONResponse({"detail": text, "kind": said}, status, headers)
+    return page(request, "error.html.j2", status=status, heading=said, text=text)
 
 
 async def _of_http(request: Request, error: Exception) -> Response:
@@ -159,7 +164,7 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 
 async def _bad_input(request: Request, error: Exception) -> Response:
-    return _say(request, 400, told(error))
+    return _say(request, 400, told(error), kind=kind_of(error))
 
 
 async def _not_valid(request: Request, error: Exception) -> Response:

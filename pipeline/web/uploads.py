@@ -23,6 +23,7 @@ from pipeline.web.refusal import Refused
 
 _SHORTER, _LONGER = 320, 480  # pixels a side of what is shown
 _LONGEST = 150  # letters of a name
+_NEVER_BACK = 120  # seconds; a browser shows an answer, and its picture, at once
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,11 @@ class Asked:
         """Of its first picture."""
         return self.pictures[0].name
 
+    @property
+    def shows(self) -> str:
+        """The label of what it shows, as far as anybody knows."""
+        return self.corrected or self.answer.label
+
     def to_row(self) -> dict[str, Any]:
         """As a line of a CSV says it, with the columns that `predict` writes."""
         row = {"picture": "; ".join(picture.name for picture in self.pictures)} | self.answer.to_row()
@@ -81,12 +87,16 @@ class Asked:
 
 @dataclass
 class Visit:
-    """What one visitor sent: `asked` by token, the first first; `forgotten` where it was deleted as a whole."""
+    """What one visitor sent: `asked` by token, the first first; `forgotten` where it was deleted as a whole.
+
+    `returned`: the visitor asked for something since, and so is no program that keeps no cookie and never can.
+    """
 
     folder: Path
     asked: OrderedDict[str, Asked] = field(default_factory=OrderedDict)
     at: float = field(default_factory=monotonic)
     forgotten: bool = False
+    returned: bool = False
 
     def all(self) -> list[Asked]:
         """The newest first."""
@@ -152,18 +162,18 @@ class Visits:
         found = self._visits.get(visitor)
         if found is None:
             return Visit(self._folder / secrets.token_urlsafe(16))
-        found.at = monotonic()
+        found.at, found.returned = monotonic(), True
         return found
 
     def begin(self, visitor: str, more: int) -> Visit:
         """A visitor's, who is about to send so many pictures. Refused where there are too many, or visitors."""
         self.forget_idle()
-        visit = self.find(visitor)
+        visit = self._visits.get(visitor) or Visit(self._folder / secrets.token_urlsafe(16))
         if visitor not in self._visits and len(self._visits) >= self._limits.visitors:
             raise Refused(503, "too many visitors have pictures here: come back in some minutes")
         if visit.pictures() + more > self._limits.pictures:
             raise Refused(413, f"at most {self._limits.pictures:,} pictures at a time: download and clear them first")
-        self._visits[visitor] = visit
+        self._visits[visitor], visit.at = visit, monotonic()
         return visit
 
     def forget(self, visitor: str) -> None:
@@ -174,10 +184,11 @@ class Visits:
             shutil.rmtree(visit.folder, ignore_errors=True)
 
     def forget_idle(self) -> None:
-        """Delete what is of visitors who asked for nothing in a while."""
-        before = monotonic() - 60 * self._limits.idle_minutes
-        for visitor in [name for name, visit in self._visits.items() if visit.at < before]:
-            self.forget(visitor)
+        """Delete what is of visitors who asked for nothing in a while; soon, of those who never came back."""
+        now, longest = monotonic(), 60 * self._limits.idle_minutes
+        for visitor, visit in list(self._visits.items()):
+            if now - visit.at > (longest if visit.returned else min(longest, _NEVER_BACK)):
+                self.forget(visitor)
 
 
 def shown_name(name: str) -> str:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.web.folders import Outside, inside, look, name_of
+from pipeline.web.folders import Outside, inside, look
 
 
 @pytest.fixture(scope="module")
@@ -35,9 +35,6 @@ def test_a_name_means_what_lies_in_its_folder(disk):
     assert inside("photos", folders) == disk / "photos"
     assert inside("photos/moths/north/bee eater", folders) == disk / "photos" / "moths" / "north" / "bee eater"
     assert inside("photos/same", folders) == disk / "photos" / "moths"
-    assert name_of(disk / "photos" / "moths", folders) == "photos/moths"
-    assert name_of(disk / "photos", folders) == "photos"
-    assert name_of(disk / "secret", folders) is None
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from starlette.responses import StreamingResponse
 
 from pipeline.cli.quoting import quoted
 from pipeline.web.api.problems import problems
+from pipeline.web.guard import address
 from pipeline.web.jobs.follow import followed, told
 from pipeline.web.jobs.form import Given, about, arguments, checked
 from pipeline.web.jobs.queue import Queue, QueueFull, jobs_here
@@ -26,8 +28,9 @@ from pipeline.web.site import site_of
 
 router = APIRouter(prefix="/api", tags=["trainings"])
 _FOLLOWERS = 50  # at a time
+_OF_ONE = 4  # visitor, or address: browsers have six connections to a server, and pages need some
 _EVERY, _SIGN_OF_LIFE = 1.0, 15.0  # seconds between looks, and without news
-_following = set[object]()  # one for each that is followed
+_following = Counter[str]()  # by who follows
 JobId = Annotated[str, Field(max_length=40)]
 
 
@@ -181,15 +184,15 @@ def promoted(request: Request, job_id: JobId) -> dict[str, Any]:
 async def events(request: Request, job_id: JobId) -> StreamingResponse:
     """Until it is over."""
     queue, job = await run_in_threadpool(job_of, request, job_id)
-    if len(_following) >= _FOLLOWERS:
+    who = str(request.session.get("id") or address(request))
+    if _following.total() >= _FOLLOWERS or _following[who] >= _OF_ONE:
         raise Refused(429, "too many follow trainings at the moment", {"retry-after": "60"})
-    lines = _events(request, queue, job, site_of(request).settings.folders)
+    lines = _events(request, who, queue, job, site_of(request).settings.folders)
     return StreamingResponse(lines, media_type="text/event-stream", headers={"x-accel-buffering": "no"})
 
 
-async def _events(request: Request, queue: Queue, job: Job, folders: dict[str, Path]) -> AsyncIterator[str]:
-    this = object()
-    _following.add(this)
+async def _events(request: Request, who: str, queue: Queue, job: Job, folders: dict[str, Path]) -> AsyncIterator[str]:
+    _following[who] += 1
     try:
         last, silent = "", 0.0
         while not await request.is_disconnected():
@@ -208,4 +211,6 @@ async def _events(request: Request, queue: Queue, job: Job, folders: dict[str, P
             await asyncio.sleep(_EVERY)
             silent += _EVERY
     finally:
-        _following.discard(this)
+        _following[who] -= 1
+        if not _following[who]:
+            del _following[who]

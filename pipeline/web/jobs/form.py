@@ -106,6 +106,8 @@ def arguments(given: Given, folders: Mapping[str, Path], allowed: Iterable[Field
             raise Wrong(key[:100], "unknown", hint=did_you_mean(key[:100], fields))
     if not given.get("data"):
         raise Wrong("data", "needed")
+    if given.get("data.file") and not given.get("data.root"):  # else a table of answers could name any file of the disk
+        given = {**given, "data.root": str(given["data.file"]).rpartition("/")[0]}
     said = {key: _override(field, given[key], folders) for key, field in fields.items() if key in given}
     return [f"{key}={value}" for key, value in said.items() if value]
 

@@ -16,8 +16,8 @@ from pipeline.web.folders import Outside
 from pipeline.web.jobs.form import Wrong
 from pipeline.web.pages.shown import helpers
 from pipeline.web.pages.train import KEPT_NAME, followed_job
-from pipeline.web.refusal import Refused, told
-from pipeline.web.rendering import page, part, words
+from pipeline.web.refusal import Refused, status_of
+from pipeline.web.rendering import explained, page, part, words
 from pipeline.web.site import site_of
 from pipeline.web.words import Words
 
@@ -32,19 +32,18 @@ def data(request: Request, folder: str = "") -> Response:
 
 
 def _folder(
-    request: Request, name: str, *, filled: dict[str, str] | None = None, problem: str = "", translated: bool = False,
-    status: int = 200,
+    request: Request, name: str, *, filled: dict[str, str] | None = None, problem: str = "", status: int = 200
 ) -> HTMLResponse:  # fmt: skip
     t, filled = words(request), filled or {}
     try:
         found = seen(request, name)
     except Outside as error:
-        found, problem, status = seen(request, ""), str(error), 404
+        found, problem, status = seen(request, ""), explained(request, error), 404
     choices = _choices(found, t)
     parts = name.split("/") if found["name"] else []
     queue = queue_of(request)
     return page(
-        request, "data.html.j2", here="data", status=status, seen=found, problem=problem, translated=translated,
+        request, "data.html.j2", here="data", status=status, seen=found, problem=problem,
         crumbs=[(part, "/".join(parts[: place + 1])) for place, part in enumerate(parts)], choices=choices,
         chosen=filled.get("labels") or _likely(found, choices),
         pattern=filled.get("pattern", ""), suggested=_suggested(found), may=site_of(request).settings.train,
@@ -108,10 +107,9 @@ def _chosen(request: Request, form: FormData) -> Response:
         job = submit_exploration(request, given, by=str(request.session.get(KEPT_NAME, "")))
     except Wrong as wrong:
         problem = f"{words(request)(f'train.field.{wrong.key}')}: {wrong.told(words(request))}"
-        return _folder(request, name, filled=filled, problem=problem, translated=True, status=400)
+        return _folder(request, name, filled=filled, problem=problem, status=400)
     except (BadInput, Refused) as error:
-        status = getattr(error, "status", 400)
-        return _folder(request, name, filled=filled, problem=told(error), status=status)
+        return _folder(request, name, filled=filled, problem=explained(request, error), status=status_of(error))
     return RedirectResponse(f"/data/{job.id}", 303)
 
 

@@ -19,8 +19,8 @@ from pipeline.serving.published import darwin_core
 from pipeline.web import showing
 from pipeline.web.asking import Sent, ask, page_wants
 from pipeline.web.models import BEST, Choice, Ready
-from pipeline.web.refusal import Refused, told
-from pipeline.web.rendering import page, part, visitor, words
+from pipeline.web.refusal import Refused, status_of, told
+from pipeline.web.rendering import explained, page, part, visitor, words
 from pipeline.web.site import Site, site_of
 from pipeline.web.uploads import Asked, Visit
 
@@ -51,15 +51,18 @@ async def asked(
     sure: Annotated[float, Form(ge=0, le=1)] = 0.5, together: Annotated[bool, Form()] = False,
 ) -> Response:  # fmt: skip
     """Answers to pictures: to the script a list item each, else the page again."""
+    sent = await Sent.of(files)
+    if not sent:
+        return await _page(request, 1, problem=words(request)("identify.choose_first"), status=400)
     try:
-        made, failed = await _answers(request, await Sent.of(files), model, checkpoint, sure, together=together)
+        made, failed = await _answers(request, sent, model, checkpoint, sure, together=together)
     except (BadInput, Refused) as error:
         made, failed = [], [error]
     if failed and _PART in request.headers:
         raise failed[0]
     if failed:
-        problem = "; ".join(dict.fromkeys(map(told, failed)))
-        return await _page(request, 1, problem=problem, status=getattr(failed[0], "status", 400))
+        problem = explained(request, failed[0], "; ".join(dict.fromkeys(map(told, failed))))
+        return await _page(request, 1, problem=problem, status=status_of(failed[0]))
     if _PART in request.headers:
         return HTMLResponse("".join(_item(request, one) for one in made))
     return RedirectResponse("/#results", 303)
@@ -69,8 +72,6 @@ async def _answers(
     request: Request, sent: list[Sent], model: str, checkpoint: str, sure: float, *, together: bool
 ) -> tuple[list[Asked], list[Exception]]:
     """One a picture, or one of all; and why others have none."""
-    if not sent:
-        raise Refused(400, words(request)("identify.choose_first"))
     ready = await run_in_threadpool(site_of(request).models.asked, model, checkpoint)
     given = (await request.form()).items()
     facts = {key.removeprefix(_PREFIX): str(value).strip() for key, value in given if key.startswith(_PREFIX)}
@@ -187,7 +188,7 @@ def _item(request: Request, one: Asked) -> Markup:
 
 
 def _names(one: Asked) -> dict[str, showing.Named]:
-    labels = [label for label, _ in one.answer.top_k] + list(one.answer.prediction_set or ())
+    labels = [label for label, _ in one.answer.top_k] + [*(one.answer.prediction_set or ()), one.shows]
     return showing.names(one.ready.bundle.taxonomy, dict.fromkeys(labels))
 
 

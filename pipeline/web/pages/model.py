@@ -62,15 +62,24 @@ def _known(site: Site, choice: Choice) -> dict[str, Any]:
     run = None if choice.run_id is None else _run(choice.run_id)
     measured = [] if run is None else figures(run)
     classes = measured[0].classes if measured else pd.DataFrame()
+    hardest, easiest = _ends(classes)
     return {
         "bundle": bundle, "run": run, "figures": measured, "checkpoints": site.models.checkpoints(choice),
         "networks": [member.spec.name for member in bundle.members],
         "names": showing.names(bundle.taxonomy, bundle.classes),
-        "hardest": _rows(classes[classes["share"] < 1].head(_HARDEST)) if len(classes) else [],
-        "easiest": _rows(classes[::-1].head(_EASIEST)) if len(classes) else [],
-        "every": _rows(classes), "pictures": {} if run is None else _pictures(run, measured),
+        "hardest": _rows(hardest), "easiest": _rows(easiest), "every": _rows(classes), "pictures": {} if run is None else _pictures(run, measured),
         "left": [] if run is None else _left(run),
     }  # fmt: skip
+
+
+def _ends(classes: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Of classes, the hardest first, those that it is bad at, and those that it is good at, the best first: none is
+    among both.
+    """
+    if not len(classes):
+        return classes, classes
+    hardest = classes[classes["share"] < 1].head(min(_HARDEST, -(-len(classes) // 2)))
+    return hardest, classes[len(hardest) :][::-1].head(_EASIEST)
 
 
 def _run(run_id: str) -> Run | None:

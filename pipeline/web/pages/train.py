@@ -27,7 +27,7 @@ from pipeline.web.jobs.run import run_of
 from pipeline.web.models import CHAMPION
 from pipeline.web.pages.shown import helpers
 from pipeline.web.refusal import Refused, told
-from pipeline.web.rendering import page, part, words
+from pipeline.web.rendering import explained, page, part, words
 from pipeline.web.site import site_of
 
 router = APIRouter(include_in_schema=False)
@@ -73,10 +73,10 @@ def _start(request: Request, form: FormData) -> Response:
         known = {key: value for key, value in filled.items() if key in FIELDS}
         return _form(request, known, wrong={wrong.key: wrong.told(words(request))}, status=400)
     except Refused as error:
-        problem = words(request)("train.full") if error.status == 429 else str(error)
+        problem = words(request)("train.full") if error.status == 429 else explained(request, error)
         return _form(request, filled, problem=problem, status=error.status)
     except BadInput as error:
-        return _form(request, filled, problem=told(error), status=400)
+        return _form(request, filled, problem=explained(request, error), status=400)
     return RedirectResponse(f"/train/{job.id}", 303)
 
 

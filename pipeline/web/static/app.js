@@ -13,9 +13,9 @@ async function part(address, options = {}) {
     return new Promise(() => {});
   }
   if (!answer.ok) {
-    let said = `${answer.status}`;
-    try { said = (await answer.json()).detail; } catch { /* no JSON */ }
-    throw new Error(said);
+    let said = { detail: `${answer.status}` };
+    try { said = await answer.json(); } catch { /* no JSON */ }
+    throw Object.assign(new Error(said.detail), { kind: said.kind });
   }
   return answer.text();
 }

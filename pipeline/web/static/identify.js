@@ -35,8 +35,9 @@ async function each(items, name, work) {
       try { await work(item); } catch (error) {
         failed += 1;
         const line = document.createElement("li");
-        const named = `${name(item)}: `;
-        line.textContent = error.message.startsWith(named) ? error.message : named + error.message;
+        const named = `${name(item)}: `, why = error.message.startsWith(named) ? error.message.slice(named.length) : error.message;
+        const kind = error.kind && document.documentElement.lang !== "en" ? `${error.kind}: ` : "";
+        line.textContent = named + kind + why;
         failures.append(line);
       }
       done += 1; bar.value = done;
