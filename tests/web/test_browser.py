@@ -62,6 +62,29 @@ def test_who_is_no_longer_known_comes_to_the_door(served, visit, pictures):
         page.wait_for_url("**/enter")
 
 
+def test_a_server_that_is_started_anew_is_sent_all_again(served, visit, pictures):
+    with served() as address:
+        page, asked = visit(address), []
+
+        def killed(route):
+            asked.append(route)
+            if len(asked) == 3:
+                page.context.clear_cookies()  # the new one knows nobody
+                route.abort()
+            else:
+                route.continue_()
+
+        page.route("**/identify", killed)
+        page.locator("#files").set_input_files(pictures[:3])
+        page.locator("#go").click()
+        page.get_by_text("Done: 3.").wait_for()
+        assert len(asked) == 6
+        assert page.locator("li.asked").count() == 3
+        with page.expect_download() as download:
+            page.get_by_role("link", name="Download as CSV").click()
+        assert len(download.value.path().read_text(encoding="utf-8-sig").splitlines()) == 4
+
+
 def test_pictures_are_dropped_and_pasted(served, visit, photograph):
     give = """(kind, data) => {
       const files = new DataTransfer();

@@ -67,7 +67,11 @@ def test_what_is_put_right_is_in_the_tables(trained, open_page, photograph):
     page = open_page()
     three = sent(*[(f"{number}.jpg", photograph(name)) for number, name in enumerate(["owl", "wren", "owl"])])
     owl, wren, other = tokens(page.post("/identify", files=three, headers=PART).text)
-    assert "Corrected by you" in page.post(f"/identify/{wren}", data={"label": " owl "}, headers=PART).text
+    html = page.post(f"/identify/{wren}", data={"label": " owl "}, headers=PART).text
+    assert "Corrected by you" in html
+    assert '<bdi>Tawny Owl</bdi> <i lang="la">Strix aluco</i></h3>' in html
+    assert "q=Strix%20aluco" in html
+    assert "q=Troglodytes" not in html
     page.post(f"/identify/{owl}", data={"do": "right"})
     page.post(f"/identify/{other}", data={"label": "a species that the model does not know"})
     found = table(page).set_index("picture")
@@ -255,6 +259,30 @@ def test_what_a_visitor_may_keep_is_bounded_and_goes(trained, open_page, photogr
     assert other.post("/identify", files=three[:1], headers=PART).status_code == 200
     page.__exit__(None, None, None)
     assert not visits._folder.exists()
+
+
+def test_programs_without_a_cookie_do_not_fill_the_places(trained, open_page, photograph):
+    page = open_page(limits={"visitors": 2})
+    visits, one = page.app.state.site.visits, sent(("a.jpg", photograph("owl")))
+    page.post("/identify", files=one)  # and shows the answer
+    TestClient(page.app, base_url=str(page.base_url)).post("/identify", files=one, headers=PART)
+    other = TestClient(page.app, base_url=str(page.base_url))
+    assert other.post("/identify", files=one, headers=PART).status_code == 503
+    for visit in visits._visits.values():
+        visit.at -= 3 * 60
+    assert other.post("/identify", files=one, headers=PART).status_code == 200
+    assert list(table(page)["picture"]) == ["a.jpg"]
+
+
+def test_an_error_is_told_in_the_visitors_language_with_the_programs_own_words(trained, open_page):
+    page = open_page()
+    page.get("/?lang=es")
+    one = sent(("b.jpg", b"broken"))
+    html = page.post("/identify", files=one, headers=HTML).text
+    assert 'Una foto no se puede leer: <span lang="en">b.jpg: is not a picture' in html
+    assert page.post("/identify", files=one, headers=PART).json()["kind"] == "Una foto no se puede leer"
+    assert "Elija al menos una foto." in page.post("/identify", headers=HTML).text
+    assert "<h1>Eso no está aquí (o ya no está)</h1>" in page.get("/pictures/none", headers=HTML).text
 
 
 def test_what_is_deleted_while_it_is_looked_at_is_not_kept(trained, open_page, photograph):

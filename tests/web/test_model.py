@@ -1,5 +1,10 @@
 """The page of a model: its figures, what it is good and bad at, and what its run left."""
 
+import pandas as pd
+import pytest
+
+from pipeline.web.pages.model import _ends
+
 EVIL = "<img src=x onerror=alert(1)>"
 
 
@@ -20,6 +25,15 @@ def test_a_model_shows_its_figures_and_classes(trained, open_page):
     assert str(trained) not in html
     assert "Chochín" in page.get("/model?lang=es").text
     assert "birds 1" in page.get(f"/model?model={run_of(page)}").text  # among those to choose from
+
+
+@pytest.mark.parametrize(
+    ("shares", "bad", "good"),
+    [([0.9, 0.95], [0.9], [0.95]), ([0.5, 1, 1], [0.5], [1, 1]), ([1, 1], [], [1, 1]), ([0.5], [0.5], []), ([], [], [])],
+)
+def test_no_class_is_both_good_and_bad(shares, bad, good):
+    found = _ends(pd.DataFrame({"share": shares}))
+    assert [list(some["share"]) for some in found] == [bad, good]
 
 
 def test_what_a_run_left_is_shown_without_scripts_and_nothing_else_of_the_disk(trained, open_page):

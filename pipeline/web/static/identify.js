@@ -6,7 +6,7 @@ const form = document.getElementById("ask");
 const list = document.getElementById("list");
 const results = document.getElementById("results");
 
-const elsewhere = Number(document.getElementById("count").textContent) - list.children.length;  // on other pages
+let elsewhere = Number(document.getElementById("count").textContent) - list.children.length;  // on other pages
 
 function counted() {
   document.getElementById("count").textContent = elsewhere + list.children.length;
@@ -15,13 +15,37 @@ function counted() {
   if (again) again.hidden = list.children.length === 0;
 }
 
-// Do `work` for each of `items`, some at a time, told in the progress box; what fails is named there.
+// A server that is away is waited for, by all that ask it together. Gives whether it is the same again, was started
+// anew, when it knows no answer any more, or stays away.
+const PATIENCE = 300, EVERY = 1;  // seconds
+let coming = null;
+function back() {
+  async function waiting() {
+    for (let waited = 0; waited < PATIENCE && !running.stopped; waited += EVERY) {
+      await new Promise((go) => setTimeout(go, 1000 * EVERY));
+      try {
+        const there = new DOMParser().parseFromString(await part("/"), "text/html");
+        if (Number(there.getElementById("count")?.textContent) >= elsewhere + list.children.length) return "same";
+        await part("/identify/clear", { method: "POST" });
+        list.textContent = "";
+        elsewhere = 0;
+        return "anew";
+      } catch { /* not yet */ }
+    }
+    return "away";
+  }
+  return coming ??= waiting().finally(() => { coming = null; });
+}
+
+// Do `work` for each of `items`, some at a time, told in the progress box; what fails is named there. Where the server
+// has forgotten all answers, it begins anew, if `anew`.
 let running = null;
-async function each(items, name, work) {
+async function each(items, name, work, anew = false) {
   const box = document.getElementById("progress"), bar = box.querySelector("progress");
   const said = document.getElementById("said"), failures = document.getElementById("failures");
   const here = running = { stopped: false };
-  let next = 0, done = 0, failed = 0;
+  const tried = new Set();
+  let left = [...items], done = 0, failed = 0;
   const text = (pattern) => pattern.replace("{done}", done - failed * (pattern === said.dataset.ready))
     .replace("{of}", items.length).replace("{failed}", failed);
   failures.textContent = "";
@@ -30,9 +54,21 @@ async function each(items, name, work) {
   const stop = document.getElementById("stop");
   stop.hidden = false;
   async function worker() {
-    while (next < items.length && !here.stopped) {
-      const item = items[next++];
+    while (left.length && !here.stopped) {
+      const item = left.shift(), round = left;
       try { await work(item); } catch (error) {
+        if (error instanceof TypeError && !tried.has(item)) {  // no answer at all
+          said.textContent = said.dataset.away;
+          const found = await back();
+          if (found === "anew" && left === round) {  // the other worker has not begun anew yet
+            left = anew ? [...items] : [];
+            done = failed = 0;
+            failures.textContent = "";
+          }
+          if (found === "same") { tried.add(item); left.unshift(item); }
+          if (found === "away") here.stopped = true;
+          else continue;
+        }
         failed += 1;
         const line = document.createElement("li");
         const named = `${name(item)}: `, why = error.message.startsWith(named) ? error.message.slice(named.length) : error.message;
@@ -70,7 +106,7 @@ function send(files) {
     made.innerHTML = html;
     list.prepend(made.content);
     results.hidden = false;
-  }).then(() => {
+  }, true).then(() => {
     form.querySelector("#files").value = "";
     // Somebody who works by keyboard or ear goes on with the answers.
     if (document.activeElement === document.body || document.activeElement.id === "go") document.getElementById("results-title").focus();

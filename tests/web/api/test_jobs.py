@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 
+from pipeline.web.api import jobs
 from pipeline.web.jobs.queue import Queue
 from pipeline.web.jobs.record import write
 
@@ -113,3 +114,12 @@ def test_events_tell_until_it_is_over(page, tmp_path):
         "failed", "no pictures", "epoch 1 of photos\n", True,
     )  # fmt: skip
     assert "event: over" in lines
+
+
+def test_who_follows_much_does_not_shut_others_out(page, monkeypatch):
+    job = start(page).json()["id"]
+    page.delete(f"/api/trainings/{job}")
+    monkeypatch.setitem(jobs._following, "testclient", 4)  # its address
+    assert page.get(f"/api/trainings/{job}/events").status_code == 429
+    page.get("/train")  # another visitor
+    assert page.get(f"/api/trainings/{job}/events").status_code == 200

@@ -3,10 +3,12 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import example, given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
+from PIL import Image
 
 from pipeline.cli.command import for_hydra
 from pipeline.cli.composed import composed
 from pipeline.common.errors import BadInput
+from pipeline.experiment.build import read_pictures
 from pipeline.web.jobs.form import FIELDS, PICTURES, Wrong, arguments, checked, defaults
 from pipeline.web.words import LANGUAGES, known
 
@@ -153,3 +155,17 @@ def test_defaults_are_those_of_the_choices(folders):
 def test_each_field_has_words():
     for key in FIELDS:
         assert set(known()[f"train.field.{key}"]) == set(LANGUAGES)
+
+
+@pytest.mark.parametrize("titles", ["path,label", "picture,label,corrected,checked"])
+@pytest.mark.parametrize("begin", ["../", "{top}/", "photos/../../"])
+def test_no_table_leads_out_of_its_folder(tmp_path, titles, begin):
+    for name in ("secret/a.jpg", "secret/b.jpg", "photos/c.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / name)
+    rows = [f"{begin.format(top=tmp_path)}secret/{name}.jpg,{name}" for name in "ab"]
+    more = ",,yes" if "checked" in titles else ""
+    (tmp_path / "photos" / "t.csv").write_text("\n".join([titles, *(row + more for row in rows)]))
+    typed = arguments({"data": "table", "data.file": "photos/t.csv"}, {"photos": tmp_path / "photos"})
+    with pytest.raises(BadInput, match="outside data.root"):
+        read_pictures(composed("train", typed).data, "raise")
