@@ -4,6 +4,7 @@ import re
 from collections import OrderedDict
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cached_property
 from threading import Lock
 from time import monotonic
 
@@ -23,6 +24,7 @@ from pipeline.tracking.registry import fetch_model
 from pipeline.tracking.selection import CHOOSE_BY, FINISHED, find_run, search
 from pipeline.web.refusal import Refused
 from pipeline.web.settings import Settings
+from pipeline.web.showing import Named, names
 
 CHAMPION = "champion"
 BEST = BEST_WEIGHTS.partition(".")[0]
@@ -54,6 +56,11 @@ class Ready:
     choice: Choice
     checkpoint: str
     bundle: Bundle
+
+    @cached_property
+    def names(self) -> list[Named]:
+        """What its classes are called."""
+        return list(names(self.bundle.taxonomy, self.bundle.classes).values())
 
     @property
     def name(self) -> str:

@@ -63,10 +63,24 @@ class Named:
 
 def names(taxonomy: pd.DataFrame | None, labels: Iterable[str]) -> dict[str, Named]:
     """Those of some labels."""
-    return {label: Named.of(label, _row(taxonomy, label)) for label in labels}
+    return {label: Named.of(label, ranks(taxonomy, label)) for label in labels}
 
 
-def _row(taxonomy: pd.DataFrame | None, label: str) -> dict[str, Any]:
+def meant(text: str, taxonomy: pd.DataFrame | None, classes: Iterable[str]) -> str:
+    """The class that somebody names by its label, its common name in any language or its species, in large or small
+    letters; the text itself where that is none, or several.
+    """
+    plain = text.casefold()
+    found = [label for label in classes if label.casefold() == plain]
+    if not found and taxonomy is not None:
+        called = [column for column in taxonomy if column == "species" or column.startswith("common_name")]
+        same = taxonomy[called].astype("str").apply(lambda column: column.str.casefold() == plain)
+        found = list(taxonomy.index[same.any(axis=1)])
+    return text if text in found or len(found) != 1 else found[0]
+
+
+def ranks(taxonomy: pd.DataFrame | None, label: str) -> dict[str, Any]:
+    """What a taxonomy says of a label: ranks and common names; nothing where it does not know it."""
     return {} if taxonomy is None or label not in taxonomy.index else dict(taxonomy.loc[label].dropna())
 
 

@@ -71,7 +71,10 @@ def test_what_is_put_right_is_in_the_tables(trained, open_page, photograph):
     assert "Corrected by you" in html
     assert '<bdi>Tawny Owl</bdi> <i lang="la">Strix aluco</i></h3>' in html
     assert "q=Strix%20aluco" in html
-    assert "q=Troglodytes" not in html
+    assert "Troglodyt" not in html.partition("<details>")[2]
+    assert '<dd><span lang="la">Strigidae</span></dd>' in html
+    by_name = page.post(f"/identify/{wren}", data={"label": "cárabo COMÚN"}, headers=PART).text
+    assert 'name="label" value="owl"' in by_name
     page.post(f"/identify/{owl}", data={"do": "right"})
     page.post(f"/identify/{other}", data={"label": "a species that the model does not know"})
     found = table(page).set_index("picture")

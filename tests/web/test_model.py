@@ -29,7 +29,13 @@ def test_a_model_shows_its_figures_and_classes(trained, open_page):
 
 @pytest.mark.parametrize(
     ("shares", "bad", "good"),
-    [([0.9, 0.95], [0.9], [0.95]), ([0.5, 1, 1], [0.5], [1, 1]), ([1, 1], [], [1, 1]), ([0.5], [0.5], []), ([], [], [])],
+    [
+        ([0.9, 0.95], [0.9], [0.95]),
+        ([0.5, 1, 1], [0.5], [1, 1]),
+        ([1, 1], [], [1, 1]),
+        ([0.5], [0.5], []),
+        ([], [], []),
+    ],
 )
 def test_no_class_is_both_good_and_bad(shares, bad, good):
     found = _ends(pd.DataFrame({"share": shares}))

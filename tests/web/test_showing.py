@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 
+import pandas as pd
 import pytest
 
 from pipeline.serving.answers import Answer
 from pipeline.serving.taxon import Taxon
-from pipeline.web.showing import Named, drawn, how_sure
+from pipeline.web.showing import Named, drawn, how_sure, meant
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,20 @@ def test_a_field_that_is_added_appears_by_being_declared():
 )  # fmt: skip
 def test_how_sure_in_words(share, answered, word):
     assert how_sure(Answer((("owl", share),), answered=answered)) == word
+
+
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [("wren", "wren"), ("WREN", "wren"), ("Strix aluco", "owl"), ("cárabo", "owl"), ("Aves", "Aves"), ("Strix", "Strix"),
+     ("bird", "bird"), ("stork", "stork")],
+)  # fmt: skip
+def test_a_class_is_known_by_what_it_is_called_and_not_by_what_it_belongs_to(text, label):
+    taxonomy = pd.DataFrame(
+        {"class": ["Aves"] * 2, "genus": ["Strix", None], "species": ["Strix aluco", None],
+         "common_name": ["bird", "bird"], "common_name_es": ["Cárabo", None]}, index=["owl", "wren"],
+    )  # fmt: skip
+    assert meant(text, taxonomy, ["owl", "wren"]) == label
+    assert meant("Owl", None, ["owl", "wren"]) == "owl"
 
 
 def test_names_in_the_readers_language_and_where_to_look_them_up():

@@ -1,6 +1,7 @@
 """Identify: pictures in, names out, put right by whoever looks, and taken away as a table."""
 
 import io
+from dataclasses import replace
 from typing import Annotated, Any
 
 import pandas as pd
@@ -126,7 +127,8 @@ async def put_right(request: Request, token: str, do: Text = "correct", label: T
         visit.drop(token)
         html = Markup("")
     else:
-        own = label.strip() if do == "correct" else ""
+        known = one.ready.bundle
+        own = showing.meant(label.strip(), known.taxonomy, known.classes) if do == "correct" else ""
         one.corrected = "" if own == one.answer.label else own
         one.checked = bool(own) or do == "right"
         html = _item(request, one)
@@ -181,9 +183,12 @@ def _visit(request: Request) -> Visit:
 
 
 def _item(request: Request, one: Asked) -> Markup:
+    answer = one.answer
+    if one.corrected:
+        answer = replace(answer, taxonomy=showing.ranks(one.ready.bundle.taxonomy, one.corrected))
     return part(
         request, "asked.html.j2", one=one, names=_names(one), how_sure=showing.how_sure(one.answer),
-        drawn=lambda place: showing.drawn(one.answer, place),
+        drawn=lambda place: showing.drawn(answer, place),
     )  # fmt: skip
 
 
@@ -220,7 +225,7 @@ def _choice(site: Site, model: str, checkpoint: str) -> dict[str, Any]:
     kinds = [one for kind in beside if isinstance(kind, Metadata) for one in kind.encodings]
     return {
         "choice": choice, "lost": lost, "checkpoint": checkpoint, "models": _with(site.models.choices(), choice),
-        "checkpoints": site.models.checkpoints(choice), "labels": ready.bundle.classes[:_LABELS],
+        "checkpoints": site.models.checkpoints(choice), "labels": ready.names[:_LABELS],
         "columns": ready.bundle.columns,
         "choices": {kind.column: kind.names for kind in kinds if isinstance(kind, Category)},
     }  # fmt: skip
