@@ -111,6 +111,13 @@ def test_it_works_by_keyboard_and_without_scripts(served, visit, pictures):
         page.keyboard.press("Enter")
         page.get_by_text("Done: 1.").wait_for()
         assert page.locator(":focus").get_attribute("id") == "results-title"
+        page.get_by_label("It shows something else:").fill("cárabo común")
+        page.keyboard.press("Enter")
+        page.locator("h3:focus", has_text="Tawny Owl").wait_for()
+        page.get_by_role("button", name="Delete", exact=True).focus()
+        page.keyboard.press("Enter")
+        page.locator("li.asked").wait_for(state="detached")
+        assert page.locator(":focus").get_attribute("id") == "content"
         plain = visit(address, java_script_enabled=False)
         plain.locator("#files").set_input_files(pictures[:2])
         plain.locator("#go").click()

@@ -100,9 +100,9 @@ def test_what_is_known_beside_the_picture_is_asked_for_and_heeded(trained, open_
     html = page.get("/").text
     assert re.search(r'<select[^>]*name="fact:site"><option value="">not known</option><option>north</option>', html)
     assert re.search(r'<input[^>]*name="fact:depth" inputmode="decimal"', html)
-    one, known = sent(("a.jpg", photograph("owl"))), {"fact:site": "north", "fact:depth": "6", "fact:nothing": "x"}
-    assert "<dt>depth</dt><dd>6</dd>" in page.post("/identify", files=one, data=known, headers=PART).text
-    assert table(page).loc[0, ["site", "depth"]].tolist() == ["north", 6]
+    one, known = sent(("a.jpg", photograph("owl"))), {"fact:site": "north", "fact:depth": "6,5", "fact:nothing": "x"}
+    assert "<dt>depth</dt><dd>6.5</dd>" in page.post("/identify", files=one, data=known, headers=PART).text
+    assert table(page).loc[0, ["site", "depth"]].tolist() == ["north", 6.5]
     said = page.post("/identify", files=one, data={"fact:depth": "deep"}, headers=PART)
     assert said.status_code == 400
     assert said.json()["detail"].startswith("a.jpg: depth is 'deep', no number")

@@ -1,6 +1,7 @@
 """Identify: pictures in, names out, put right by whoever looks, and taken away as a table."""
 
 import io
+import re
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -90,10 +91,16 @@ async def _answered(request: Request, ready: Ready, sent: list[Sent], facts: dic
     """One specimen's pictures kept and answered; nothing stays of those that have no answer."""
     site = site_of(request)
     visit = site.visits.begin(visitor(request), len(sent))
-    known = {name: value for name, value in facts.items() if value and name in ready.bundle.columns}
+    kinds = ready.bundle.columns
+    known = {name: _with_point(value, kinds[name]) for name, value in facts.items() if value and name in kinds}
     (answer,) = await ask(site, ready, sent, page_wants(ready, sure), [known] * len(sent), together=True)
     pictures = [await run_in_threadpool(visit.keep, one.data, one.name) for one in sent]
     return visit.add(pictures, known, ready, answer, sure)
+
+
+def _with_point(value: str, kind: str) -> str:
+    """A number as programs read it, also where people write it with a comma."""
+    return value.replace(",", ".") if kind == "double" and re.fullmatch(r"-?[0-9]+,[0-9]+", value) else value
 
 
 @router.post("/identify/clear")
@@ -226,7 +233,7 @@ def _choice(site: Site, model: str, checkpoint: str) -> dict[str, Any]:
     return {
         "choice": choice, "lost": lost, "checkpoint": checkpoint, "models": _with(site.models.choices(), choice),
         "checkpoints": site.models.checkpoints(choice), "labels": ready.names[:_LABELS],
-        "columns": ready.bundle.columns,
+        "columns": ready.bundle.columns, "boxed": ready.bundle.looks_at_boxes,
         "choices": {kind.column: kind.names for kind in kinds if isinstance(kind, Category)},
     }  # fmt: skip
 

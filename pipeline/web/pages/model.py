@@ -12,7 +12,6 @@ from starlette.responses import FileResponse, Response
 from pipeline.common.errors import BadInput
 from pipeline.tracking.finished import artifact_folder, trained_on
 from pipeline.tracking.selection import find_run
-from pipeline.web import showing
 from pipeline.web.figures import figures
 from pipeline.web.guard import REPORT
 from pipeline.web.models import Choice
@@ -58,7 +57,8 @@ def artifact(run_id: str, name: str) -> FileResponse:
 
 
 def _known(site: Site, choice: Choice) -> dict[str, Any]:
-    bundle = site.models.load(choice).bundle
+    ready = site.models.load(choice)
+    bundle = ready.bundle
     run = None if choice.run_id is None else _run(choice.run_id)
     measured = [] if run is None else figures(run)
     classes = measured[0].classes if measured else pd.DataFrame()
@@ -66,20 +66,22 @@ def _known(site: Site, choice: Choice) -> dict[str, Any]:
     return {
         "bundle": bundle, "run": run, "figures": measured, "checkpoints": site.models.checkpoints(choice),
         "networks": [member.spec.name for member in bundle.members],
-        "names": showing.names(bundle.taxonomy, bundle.classes),
-        "hardest": _rows(hardest), "easiest": _rows(easiest), "every": _rows(classes), "pictures": {} if run is None else _pictures(run, measured),
+        "names": {one.label: one for one in ready.names},
+        "hardest": _rows(hardest), "easiest": _rows(easiest), "every": _rows(classes),
+        "pictures": {} if run is None else _pictures(run, measured),
         "left": [] if run is None else _left(run),
     }  # fmt: skip
 
 
 def _ends(classes: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Of classes, the hardest first, those that it is bad at, and those that it is good at, the best first: none is
-    among both.
+    """Of classes, the hardest first, those that it is bad at, and those that it is good at, the best first: they are
+    better than any of the others, so that none is among both.
     """
     if not len(classes):
         return classes, classes
     hardest = classes[classes["share"] < 1].head(min(_HARDEST, -(-len(classes) // 2)))
-    return hardest, classes[len(hardest) :][::-1].head(_EASIEST)
+    good = classes["share"] > hardest["share"].max() if len(hardest) else classes["share"] == 1
+    return hardest, classes[good][::-1].head(_EASIEST)
 
 
 def _run(run_id: str) -> Run | None:

@@ -172,12 +172,13 @@ document.addEventListener("submit", async (event) => {
   const correction = event.target.closest("form[data-part]");
   if (!correction) return;
   event.preventDefault();
-  const item = correction.closest("li"), data = new FormData(correction, event.submitter);
+  const item = correction.closest("li"), after = item.nextElementSibling, data = new FormData(correction, event.submitter);
   try {
     const made = replaced(item, await part(correction.action, { method: "POST", body: data }));
-    const next = made && made.querySelector("h3");
-    if (next) { next.tabIndex = -1; next.focus(); }
+    counted();
+    const next = (made || after)?.querySelector("h3") || document.getElementById(results.hidden ? "content" : "results-title");
+    next.tabIndex = -1;
+    next.focus();
   } catch (error) { correction.querySelector("input").setCustomValidity(error.message); correction.reportValidity(); }
-  counted();
 });
 counted();

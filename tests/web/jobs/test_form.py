@@ -167,5 +167,5 @@ def test_no_table_leads_out_of_its_folder(tmp_path, titles, begin):
     more = ",,yes" if "checked" in titles else ""
     (tmp_path / "photos" / "t.csv").write_text("\n".join([titles, *(row + more for row in rows)]))
     typed = arguments({"data": "table", "data.file": "photos/t.csv"}, {"photos": tmp_path / "photos"})
-    with pytest.raises(BadInput, match="outside data.root"):
+    with pytest.raises(BadInput, match=r"outside data\.root"):
         read_pictures(composed("train", typed).data, "raise")
