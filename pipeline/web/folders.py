@@ -19,6 +19,8 @@ TABLES = (".csv", ".tsv", ".parquet", ".json")
 class Outside(BadInput):
     """A name that is none of a file or folder that may be looked at."""
 
+    status = 404
+
     def __init__(self, name: str) -> None:
         super().__init__(f"{name[:200]!r}: there is nothing of that name in the folders that the page was opened with")
 

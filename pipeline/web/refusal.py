@@ -20,7 +20,7 @@ def told(error: Exception) -> str:
 
 def status_of(error: Exception) -> int:
     """HTTP's number for an error of this program."""
-    return error.status if isinstance(error, Refused) else 400
+    return int(getattr(error, "status", 400))
 
 
 def kind_of(error: Exception) -> str:

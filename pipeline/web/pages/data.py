@@ -38,7 +38,7 @@ def _folder(
     try:
         found = seen(request, name)
     except Outside as error:
-        found, problem, status = seen(request, ""), explained(request, error), 404
+        found, problem, status = seen(request, ""), explained(request, error), error.status
     choices = _choices(found, t)
     parts = name.split("/") if found["name"] else []
     queue = queue_of(request)

@@ -25,7 +25,9 @@ def helpers(request: Request, queue: Queue) -> dict[str, Any]:
         return in_figures_of(language(request), figure)
 
     def answer(key: str, value: object) -> str:
-        """A choice in words; as it is called where there are none for it."""
+        """A choice in words, a number as a language points it; else as it is called."""
+        if key in FIELDS and FIELDS[key].kind == "number" and "," not in str(value):
+            return local(str(value))
         name = f"{key}.{value}"
         return t("train.answer." + name) if f"train.answer.{name}" in known() else str(value)
 

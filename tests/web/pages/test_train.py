@@ -39,7 +39,9 @@ def test_a_folder_says_what_may_name_its_species(page):
     assert 'value="level 2" checked' in said
     assert EVIL not in said
     assert "&lt;img src=x" in said
-    assert page.get("/data", params={"folder": "photos/.."}).status_code == 404
+    gone = page.get("/data", params={"folder": "photos/..", "lang": "es"})
+    assert gone.status_code == 404
+    assert 'Eso no está aquí (o ya no está): <span lang="en">' in gone.text
 
 
 @pytest.mark.parametrize(
@@ -82,7 +84,9 @@ def test_what_is_wrong_is_said_at_its_field_in_the_visitors_language(page, queue
 
 def test_the_usual_values_follow_the_choices(page):
     assert page.get("/train/defaults", params=PHOTOS | {"regime": "frozen"}).json()["optimizer.lr"] == "0.003"
-    assert page.get("/train/defaults").json()["data.image_size"] == "32"
+    spanish = page.get("/train/defaults", params=PHOTOS | {"lang": "es"}).json()
+    assert (spanish["data.split.test"], spanish["data.image_size"]) == ("0,2", "224")
+    assert page.get("/train/defaults", params={"lang": "en"}).json()["data.image_size"] == "32"
     assert page.get("/train/defaults", params={"regime": "<b>"}).status_code == 400
     for name in ("moths", "../app"):
         assert page.get("/train/defaults", params={"data": name}).status_code == 400
