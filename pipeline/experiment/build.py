@@ -66,7 +66,7 @@ _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "is killed by signal
 class Prepared:
     """All that a run needs, checked before it begins; `features` fills up where a backbone, or a part of it, is frozen.
 
-    `table` is what the run uses of `split`, which has every picture.
+    `table` is what the run uses of `split`, which has every picture but those of classes held out, the `unseen`.
     """
 
     split: PictureTable
@@ -74,6 +74,7 @@ class Prepared:
     network: Classifier
     fabric: Fabric
     resolved: dict[str, Any]
+    unseen: PictureTable | None = None
     features: dict[tuple[str, int | None], Features] = field(default_factory=dict)
     below: dict[str, Below | None] = field(default_factory=dict)  # by what trains; None where it is not kept
     waited: list[float] = field(default_factory=list)  # seconds, for other processes that made the same features
