@@ -80,6 +80,7 @@ def write_familiar(file: Path, familiar: Familiar | None, further: Mapping[str, 
         made |= {"means": familiar.means.astype(np.float16), "centre": familiar.centre, "axes": familiar.axes}
         made |= {"rooted": np.array([familiar.rooted])}
     plain = {name: np.ascontiguousarray(array) for name, array in made.items()}
+    file.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(file, lambda path: save_file(plain, path), shared=True)
 
 
