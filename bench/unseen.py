@@ -1,6 +1,6 @@
 """What is told for unknown: species held out, and pictures of other things, by the rule of evaluation/strangeness.py.
 
-    python bench/unseen.py FEATURES.parquet FAR.parquet [DRAWS]
+    python bench/unseen.py FEATURES.parquet FAR.parquet [DRAWS] [FIRST]
 
 Both files are of python -m pipeline.embed, by the same network: of a set with its splits, and of pictures of something
 else. A draw holds a fifth of the classes out, fits the logistic head to the training pictures of the others and
@@ -23,12 +23,12 @@ from pipeline.models.heads.logistic import LogisticRegression
 from pipeline.predictions.predictions import Predictions
 
 
-def main(known: Path, far: Path, draws: int) -> None:
+def main(known: Path, far: Path, draws: int, first: int = 0) -> None:
     """A line a figure: its mean and spread."""
     table, strangers = pd.read_parquet(known), np.stack(pd.read_parquet(far)["features"]).astype(np.float32)
     features, split = np.stack(table["features"]).astype(np.float32), table["split"].to_numpy(dtype=str)
     labels, names = pd.factorize(table["label"], sort=True)
-    found = [one_draw(features, labels, split, len(names), strangers, draw) for draw in range(draws)]
+    found = [one_draw(features, labels, split, len(names), strangers, draw) for draw in range(first, first + draws)]
     whole = pd.DataFrame([figures for figures, _ in found])
     for name in whole:
         each = " ".join(f"{value:.3f}" for value in whole[name])
@@ -80,4 +80,4 @@ def one_draw(
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else 5)
+    main(Path(sys.argv[1]), Path(sys.argv[2]), *(int(one) for one in (sys.argv[3:] or ["5"])))

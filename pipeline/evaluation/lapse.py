@@ -12,7 +12,7 @@ from scipy.stats import ks_2samp
 
 from pipeline.evaluation.familiar import Looks, Usual
 
-LEVEL = 0.05
+LEVEL = 0.02  # of sets from the same source, in which a difference is said at most
 LEAST = 20  # pictures, of fewer nothing is said
 
 
