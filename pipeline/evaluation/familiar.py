@@ -67,7 +67,7 @@ class Familiar:
 
 @dataclass(frozen=True, eq=False)
 class Usual:
-    """Of val pictures the `confidence` (m,), and the looks of their features where there are some."""
+    """Of m pictures the `confidence` (m,), and the looks of their features where there are some."""
 
     confidence: np.ndarray
     looks: Looks | None

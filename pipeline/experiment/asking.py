@@ -22,6 +22,7 @@ from pipeline.data.boxes.joining import looked_at, with_boxes
 from pipeline.data.survey.measure import to_jpeg
 from pipeline.data.table import PictureTable
 from pipeline.data.unlabelled import unlabelled_table
+from pipeline.evaluation.familiar import Usual, together
 from pipeline.evaluation.lapse import Lapse, lapse
 from pipeline.experiment.build import memory_in_one_line
 from pipeline.experiment.inference import pictures as as_seen
@@ -31,7 +32,7 @@ from pipeline.explaining.places import check_looked_at
 from pipeline.serving.answers import Answer, Wanted, answers, digest, with_reasons
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.only import among, listed
-from pipeline.serving.seen import Seen, all_of, seen_of, unknown_among
+from pipeline.serving.seen import Seen, seen_of, unknown_among
 from pipeline.training.hardware import make_fabric
 
 log = logging.getLogger("pipeline.predict")
@@ -162,14 +163,15 @@ def _ask(
         looked.mkdir(exist_ok=True)
     runner = schema.Runner(batch_size=config.batch_size, precision="fp32", accelerator="auto", num_workers=None)
     fabric = make_fabric(runner.accelerator, runner.precision)
-    said, noted = dict[int, Answer](), list[Seen]()
+    said, noted = dict[int, Answer](), list[Usual]()
     seen = as_seen(bundle.members, table, asked, runner, on_unreadable=config.on_unreadable)
     with memory_in_one_line(config.batch_size, "batch_size"):
         for some, found in scored(bundle.members, bundle.rule, seen, fabric, what="ask"):
             here = table.sources(some.rows.numpy())
             digests = [digest(Path(one).read_bytes()) if wanted.coverage else "" for one in here]
-            noted.append(seen_of(bundle, found))
-            made = answers(bundle, noted[-1], digests, wanted)
+            looked_like = seen_of(bundle, found)
+            noted.append(Usual(looked_like.confidence(bundle.calibration.temperature), looked_like.looks))
+            made = answers(bundle, looked_like, digests, wanted)
             if wanted.explain:
                 made = with_reasons(bundle, made, some.inputs)
                 made = [_shown(one, row, table, looked) for one, row in zip(made, some.rows.tolist(), strict=True)]
@@ -177,12 +179,13 @@ def _ask(
     return said, lapse_of(bundle, noted)
 
 
-def lapse_of(bundle: Bundle, noted: Sequence[Seen]) -> Lapse | None:
-    """In what pictures differ from val's, by what was said of them; None where that cannot be told."""
+def lapse_of(bundle: Bundle, noted: Sequence[Usual]) -> Lapse | None:
+    """In what pictures differ from val's, by what was noted of them; None where that cannot be told."""
     if bundle.known is None or not noted:
         return None
-    seen = all_of(noted)
-    return lapse(bundle.known.usual, seen.confidence(bundle.calibration.temperature), seen.looks)
+    looks = [one.looks for one in noted if one.looks is not None]
+    confidence = np.concatenate([one.confidence for one in noted])
+    return lapse(bundle.known.usual, confidence, together(looks) if looks else None)
 
 
 def looked_folder(output: Path) -> Path:
