@@ -10,6 +10,7 @@ alarms are also counted where what is compared with is drawn anew each time, out
 import io
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -65,7 +66,7 @@ def main(run_id: str, folders: int, pictures: int) -> None:
     temperature = fit_temperature(val)
     known = known_of(run, val.at_temperature(temperature))
     assert known is not None
-    object.__setattr__(bundle, "known", known)  # by which looks are noted
+    bundle = replace(bundle, known=known)  # by which looks are noted
     chance = np.random.default_rng(0)
     files = [Path(one) for one in table.sources(table.where("test"))]
     for name, (change, quality) in CHANGES.items():
