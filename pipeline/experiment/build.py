@@ -40,6 +40,7 @@ from pipeline.data.split_files import read_split, write_split
 from pipeline.data.splits import split_table
 from pipeline.data.table import PICTURE, PictureTable
 from pipeline.data.taxonomy import join_taxonomy
+from pipeline.data.unseen import unseen_classes
 from pipeline.experiment.backbones import backbones
 from pipeline.models.below import Below
 from pipeline.models.blocks import parameters_below
@@ -137,7 +138,8 @@ def all_pictures(data: schema.Data, *, needs_boxes: bool = True) -> PictureTable
     table = read_pictures(data, data.on_unreadable, needs_boxes=needs_boxes)
     chosen = select_classes(table, data.classes)
     if data.split.file:
-        chosen = read_split(chosen, data.split.file, among=table, drop=data.small_classes == "drop")
+        unseen = unseen_classes(chosen, data.unseen, data.split.seed)
+        chosen = read_split(chosen, data.split.file, among=table, drop=data.small_classes == "drop", unseen=unseen)
     return join_taxonomy(chosen, data.taxonomy)
 
 

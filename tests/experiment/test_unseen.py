@@ -70,6 +70,9 @@ def test_a_frozen_network_tells_of_kinds_that_it_never_saw(photos, store, typed,
     _, anew, _ = own_or_new_pictures(data, None)
     assert data_digest(again) == data_digest(anew) == run.data.tags["data_digest"]
     assert list(held.taxonomy.loc["bee", ["class"]]) == ["Insecta"]
+    by_its_file = data.split.model_copy(update={"file": str(folder / "split.csv")})
+    _, by_file, _ = own_or_new_pictures(data.model_copy(update={"split": by_its_file}), None)
+    assert data_digest(by_file) == data_digest(anew)
     others = data.model_copy(update={"unseen": ["cow"]})
     assert data_digest(own_or_new_pictures(others, None)[1]) != data_digest(anew)
 
