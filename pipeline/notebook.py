@@ -121,7 +121,7 @@ def ask(images: str | Path, *overrides: str) -> pd.DataFrame:
     which `output` has no meaning here, as no file is written.
     """
     with _called("predict", (f"images={images}", *overrides)) as config:
-        return pd.DataFrame(answered(load(config)[0], find_pictures(str(config.images)), config))
+        return pd.DataFrame(answered(load(config)[0], find_pictures(str(config.images)), config).rows)
 
 
 def runs(experiment: str | None = None) -> pd.DataFrame:

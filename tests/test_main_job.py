@@ -212,7 +212,7 @@ def test_the_served_model_answers_over_http_without_the_repository(promoted, fol
         many = post(url, {"dataframe_records": [{"image": text}] * 257})
     assert [status for status, _ in replies] == [200] * 9, replies
     (said,) = replies[0][1]["predictions"]
-    how_deep = {"taxon", "rank", "taxon_probability", "why"}
+    how_deep = {"taxon", "rank", "taxon_probability", "why", "unknown"}
     assert set(said) - {"chain"} == {"label", "probability", "top_k"} | how_deep  # chain: where it is sure
     assert said["label"] in ("Félis catus", "dog")
     assert sum(one["probability"] for one in said["top_k"]) == pytest.approx(1)

@@ -75,7 +75,7 @@ def test_from_training_to_an_answer(store, tmp_path, capsys):
     assert address == "models:/digits@champion"
     Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "new one.png")
     said = notebook.ask(tmp_path / "new one.png", "top_k=2")
-    how_deep = ["taxon", "rank", "taxon_probability", "why"]
+    how_deep = ["taxon", "rank", "taxon_probability", "why", "unknown"]
     assert list(said) == ["picture", "label", "probability", "label_2", "probability_2", *how_deep]
     assert not list(tmp_path.glob("*.csv"))
     assert state() == before

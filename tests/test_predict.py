@@ -11,6 +11,8 @@ import torch
 from PIL import Image
 from stored import CLASSES, finished, predictions
 
+from pipeline.data.batch import Inputs
+from pipeline.evaluation.familiar import Familiar, write_familiar
 from pipeline.models.classifier import Classifier
 from pipeline.models.saved import read_facts, save_best
 from pipeline.serving.answers import answer
@@ -154,3 +156,35 @@ def test_answers_that_no_file_takes_are_printed(photos, tmp_path, capsys, typed)
     said, error = capsys.readouterr()
     assert error == f"error: output={full} could not be written (No space left on device): all answers stand above\n"
     assert sum(line.startswith(f"{photos}/") for line in said.splitlines()) == 11
+
+
+def test_what_is_unknown_and_that_a_folder_differs_is_said_by_who_knows(photos, store, tmp_path, capsys, typed):
+    assert typed("predict", f"images={photos}") == 0
+    assert "cannot tell what is unknown to it" in "".join(capsys.readouterr())
+    assert pd.read_csv(tmp_path / "predictions.csv")["unknown"].isna().all()
+    assert typed("predict", f"images={photos}", "answers.known_sent_away=0.1") == 2
+    assert "known_sent_away=0.1: this model cannot tell what is unknown to it" in capsys.readouterr().err
+
+    served = fetch_model("models:/birds@champion") / "artifacts" / "served"
+    chance = np.random.default_rng(1)
+    for number in range(11, 24):  # more than are too few to tell
+        Image.fromarray(chance.integers(0, 99, (40, 48, 3), dtype=np.uint8)).save(photos / f"{number}.png")
+    (run,) = store.search_runs([store.get_experiment_by_name("birds").experiment_id])
+    network = read_bundle(served).members[0]
+    with torch.no_grad():
+        seen = network.features(Inputs(torch.randint(0, 256, (60, 3, 32, 32), dtype=torch.uint8))).numpy() * 3
+    familiar = Familiar.of(seen, np.arange(60) % 3, 3)
+    noted = {
+        f"val.{name}": np.resize(part, (300, *part.shape[1:])) for name, part in familiar.looks(seen)._asdict().items()
+    }
+    write_familiar(artifact_folder(run, "predictions") / "known.safetensors", familiar, noted)
+    assert typed("promote", f"run={run.info.run_id}") == 0
+    capsys.readouterr()
+    assert typed("predict", f"images={photos}", "answers.known_sent_away=0.2", "coverage=0.9") == 0
+    told = "".join(capsys.readouterr())
+    assert "warning: these pictures differ from val's in " in told
+    for promise in ("5 % of taxa wrong", "20 % of known pictures called unknown", "90 % of sets hold the right label"):
+        assert promise in told
+    unknown = pd.read_csv(tmp_path / "predictions.csv")["unknown"]
+    assert unknown.isin([True, False]).all()
+    assert ("none of these?" in told) == unknown[:20].any()

@@ -17,7 +17,8 @@ from pipeline.common.wording import counted, percent
 from pipeline.config import schema
 from pipeline.data.files import write_csv
 from pipeline.data.unlabelled import find_pictures
-from pipeline.experiment.asking import answered, of_pictures
+from pipeline.evaluation.lapse import LEVEL
+from pipeline.experiment.asking import answered, in_words, of_pictures
 from pipeline.reporting.tables import Table
 from pipeline.reporting.terminal import console
 from pipeline.serving.answers_file import holds_answers, read_answers, write_answers
@@ -45,7 +46,7 @@ def run(config: schema.Predict) -> None:
     folder = None if config.folders is None else check_folders(config.folders, pictures)
     check_also(config.also, config.camtrap_dp)
     bundle, model = load(config)
-    rows = answered(bundle, pictures, config)
+    rows, lapse = answered(bundle, pictures, config)
     show(rows, config)  # first, as the file may not be taken
     write_answers(rows, output)
     more = f" (the first {_SHOWN} are shown)" if len(rows) > _SHOWN else ""
@@ -61,6 +62,8 @@ def run(config: schema.Predict) -> None:
     if folder is not None:
         put = put_into_folders(whole, folder, config.folders_by)
         log.info("%s put into %s; what somebody dragged there stays", counted(put, "picture"), config.folders)
+    if lapse is not None and lapse.p < LEVEL:
+        log.warning("warning: %s", in_words(lapse, bundle, config))
 
 
 def take_corrections(config: schema.Predict) -> None:

@@ -66,6 +66,11 @@ def describe_calibration(made: Assembled) -> None:
                 "answers at the rank that is sure, at most %s %% of them promised to be wrong: %.1f %% of test are, "
                 "%.1f %% name the class", percent, 100 * wrong, 100 * figures[f"test/rank_full_{percent}"],
             )  # fmt: skip
+        elif name.startswith("test/known_sent_away_"):
+            log.info(
+                "pictures that are strange to it are called unknown, at most %s %% of known ones promised: %.1f %% of "
+                "test are", name.removeprefix("test/known_sent_away_"), 100 * wrong,
+            )  # fmt: skip
     if "test/coverage_90" in figures:
         log.info(
             "sets of labels promised to hold the right one in 90 %% do so in %.1f %% of test, with %.1f labels each",

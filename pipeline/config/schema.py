@@ -127,6 +127,7 @@ class Pictures(Section):
     fit: Literal["squash", "crop", "pad"]
     normalise: Literal["weights", "imagenet", "none"]
     classes: int | list[str] | None
+    unseen: Annotated[float, BeforeValidator(_no_truth_value), Field(gt=0, lt=1)] | list[str] | None
     small_classes: Literal["raise", "drop", "train_only"]
     fraction: Annotated[float, Field(gt=0, le=1)]
     per_class: Count | None
@@ -548,6 +549,7 @@ class Answers(Section):
     """What the answers of `predict` are to hold to."""
 
     error: Annotated[float, Field(gt=0, lt=1)] | None
+    known_sent_away: Annotated[float, Field(gt=0, lt=1)] | None
     only: str | list[str] | dict[str, str | list[str]] | None
 
 

@@ -2,6 +2,7 @@
 
 import io
 import os
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -100,12 +101,14 @@ def _check_kept(kept: pd.DataFrame, file: Path) -> None:
 
 
 def read_split(
-    table: PictureTable, path: str | os.PathLike[str], *, among: PictureTable | None = None, drop: bool = False
-) -> PictureTable:
+    table: PictureTable, path: str | os.PathLike[str], *, among: PictureTable | None = None, drop: bool = False,
+    unseen: Sequence[str] = (),
+) -> PictureTable:  # fmt: skip
     """The table with the split of a CSV (columns `path` and `split`), or of lists in a folder.
 
     Every picture of the table is to be in it once, and no other than those of `among` (default: the table). With
-    `drop`, a class of which it names no picture was too small when the split was made, and is dropped again.
+    `drop`, a class of which it names no picture was too small when the split was made, and is dropped again. Those of
+    `unseen` classes, which are held out, need not be in it.
     Raises `BadInput`.
     """
     key = "data.split.file"
@@ -128,6 +131,7 @@ def read_split(
         )
     codes = np.full(len(paths), -1, dtype=np.int8)
     codes[places[places >= 0]] = pd.Categorical(listed["split"], categories=list(SPLITS)).codes[places >= 0]
+    codes[(codes < 0) & table.rows["label"].isin(unseen).to_numpy()] = 0
     lacking = table.rows["path"][codes < 0].tolist()
     if lacking:
         raise BadInput(

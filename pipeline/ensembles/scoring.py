@@ -4,6 +4,7 @@ What several networks have in common, a way to read pictures or a backbone, is a
 """
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,11 +16,21 @@ from pipeline.ensembles.rules import TINY, Rule
 from pipeline.models.classifier import Classifier, Wants
 
 
+class Said(NamedTuple):
+    """Of n pictures `scores` (n, k) float32, on a processor: logits, or the logarithms of probabilities.
+
+    `features` (n, d) are those of a network that is asked alone and once of each.
+    """
+
+    scores: torch.Tensor
+    features: torch.Tensor | None = None
+
+
 @torch.inference_mode()
-def scores(
+def said_of(
     members: Sequence[Classifier], rule: Rule | None, inputs: Mapping[Wants, Inputs], views: Views = "none"
-) -> torch.Tensor:
-    """(n, k) float32 scores of n pictures, on a processor: logits, or the logarithms of probabilities.
+) -> Said:
+    """What networks say of pictures, together.
 
     `inputs` are the same pictures as each of the members wants them; a single network needs no `rule`.
     Of several test-time `views` the probabilities are averaged. Members are in evaluation mode.
@@ -34,9 +45,10 @@ def scores(
             seen[key] = [Inputs(features=member.features(view)) for view in ways]
         found.append(_mean([member(inputs[wants].also(view)).float() for view in seen[key]]).cpu())
     if rule is None:
-        return found[0]
+        ((alone, *others),) = seen.values()
+        return Said(found[0], None if others else alone.features)
     together = rule([one.softmax(1).numpy() for one in found])
-    return torch.from_numpy(np.log(np.maximum(together, TINY)))
+    return Said(torch.from_numpy(np.log(np.maximum(together, TINY))))
 
 
 def _mean(logits: Sequence[torch.Tensor]) -> torch.Tensor:

@@ -6,13 +6,15 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+import torch
 
 from pipeline.common.errors import BadInput
 from pipeline.common.paths import expanded
+from pipeline.common.wording import percent
 from pipeline.config import schema
 from pipeline.data.beside.files import with_files_beside
 from pipeline.data.boxes.crop import COLUMNS
@@ -20,6 +22,8 @@ from pipeline.data.boxes.joining import looked_at, with_boxes
 from pipeline.data.survey.measure import to_jpeg
 from pipeline.data.table import PictureTable
 from pipeline.data.unlabelled import unlabelled_table
+from pipeline.evaluation.familiar import Usual, together
+from pipeline.evaluation.lapse import Lapse, lapse
 from pipeline.experiment.build import memory_in_one_line
 from pipeline.experiment.inference import pictures as as_seen
 from pipeline.experiment.inference import scored
@@ -28,12 +32,20 @@ from pipeline.explaining.places import check_looked_at
 from pipeline.serving.answers import Answer, Wanted, answers, digest, with_reasons
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.only import among, listed
+from pipeline.serving.seen import Seen, seen_of, unknown_among
 from pipeline.training.hardware import make_fabric
 
 log = logging.getLogger("pipeline.predict")
 
 
-def answered(bundle: Bundle, pictures: Sequence[Path], config: schema.Predict) -> list[dict[str, Any]]:
+class Told(NamedTuple):
+    """`rows` of answers, and in what the pictures differ from val's, where it can be told."""
+
+    rows: list[dict[str, Any]]
+    lapse: Lapse | None
+
+
+def answered(bundle: Bundle, pictures: Sequence[Path], config: schema.Predict) -> Told:
     """A row a picture, or an animal where a detector's boxes are named: `picture`, and what is said of it.
 
     In the pictures' order, without those that cannot be read where on_unreadable=skip. A picture in which no animal was
@@ -42,7 +54,7 @@ def answered(bundle: Bundle, pictures: Sequence[Path], config: schema.Predict) -
     wanted = asked_of(bundle, config)
     table = asked_table(bundle, pictures, config)
     shows, asked = kinds(table), animals(table)
-    said = _ask(bundle, table, asked, wanted, config) if len(asked) else {}
+    said, lapsed = _ask(bundle, table, asked, wanted, config) if len(asked) else ({}, None)
     rows = []
     typed = dict(zip(unlabelled_table(pictures).rows["path"], map(str, pictures), strict=True))
     for row, file in enumerate(table.files):
@@ -55,13 +67,16 @@ def answered(bundle: Bundle, pictures: Sequence[Path], config: schema.Predict) -
         log.warning("skipped: %s %s", Path(table.root or "", path), reason)
     if not rows:
         raise BadInput(f"images={config.images}: none of {len(pictures):,} pictures can be read")
-    return rows
+    return Told(rows, lapsed)
 
 
 def asked_of(bundle: Bundle, config: schema.Predict) -> Wanted:
     """What each picture is asked. BadInput for what the model does not know or cannot promise."""
     if bundle.calibration.depth(config.answers.error) is None:
         log.info("this model promises no rank: promote its run again for the columns taxon and rank")
+    if bundle.known is None and config.answers.known_sent_away is None:
+        log.info("this model cannot tell what is unknown to it: the column unknown stays blank; train its run again")
+    unknown_among(bundle, Seen(torch.zeros(0, len(bundle.classes))), config.answers.known_sent_away)
     only: list[str] = []
     if config.answers.only is not None:
         only, lacking = listed(config.answers.only, bundle.called)
@@ -69,7 +84,25 @@ def asked_of(bundle: Bundle, config: schema.Predict) -> Wanted:
         unknown = f"; {lacking} names of the list are not" if lacking else ""
         log.info("answers.only: %d of the model's %d classes can be the answer%s", inside.sum(), len(inside), unknown)
     return Wanted(
-        config.top_k, config.coverage, config.min_probability, config.answers.error, tuple(only), config.explain
+        config.top_k, config.coverage, config.min_probability, config.answers.error, tuple(only),
+        config.answers.known_sent_away, config.explain,
+    )  # fmt: skip
+
+
+def in_words(found: Lapse, bundle: Bundle, config: schema.Predict) -> str:
+    """That pictures differ from val's, in what, and which promises that touches."""
+    promises, known = ["probabilities"], bundle.known
+    if depth := bundle.calibration.depth(config.answers.error):
+        promises.append(f"at most {percent(depth[0], 0)} of taxa wrong")
+    if known and (away := known.strangeness.sends_away(config.answers.known_sent_away)):
+        promises.append(f"at most {percent(away[0], 0)} of known pictures called unknown")
+    if config.coverage is not None:
+        promises.append(f"{percent(config.coverage, 0)} of sets hold the right label")
+    sure = "less" if found.less_sure else "no less"
+    return (
+        f"these pictures differ from val's in {found.shown_by} (p {'< 0.001' if found.p < 0.001 else f'{found.p:.3f}'};"
+        f" the model is {sure} sure of them), so that what was promised may not hold ({', '.join(promises)}): look "
+        "through some, or train with pictures like these"
     )
 
 
@@ -87,7 +120,7 @@ def of_pictures(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         counts = "; ".join(f"{label}: {number}" for label, number in shown.items())
         one = {"picture": picture, "label": best["label"], "probability": best["probability"]}
         one |= {"animals": int(shown.sum()), "labels": counts}
-        found.append(one | {name: best[name] for name in ("answered", "taxon", "rank") if name in frame})
+        found.append(one | {name: best[name] for name in ("answered", "taxon", "rank", "unknown") if name in frame})
     return found
 
 
@@ -120,8 +153,8 @@ def asked_table(bundle: Bundle, pictures: Sequence[Path], config: schema.Asking)
 
 def _ask(
     bundle: Bundle, table: PictureTable, asked: np.ndarray, wanted: Wanted, config: schema.Predict
-) -> dict[int, Answer]:
-    """The answers by row, of those of `asked` (k,) that can be read."""
+) -> tuple[dict[int, Answer], Lapse | None]:
+    """The answers by row, of those of `asked` (k,) that can be read, and in what these differ from val's."""
     looked = looked_folder(expanded(config.output, "output"))
     if wanted.explain:
         check_looked_at(bundle.members)
@@ -130,18 +163,29 @@ def _ask(
         looked.mkdir(exist_ok=True)
     runner = schema.Runner(batch_size=config.batch_size, precision="fp32", accelerator="auto", num_workers=None)
     fabric = make_fabric(runner.accelerator, runner.precision)
-    said: dict[int, Answer] = {}
+    said, noted = dict[int, Answer](), list[Usual]()
     seen = as_seen(bundle.members, table, asked, runner, on_unreadable=config.on_unreadable)
     with memory_in_one_line(config.batch_size, "batch_size"):
         for some, found in scored(bundle.members, bundle.rule, seen, fabric, what="ask"):
             here = table.sources(some.rows.numpy())
             digests = [digest(Path(one).read_bytes()) if wanted.coverage else "" for one in here]
-            made = answers(bundle, found, digests, wanted)
+            looked_like = seen_of(bundle, found)
+            noted.append(Usual(looked_like.confidence(bundle.calibration.temperature), looked_like.looks))
+            made = answers(bundle, looked_like, digests, wanted)
             if wanted.explain:
                 made = with_reasons(bundle, made, some.inputs)
                 made = [_shown(one, row, table, looked) for one, row in zip(made, some.rows.tolist(), strict=True)]
             said |= dict(zip(some.rows.tolist(), made, strict=True))
-    return said
+    return said, lapse_of(bundle, noted)
+
+
+def lapse_of(bundle: Bundle, noted: Sequence[Usual]) -> Lapse | None:
+    """In what pictures differ from val's, by what was noted of them; None where that cannot be told."""
+    if bundle.known is None or not noted:
+        return None
+    looks = [one.looks for one in noted if one.looks is not None]
+    confidence = np.concatenate([one.confidence for one in noted])
+    return lapse(bundle.known.usual, confidence, together(looks) if looks else None)
 
 
 def looked_folder(output: Path) -> Path:

@@ -40,6 +40,7 @@ from pipeline.data.split_files import read_split, write_split
 from pipeline.data.splits import split_table
 from pipeline.data.table import PICTURE, PictureTable
 from pipeline.data.taxonomy import join_taxonomy
+from pipeline.data.unseen import unseen_classes
 from pipeline.experiment.backbones import backbones
 from pipeline.models.below import Below
 from pipeline.models.blocks import parameters_below
@@ -66,7 +67,7 @@ _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "is killed by signal
 class Prepared:
     """All that a run needs, checked before it begins; `features` fills up where a backbone, or a part of it, is frozen.
 
-    `table` is what the run uses of `split`, which has every picture.
+    `table` is what the run uses of `split`, which has every picture but those of classes held out, the `unseen`.
     """
 
     split: PictureTable
@@ -74,6 +75,7 @@ class Prepared:
     network: Classifier
     fabric: Fabric
     resolved: dict[str, Any]
+    unseen: PictureTable | None = None
     features: dict[tuple[str, int | None], Features] = field(default_factory=dict)
     below: dict[str, Below | None] = field(default_factory=dict)  # by what trains; None where it is not kept
     waited: list[float] = field(default_factory=list)  # seconds, for other processes that made the same features
@@ -136,7 +138,8 @@ def all_pictures(data: schema.Data, *, needs_boxes: bool = True) -> PictureTable
     table = read_pictures(data, data.on_unreadable, needs_boxes=needs_boxes)
     chosen = select_classes(table, data.classes)
     if data.split.file:
-        chosen = read_split(chosen, data.split.file, among=table, drop=data.small_classes == "drop")
+        unseen = unseen_classes(chosen, data.unseen, data.split.seed)
+        chosen = read_split(chosen, data.split.file, among=table, drop=data.small_classes == "drop", unseen=unseen)
     return join_taxonomy(chosen, data.taxonomy)
 
 

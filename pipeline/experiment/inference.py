@@ -1,7 +1,7 @@
 """Asking networks about pictures of a table: a training run's about a split, a finished model's about any rows."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Literal, NamedTuple
@@ -22,7 +22,7 @@ from pipeline.data.reading.preprocessing import Joined, Reading
 from pipeline.data.reading.tta import Views, canvas
 from pipeline.data.table import PictureTable
 from pipeline.ensembles.rules import Rule
-from pipeline.ensembles.scoring import scores
+from pipeline.ensembles.scoring import Said, said_of
 from pipeline.experiment import build
 from pipeline.experiment.build import Prepared
 from pipeline.experiment.stages import learning, stages
@@ -35,14 +35,17 @@ from pipeline.training.loop import Batches, layout_of
 log = logging.getLogger(__name__)
 
 
-def split_answers(config: schema.Train, prepared: Prepared, split: str) -> Predictions:
+Note = Callable[[torch.Tensor | None], object]  # whoever is told the features (n, d) of each batch
+
+
+def split_answers(config: schema.Train, prepared: Prepared, split: str, note: Note = lambda _: None) -> Predictions:
     """What a run's network says of a split's pictures, or their features, as its last stage sees them."""
     network, table = prepared.network, prepared.table
     _, batches = learning(config, prepared, stages(config)[-1].phase)
     asked = Asked(
         {network.spec.preprocessing: batches(split)}, {network.spec.wants: NOTHING}, config.trainer.limit_batches
     )
-    return _predictions([network], None, table, asked, prepared.fabric, what=f"score {split}")
+    return _predictions([network], None, table, asked, prepared.fabric, what=f"score {split}", note=note)
 
 
 def matched(table: PictureTable, classes: Sequence[str]) -> PictureTable:
@@ -151,20 +154,21 @@ def on_device(members: Sequence[Classifier], asked: Asked, fabric: Fabric, what:
 def scored(
     members: Sequence[Classifier], rule: Rule | None, asked: Asked, fabric: Fabric, views: Views = "none",
     what: str = "score",
-) -> Iterator[tuple[Shown, torch.Tensor]]:  # fmt: skip
-    """Each batch with its scores (n, k), on the device and in the precision of `fabric`."""
+) -> Iterator[tuple[Shown, Said]]:  # fmt: skip
+    """Each batch with what is said of it, on the device and in the precision of `fabric`."""
     for some in on_device(members, asked, fabric, what):
         with fabric.autocast():
-            found = scores(members, rule, some.inputs, views)
+            found = said_of(members, rule, some.inputs, views)
         yield some, found
 
 
 def _predictions(
     members: Sequence[Classifier], rule: Rule | None, table: PictureTable, asked: Asked, fabric: Fabric,
-    views: Views = "none", what: str = "score",
+    views: Views = "none", what: str = "score", note: Note = lambda _: None,
 ) -> Predictions:  # fmt: skip
     paths = table.rows["path"].to_numpy()
     builder = PredictionsBuilder(table.classes)
     for some, found in scored(members, rule, asked, fabric, views, what):
-        builder.add(paths[some.rows.numpy()], some.labels, found)
+        builder.add(paths[some.rows.numpy()], some.labels, found.scores)
+        note(found.features)
     return builder.finish()

@@ -24,6 +24,7 @@ from pipeline.models.classifier import Classifier, Wants
 from pipeline.serving.answers import Answer, Wanted, answers
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.from_run import best_of
+from pipeline.serving.seen import seen_of
 from pipeline.training.hardware import make_fabric
 
 _FEW = 64  # pictures: to read so many by itself takes less than to start helpers
@@ -50,9 +51,9 @@ def explained(
     fabric = make_fabric(runner.accelerator, runner.precision)
     with memory_in_one_line(config.batch_size, "batch_size"):
         for some, found in scored(bundle.members, bundle.rule, asked, fabric, what="explain"):
-            codes = found.argmax(1) if code is None else torch.full((len(found),), code)
+            codes = found.scores.argmax(1) if code is None else torch.full((len(found.scores),), code)
             seen = looks(bundle.members, some.inputs, codes.to(fabric.device), config.method)
-            said = answers(bundle, found, [""] * len(found), Wanted(top_k=1))
+            said = answers(bundle, seen_of(bundle, found), [""] * len(found.scores), Wanted(top_k=1))
             for place, (row, one, every) in enumerate(zip(some.rows.tolist(), said, seen, strict=True)):
                 own = {want: inputs.take(slice(place, place + 1)) for want, inputs in some.inputs.items()}
                 yield Explained(row, one, every, own)

@@ -15,6 +15,7 @@ from pipeline.config import schema
 from pipeline.data.digest import data_digest, picture_digests
 from pipeline.data.split_files import kept_split
 from pipeline.data.table import SPLITS, PictureTable
+from pipeline.data.unseen import apart, kept_unseen
 from pipeline.experiment import build
 from pipeline.models.saved import BEST_FACTS, read_facts
 from pipeline.predictions.parquet import read_predictions
@@ -30,7 +31,8 @@ class OwnPictures:
     `split` has every such picture in the split that the run had it in, `table` those that it used of them (as its
     `data.fraction`, `data.per_class` and `data.bootstrap` chose), `unedited` those of `split` that hold what they held,
     which alone may be shown beside an answer given then. `vanished` and `changed` (content or label) are rows `path`
-    and `split` of what it kept; `new` counts pictures that are there today and that it never had.
+    and `split` of what it kept; `new` counts pictures that are there today and that it never had. `unseen` are those of
+    classes that it held out.
     """
 
     split: PictureTable
@@ -39,6 +41,7 @@ class OwnPictures:
     vanished: pd.DataFrame
     changed: pd.DataFrame
     new: int
+    unseen: PictureTable | None = None
 
     @property
     def difference(self) -> str:
@@ -80,10 +83,11 @@ def own_pictures(run: Run, folder: Path, data: schema.Data) -> OwnPictures:
     kept = _kept(run, folder, data)
     today = _today(data)
     classes = _classes(folder, kept, today)
-    every = today
+    every, held = today, kept_unseen(folder)
     today = today.with_classes([name for name in classes if name in set(today.classes)])
     places = pd.Index(today.rows["path"]).get_indexer(pd.Index(kept["path"]))
     found = places >= 0
+    every, unseen = apart(every, [name for name in held if name in set(every.classes)])
     could_be_new = every if data.classes is None and data.small_classes != "drop" else today
     split = today.take(places[found])
     split = split.with_rows(split.rows.assign(split=_as_splits(kept["split"][found])))
@@ -97,6 +101,7 @@ def own_pictures(run: Run, folder: Path, data: schema.Data) -> OwnPictures:
         vanished=kept.loc[~found, ["path", "split"]],
         changed=kept.loc[changed, ["path", "split"]],
         new=int((~could_be_new.rows["path"].isin(kept["path"])).sum()),
+        unseen=unseen,
     )
 
 

@@ -22,14 +22,17 @@ from pipeline.data.split_files import keep_split
 from pipeline.data.survey.duplicates import leaks
 from pipeline.data.survey.measure import look_alike
 from pipeline.data.survey.neighbours import nearest
+from pipeline.data.unseen import keep_unseen
 from pipeline.evaluation.verdict import Chance, judge
 from pipeline.experiment import build
 from pipeline.experiment.ablation import tell_columns, tell_picture_or_column
 from pipeline.experiment.attributes import tell_attributes
 from pipeline.experiment.build import Prepared
+from pipeline.experiment.familiar import Noted, familiar_of, keep
 from pipeline.experiment.inference import split_answers
 from pipeline.experiment.photographs import leave_mistakes
 from pipeline.experiment.stages import is_fitted, refits
+from pipeline.experiment.unseen import tell_unseen
 from pipeline.models.saved import BEST_WEIGHTS, epoch_file, fill_network, weights_for
 from pipeline.reporting.run_report import Draw, write_report
 from pipeline.tracking.runs import TrackedRun, dataset_of, git_sha, machine
@@ -94,10 +97,14 @@ def conclude(
 
     What was fitted once more is asked of test alone.
     """
-    predictions = {}
-    for split in ("val", "test"):
-        fill_network(prepared.network, weights_for(split, run.folder / "checkpoints"))
-        predictions[split] = split_answers(config, prepared, split)
+    checkpoints = run.folder / "checkpoints"
+    fill_network(prepared.network, checkpoints / BEST_WEIGHTS)
+    familiar = familiar_of(config, prepared)
+    predictions, noted = {}, {split: Noted(familiar) for split in ("val", "test")}
+    for split, note in noted.items():
+        fill_network(prepared.network, weights_for(split, checkpoints))
+        predictions[split] = split_answers(config, prepared, split, note.add)
+    keep(run.folder / "predictions", familiar, noted)
     metrics = write_report(run.folder, predictions, progress.history, prepared.table.taxonomy, draw=draw)
     scored = metrics.get("test", {})  # there may be no test, or none of it that can be read
     named = {f"best/val_{name}": value for name, value in metrics["val"].items()}
@@ -117,6 +124,7 @@ def conclude(
     shown = "test" if len(predictions["test"]) else "val"
     tell_picture_or_column(config, prepared, run, shown, predictions[shown])
     tell_attributes(config, prepared, run, shown)
+    tell_unseen(config, prepared, run, predictions, familiar, noted)
     check_what_is_left(prepared.table, "test")
     tell_skipped(prepared, run)
     tell_waited(prepared, run)
@@ -215,6 +223,8 @@ def keep_inputs(config: schema.Train, prepared: Prepared, run: TrackedRun) -> No
     text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
     (run.folder / "config.yaml").write_text(text, encoding="utf-8")
     keep_split(prepared.split, run.folder)
+    if prepared.unseen is not None:
+        keep_unseen(prepared.unseen, run.folder)
     if (known := prepared.split.attributes) is not None:
         write_csv(known.copy().rename_axis("class"), run.folder / "attributes.csv", index=True)
     run.log_inputs(dataset_of(prepared.table))

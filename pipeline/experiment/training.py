@@ -22,6 +22,7 @@ from pipeline.data.checks import check_files
 from pipeline.data.digest import data_digest
 from pipeline.data.table import PictureTable
 from pipeline.data.taxonomy import join_taxonomy
+from pipeline.data.unseen import apart, unseen_classes
 from pipeline.experiment import build
 from pipeline.experiment.backbones import check_joined, files_digest
 from pipeline.experiment.build import Prepared
@@ -47,13 +48,14 @@ log = logging.getLogger("pipeline.train")
 class Ground:
     """What a run stands on: the pictures in their splits (`split` all, `table` those it uses), and the device.
 
-    `beside` is what of the table is to be joined to the pictures' features.
+    `beside` is what of the table is to be joined to the pictures' features, `unseen` the pictures of classes held out.
     """
 
     split: PictureTable
     table: PictureTable
     fabric: Fabric
     beside: Beside = ()
+    unseen: PictureTable | None = None
 
     def identity(self, config: schema.Train) -> dict[str, str]:
         """Digests, as the run's tags hold them: runs that have all alike are the same training."""
@@ -77,10 +79,10 @@ def ground(config: schema.Train, own: OwnPictures | None = None, typed: Sequence
     if config.trainer.threads:
         torch.set_num_threads(config.trainer.threads)
     fabric = make_fabric(config.trainer.accelerator, config.trainer.precision)
-    split, table = own_or_new_pictures(config.data, own)
+    split, table, unseen = own_or_new_pictures(config.data, own)
     if config.data.on_unreadable == "raise":
         check_files(table)
-    return Ground(split, table, fabric, build.beside(config, table))
+    return Ground(split, table, fabric, build.beside(config, table), unseen)
 
 
 def prepare(config: schema.Train, base: Ground | None = None) -> Prepared:
@@ -95,7 +97,7 @@ def prepare(config: schema.Train, base: Ground | None = None) -> Prepared:
     how = network.parts[0].preprocessing
     build.batches(config, table, how, "train", training=True)  # what is known to be unreadable
     check_smallest_batch(config, network)
-    return Prepared(split, table, network, fabric, resolved(fabric))
+    return Prepared(split, table, network, fabric, resolved(fabric), base.unseen)
 
 
 def check_smallest_batch(config: schema.Train, network: Classifier) -> None:
@@ -119,11 +121,15 @@ def check_smallest_batch(config: schema.Train, network: Classifier) -> None:
             ) from None
 
 
-def own_or_new_pictures(data: schema.Data, own: OwnPictures | None) -> tuple[PictureTable, PictureTable]:
-    """The pictures in their splits, and those of them that the run uses."""
+def own_or_new_pictures(
+    data: schema.Data, own: OwnPictures | None
+) -> tuple[PictureTable, PictureTable, PictureTable | None]:
+    """The pictures in their splits, those of them that the run uses, and those of classes that are held out."""
     if own:
-        return join_taxonomy(own.split, data.taxonomy), join_taxonomy(own.table, data.taxonomy)
-    split = build.split_pictures(data)
+        unseen = own.unseen and join_taxonomy(own.unseen, data.taxonomy)
+        return join_taxonomy(own.split, data.taxonomy), join_taxonomy(own.table, data.taxonomy), unseen
+    whole = build.split_pictures(data)
+    split, unseen = apart(whole, unseen_classes(whole, data.unseen, data.split.seed))
     table = build.picture_table(data, split)
     for part, key, remedy in (
         ("train", "data.split", "choose smaller shares for val and test"),
@@ -132,7 +138,7 @@ def own_or_new_pictures(data: schema.Data, own: OwnPictures | None) -> tuple[Pic
         if not len(table.where(part)):
             own_file = f", or name some in {data.split.file}" if data.split.file else ""
             raise BadInput(f"{key}: no picture is left for {part}; {remedy}{own_file}")
-    return split, table
+    return split, table, unseen
 
 
 def train(config: schema.Train, prepared: Prepared, folder: Path, progress: Progress) -> Iterator[Epoch]:

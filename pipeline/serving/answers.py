@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 
 from pipeline.common.errors import BadInput
+from pipeline.common.wording import percent
 from pipeline.data.batch import Inputs
 from pipeline.data.beside.exif import with_exif
 from pipeline.data.beside.registry import known
@@ -20,12 +21,12 @@ from pipeline.data.boxes.crop import COLUMNS, boxed
 from pipeline.data.cells import whose
 from pipeline.data.reading.decoding import UnreadablePicture
 from pipeline.data.reading.preprocessing import Reading, Source
-from pipeline.ensembles.rules import TINY
-from pipeline.ensembles.scoring import scores
+from pipeline.ensembles.scoring import said_of
 from pipeline.models.classifier import Wants
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.only import among
 from pipeline.serving.reasons import Reasons, reasons
+from pipeline.serving.seen import Seen, all_of, seen_of, unknown_among
 from pipeline.serving.taxon import Taxon, taxa
 
 _MOSTLY = 0.5  # of the probability: with less of it on a list, something else would have been said
@@ -39,6 +40,7 @@ class Wanted:
 
     `error`: at most what share of answers may be wrong, by which a rank is chosen; None leaves it to the model.
     `only`: names of the classes, or of taxa above them, that can be the answer; none: all of them.
+    `known_sent_away`: which share of known pictures may be called unknown; None leaves it to the model.
     Raises BadInput for what makes no sense.
     """
 
@@ -47,6 +49,7 @@ class Wanted:
     min_probability: float = 0.0
     error: float | None = None
     only: tuple[str, ...] = ()
+    known_sent_away: float | None = None
     explain: bool = False
 
     def __post_init__(self) -> None:
@@ -65,12 +68,14 @@ class Answer:
     lies. None: not asked.
     `taxon` is the answer at the rank that is sure; None where the model promises none. `elsewhere` is what would have
     been said without a list of what can be, with its probability, where most of the probability is off that list.
+    `unknown`: whether it may well be none of the classes; None where the model cannot tell.
     """
 
     top_k: tuple[tuple[str, float], ...]
     taxonomy: dict[str, Any] = field(default_factory=dict)
     prediction_set: tuple[str, ...] | None = None
     answered: bool | None = None
+    unknown: bool | None = None
     taxon: Taxon | None = None
     elsewhere: tuple[str, float] | None = None
     reasons: Reasons | None = None
@@ -93,6 +98,8 @@ class Answer:
             said["taxonomy"] = self.taxonomy
         if self.taxon is not None:
             said |= self.taxon.to_dict()
+        if self.unknown is not None:
+            said["unknown"] = self.unknown
         if self.prediction_set is not None:
             said["prediction_set"] = list(self.prediction_set)
         if self.answered is not None:
@@ -116,14 +123,16 @@ class Answer:
             row |= dict(zip(("label_without_list", "probability_without_list"), self.elsewhere, strict=True))
         if self.reasons is not None:
             row |= self.reasons.to_row()
-        return row | (self.taxon.to_row() if self.taxon else {}) | self.taxonomy
+        taxon = {} if self.taxon is None else self.taxon.to_row() | {"unknown": self.unknown}
+        return row | taxon | self.taxonomy
 
 
-def answers(bundle: Bundle, found: torch.Tensor, digests: Sequence[str], wanted: Wanted) -> list[Answer]:
-    """What a model says by its scores (n, k) `found`.
+def answers(bundle: Bundle, seen: Seen, digests: Sequence[str], wanted: Wanted) -> list[Answer]:
+    """What a model says by what its networks do.
 
     `digests` (n,), each of a picture's bytes, are what the chance in its set comes from: it always has the same set.
     """
+    found = seen.scores
     exact = found.double() / bundle.calibration.temperature
     whole = exact.softmax(1).numpy()
     probabilities, inside = whole, np.ones(len(bundle.classes), dtype=bool)
@@ -137,7 +146,17 @@ def answers(bundle: Bundle, found: torch.Tensor, digests: Sequence[str], wanted:
     sets: list[np.ndarray] | list[None] = [None] * len(found)
     if wanted.coverage is not None:
         sets = bundle.calibration.set_rule(wanted.coverage).choose(found.double().numpy(), digests)
-    return [_answer(bundle, *one, inside, wanted) for one in zip(probabilities, whole, sets, found_taxa, strict=True)]
+    said = [_answer(bundle, *one, inside, wanted) for one in zip(probabilities, whole, sets, found_taxa, strict=True)]
+    unknown = unknown_among(bundle, seen, wanted.known_sent_away)
+    return [one if strange is None else _told(one, *strange) for one, strange in zip(said, unknown, strict=True)]
+
+
+def _told(said: Answer, unknown: bool, share: float) -> Answer:
+    """An answer that says whether it may be none of the classes, in words too."""
+    if not unknown or said.taxon is None:
+        return replace(said, unknown=unknown)
+    why = f"perhaps none of the known: stranger than {percent(1 - share, 0)} of known pictures; {said.taxon.why}"
+    return replace(said, unknown=True, taxon=replace(said.taxon, why=why))
 
 
 def _answer(
@@ -179,38 +198,30 @@ def answer(
     bundle: Bundle, pictures: Sequence[bytes], wanted: Wanted | None = None, until: float = inf,
     facts: pd.DataFrame | None = None,
 ) -> list[Answer]:  # fmt: skip
-    """The answers to pictures' bytes; see `scores_of` for the rest."""
+    """The answers to pictures' bytes; see `seen_in` for the rest."""
     wanted, said = wanted or Wanted(), list[Answer]()
     for inputs, found in _scored(bundle, pictures, until, facts):
-        some = pictures[len(said) : len(said) + len(found)]
+        some = pictures[len(said) : len(said) + len(found.scores)]
         here = answers(bundle, found, [digest(picture) for picture in some], wanted)
         said += with_reasons(bundle, here, inputs) if wanted.explain else here
     return said
 
 
-def as_one(bundle: Bundle, found: torch.Tensor) -> torch.Tensor:
-    """(1, k) scores of one specimen from those of its n pictures (n, k): the mean of their probabilities."""
-    temperature = bundle.calibration.temperature
-    return (found.double() / temperature).softmax(1).mean(0, keepdim=True).clamp(min=TINY).log() * temperature
-
-
-def scores_of(
-    bundle: Bundle, pictures: Sequence[bytes], until: float = inf, facts: pd.DataFrame | None = None
-) -> torch.Tensor:
-    """(n, k) scores of pictures' bytes, some at a time; none is begun after the time `until` (of `time.monotonic`).
+def seen_in(bundle: Bundle, pictures: Sequence[bytes], until: float = inf, facts: pd.DataFrame | None = None) -> Seen:
+    """What is said of pictures' bytes, some at a time; none is begun after the time `until` (of `time.monotonic`).
 
     `facts`: a row a picture of what is known beside it, of which `Bundle.columns` are read, and `path`, by which errors
     name it, where there is one. Raises UnreadablePicture that names the first that cannot be read, or its place, and
     BadInput where time ran out or a fact cannot be.
     """
     found = [some for _, some in _scored(bundle, pictures, until, facts)]
-    return torch.cat([torch.zeros(0, len(bundle.classes)), *found])
+    return all_of([Seen(torch.zeros(0, len(bundle.classes))), *found])
 
 
 def _scored(
     bundle: Bundle, pictures: Sequence[bytes], until: float, facts: pd.DataFrame | None
-) -> Iterator[tuple[Mapping[Wants, Inputs], torch.Tensor]]:
-    """Some pictures at a time, as the networks are given them, and their scores."""
+) -> Iterator[tuple[Mapping[Wants, Inputs], Seen]]:
+    """Some pictures at a time, as the networks are given them, and what these say."""
     rows = pd.DataFrame(index=range(len(pictures))) if facts is None else facts
     rows = with_exif(rows, bundle.columns, lambda: pictures)
     shown = as_shown(bundle, pictures, facts)
@@ -223,7 +234,7 @@ def _scored(
         read = {how: _read(how, seen, rows, start) for how in dict.fromkeys(want.reading for want in beside)}
         here = np.arange(start, start + len(some))
         inputs = {want: read[want.reading].also(what.take(here)) for want, what in beside.items()}
-        yield inputs, scores(bundle.members, bundle.rule, inputs)
+        yield inputs, seen_of(bundle, said_of(bundle.members, bundle.rule, inputs))
 
 
 def as_shown(bundle: Bundle, pictures: Sequence[bytes], facts: pd.DataFrame | None) -> Sequence[Source]:

@@ -21,6 +21,7 @@ from pipeline.evaluation.depth import Tree
 from pipeline.models.classifier import Classifier, NetworkSpec
 from pipeline.models.saved import BEST_WEIGHTS, MODEL_FACTS, NetworkFacts, checked_weights, load_network, read_facts
 from pipeline.serving.calibration import Calibration
+from pipeline.serving.known import Known
 from pipeline.serving.only import called
 
 FORMAT_VERSION = 3
@@ -32,7 +33,7 @@ class Bundle:
     """A served model, ready to answer.
 
     `rule` makes one answer of the members'; a single network needs none. `taxonomy` has a row a class,
-    indexed by class name.
+    indexed by class name. Without `known` it cannot tell that a picture is of no class.
     """
 
     members: tuple[Classifier, ...]
@@ -40,6 +41,7 @@ class Bundle:
     taxonomy: pd.DataFrame | None
     rule: Rule | None
     calibration: Calibration
+    known: Known | None = None
 
     @cached_property
     def tree(self) -> Tree:
@@ -72,6 +74,7 @@ def write_bundle(
     checkpoints: Mapping[str, Path],
     rule: Rule | None = None,
     calibration: Calibration | None = None,
+    known: Known | None = None,
 ) -> NetworkFacts:
     """Assemble a served model from runs' `checkpoints/` folders by name; gives the first member's facts.
 
@@ -98,6 +101,7 @@ def write_bundle(
         "members": members,
         "rule": None if rule is None else to_dict(rule),
         "calibration": (calibration or Calibration()).to_dict(),
+        "known": None if known is None else known.write(folder),
         "taxonomy": plain["taxonomy"],
         "columns": _columns(one.spec for one in facts.values()),
     }
@@ -142,6 +146,7 @@ def read_bundle(folder: Path) -> Bundle:
             taxonomy=None if plain["taxonomy"] is None else pd.DataFrame(**plain["taxonomy"]),
             rule=None if plain["rule"] is None else from_dict(plain["rule"]),
             calibration=Calibration.from_dict(plain["calibration"]),
+            known=None if plain.get("known") is None else Known.read(folder, plain["known"]),
         )
 
 

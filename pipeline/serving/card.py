@@ -28,8 +28,8 @@ def model_card(run: Run, made: Assembled, address: str) -> str:
         f"**Classes**: {_classes(made.classes)}",
         f"**Ask it**: `python -m pipeline.predict images=FOLDER {quote(f'model={address}')}`, or\n"
         f"`mlflow models serve -m {quote(address)} --env-manager local -p 5001`.",
-        "It answers with one of its classes to any picture, also to one of none of them; `min_probability` and "
-        "`coverage` say how sure it has to be.",
+        "It answers with one of its classes to any picture, also to one of none of them; `unknown`, `min_probability` "
+        "and `coverage` say how sure it is.",
     ]
     return "\n\n".join(parts)[:_LONGEST]
 

@@ -1,6 +1,6 @@
 """The served model of a run: of its own network, or of an ensemble's members, which keep their weights themselves."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,10 +15,13 @@ from pipeline.ensembles.rules import Rule
 from pipeline.evaluation.calibration import expected_calibration_error
 from pipeline.evaluation.conformal import set_summary
 from pipeline.evaluation.depth import Tree, answered, depth_figures
+from pipeline.evaluation.familiar import Familiar, Looks, read_familiar
+from pipeline.evaluation.strangeness import softened
 from pipeline.models.saved import BEST_WEIGHTS, load_network, read_facts
 from pipeline.predictions.predictions import Predictions
 from pipeline.serving.bundle import Bundle, share_backbones, write_bundle
 from pipeline.serving.calibration import Calibration, calibrated_on
+from pipeline.serving.known import FILE, Known
 from pipeline.tracking.finished import artifact_folder, has_predictions, label, stored_predictions
 from pipeline.tracking.selection import run_of_id
 
@@ -32,7 +35,8 @@ class Assembled:
     `pictures` is how many of val and test the run answered.
     `figures` has `test/ece`, `test/ece_calibrated` and, where val supports it, `test/coverage_90` and
     `test/set_size_90`, `test/rank_error_5` (the share of answers at the rank that is sure that are wrong) and
-    `test/rank_full_5` (of those that name the species); it is empty without test pictures.
+    `test/rank_full_5` (of those that name the species), `test/known_sent_away_5` (of known pictures that are told for
+    unknown); it is empty without test pictures.
     """
 
     classes: tuple[str, ...]
@@ -49,7 +53,10 @@ def assemble(client: MlflowClient, run: Run, folder: Path) -> Assembled:
     taxonomy = read_facts(next(iter(checkpoints.values()))).taxonomy
     calibration = calibrated_on(answered["val"], taxonomy) if "val" in answered else Calibration()
     figures = figures_of(answered["test"], calibration, taxonomy) if "test" in answered else {}
-    facts = write_bundle(folder, checkpoints, rule, calibration)
+    known = known_of(run, answered["val"].at_temperature(calibration.temperature)) if "val" in answered else None
+    if known is not None and "test" in answered:
+        figures |= sent_away(known, answered["test"].at_temperature(calibration.temperature), looks_of(run)[1])
+    facts = write_bundle(folder, checkpoints, rule, calibration, known)
     pictures = {split: len(predictions) for split, predictions in answered.items()}
     return Assembled(facts.classes, len(checkpoints), calibration, figures, pictures)
 
@@ -112,3 +119,38 @@ def figures_of(test: Predictions, calibration: Calibration, taxonomy: pd.DataFra
         return figures
     sets = set_summary(rule.sets(test), test)
     return figures | {"test/coverage_90": sets["coverage"], "test/set_size_90": sets["mean_size"]}
+
+
+def sent_away(known: Known, test: Predictions, looks: Mapping[str, Looks]) -> dict[str, float]:
+    """Which share of test, at the temperature, is told for unknown, by the promise that is usual."""
+    promised = known.strangeness.sends_away(None)
+    if promised is None or (known.familiar is not None and "test" not in looks):
+        return {}
+    strange = known.strangeness.of(softened(test), looks["test"].distance if known.familiar else None)
+    return {f"test/known_sent_away_{100 * promised[0]:g}": float((strange > promised[1]).mean())}
+
+
+def looks_of(run: Run) -> tuple[Familiar | None, dict[str, Looks]]:
+    """What a run noted of its pictures, by split, in the order of its predictions; nothing where it noted none.
+
+    A run of an earlier version, or of several networks.
+    """
+    file = artifact_folder(run, "predictions") / FILE
+    if not file.is_file():
+        return None, {}
+    familiar, arrays = read_familiar(file)
+    splits = {name.partition(".")[0] for name in arrays}
+    return familiar, {split: Looks(arrays[f"{split}.distance"], arrays[f"{split}.along"]) for split in splits}
+
+
+def known_of(run: Run, val: Predictions) -> Known | None:
+    """What a run's val supports, by its predictions at the temperature that was fitted; None of an earlier version.
+
+    Several networks have no features in common: an ensemble goes by its probabilities.
+    """
+    if run.data.tags.get("stage") == "ensemble":
+        return Known.of(val, None, None)
+    familiar, looks = looks_of(run)
+    if familiar is None or "val" not in looks or len(looks["val"].distance) != len(val):
+        return None
+    return Known.of(val, familiar, looks["val"])

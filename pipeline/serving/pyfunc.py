@@ -20,7 +20,7 @@ from pipeline.serving.bundle import Bundle, read_bundle
 from pipeline.serving.limits import Limits, give_back_memory
 
 COLUMN = "image"
-_KNOWN = ("top_k", "coverage", "min_probability", "error", "only", "explain")
+_KNOWN = ("top_k", "coverage", "min_probability", "error", "only", "known_sent_away", "explain")
 log = logging.getLogger(__name__)
 
 
@@ -76,6 +76,7 @@ def _wanted(params: dict[str, Any]) -> Wanted:
         min_probability=float(params.get("min_probability") or 0),
         error=float(params.get("error") or 0) or None,
         only=tuple(str(name) for name in (() if params.get("only") is None else params["only"]) if name),
+        known_sent_away=float(params.get("known_sent_away") or 0) or None,
         explain=bool(params.get("explain")),
     )
 

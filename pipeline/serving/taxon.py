@@ -85,7 +85,9 @@ def _said(level: str) -> str:
 def answer_in_words(row: dict[str, Any]) -> dict[str, str]:
     """What a terminal says of a CSV's row: `answer`, a label or a taxon of a higher rank, and `how sure`."""
     label, taxon, rank = row["label"], row.get("taxon"), row.get("rank")
-    if "taxon" not in row:
+    if row.get("unknown"):
+        said = {"answer": "none of these?", "how sure": f"perhaps {label}, {percent(row['probability'], 0)}"}
+    elif "taxon" not in row:
         said = {"answer": label, "how sure": percent(row["probability"])}
     elif taxon is None:
         said = {"answer": "not sure", "how sure": f"perhaps {label}, {percent(row['probability'], 0)}"}

@@ -138,7 +138,15 @@ def log_served_model(model_id: str, folder: Path, run: Run, metrics: dict[str, f
         signature=signature(json.loads((folder / MODEL_FACTS).read_text(encoding="utf-8")).get("columns")),
         input_example=(
             example(),
-            {"top_k": 2, "coverage": 0.0, "min_probability": 0.0, "error": 0.0, "only": [], "explain": False},
+            {
+                "top_k": 2,
+                "coverage": 0.0,
+                "min_probability": 0.0,
+                "error": 0.0,
+                "only": [],
+                "known_sent_away": 0.0,
+                "explain": False,
+            },
         ),
     )
     client = MlflowClient()
@@ -163,6 +171,7 @@ def signature(beside: Mapping[str, str] | None = None) -> ModelSignature:
                 ParamSpec("min_probability", "double", 0.0),
                 ParamSpec("error", "double", 0.0),
                 ParamSpec("only", "string", [], (-1,)),
+                ParamSpec("known_sent_away", "double", 0.0),
                 ParamSpec("explain", "boolean", False),
             ]
         ),

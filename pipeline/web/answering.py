@@ -7,10 +7,10 @@ from functools import partial
 from typing import TypeVar
 
 import pandas as pd
-import torch
 
-from pipeline.serving.answers import Answer, Wanted, answers, as_one, digest, scores_of
+from pipeline.serving.answers import Answer, Wanted, answers, digest, seen_in
 from pipeline.serving.bundle import Bundle
+from pipeline.serving.seen import all_of, as_one
 
 _TURN = 4  # pictures: whoever comes meanwhile waits for these
 _PAUSE = 0.05  # seconds between looks whether the thread is idle
@@ -38,13 +38,13 @@ class Answering:
             for start in range(0, len(pictures), _TURN):
                 some = slice(start, start + _TURN)
                 rows = facts.iloc[some].reset_index(drop=True)
-                found.append(await self.turn(partial(scores_of, bundle, pictures[some], facts=rows)))
+                found.append(await self.turn(partial(seen_in, bundle, pictures[some], facts=rows)))
         finally:
             self._waiting -= 1
-        scores, digests = torch.cat(found), [digest(picture) for picture in pictures]
+        seen, digests = all_of(found), [digest(picture) for picture in pictures]
         if together:
-            scores, digests = as_one(bundle, scores), ["".join(digests)]
-        return answers(bundle, scores, digests, wanted)
+            seen, digests = as_one(bundle, seen), ["".join(digests)]
+        return answers(bundle, seen, digests, wanted)
 
     async def aside(self, do: Callable[[], Made]) -> Made:
         """Something short that nobody waits for, in the same thread, when no visitor does."""

@@ -18,7 +18,7 @@ from pipeline.common.names import safe_name
 from pipeline.models.saved import BEFORE_REFIT, BEST_WEIGHTS
 from pipeline.serving.bundle import Bundle, read_bundle
 from pipeline.serving.calibration import calibrated_on
-from pipeline.serving.from_run import bundle_of, ingredients, kept_weights
+from pipeline.serving.from_run import bundle_of, ingredients, kept_weights, known_of
 from pipeline.tracking.finished import has_predictions, stored_predictions
 from pipeline.tracking.registry import fetch_model
 from pipeline.tracking.selection import CHOOSE_BY, FINISHED, find_run, search
@@ -158,7 +158,10 @@ class Models:
         made = bundle_of(rule, [folder / f"{checkpoint}.safetensors" for folder in folders.values()])
         if checkpoint != BEST or not has_predictions(run, "val"):  # other epochs left no answers
             return made
-        return replace(made, calibration=calibrated_on(stored_predictions(run, "val"), made.taxonomy))
+        val = stored_predictions(run, "val")
+        calibration = calibrated_on(val, made.taxonomy)
+        known = known_of(run, val.at_temperature(calibration.temperature))
+        return replace(made, calibration=calibration, known=known)
 
     def _versions(self) -> list[Choice]:
         versions = self._client.search_model_versions(max_results=1000)

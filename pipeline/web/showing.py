@@ -85,8 +85,8 @@ def ranks(taxonomy: pd.DataFrame | None, label: str) -> dict[str, Any]:
 
 
 def how_sure(answer: Answer) -> str:
-    """The word for it: one of `SURE`, or `NOT_SURE`, also where it is less likely than was asked for."""
-    if answer.answered is False:
+    """The word for it: one of `SURE`, or `NOT_SURE`, also where less likely than was asked for, or unknown."""
+    if answer.answered is False or answer.unknown:
         return NOT_SURE
     return next((word for word, least in SURE if answer.probability >= least), NOT_SURE)
 

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from conftest import random_predictions
 from PIL import Image
 from stored import load_best
 
@@ -24,12 +25,15 @@ from pipeline.data.batch import Inputs
 from pipeline.data.reading.preprocessing import Preprocessing
 from pipeline.ensembles.rules import SoftVote
 from pipeline.evaluation.conformal import SetRule
+from pipeline.evaluation.familiar import Familiar
 from pipeline.models.classifier import Classifier, NetworkSpec
 from pipeline.models.saved import NetworkFacts, save_best
-from pipeline.serving.answers import Wanted, answer
+from pipeline.serving.answers import Wanted, answer, seen_in
 from pipeline.serving.bundle import read_bundle, write_bundle
 from pipeline.serving.calibration import Calibration
+from pipeline.serving.known import Known
 from pipeline.serving.pyfunc import ServedModel
+from pipeline.serving.seen import as_one
 from pipeline.tracking import registry
 
 CLASSES = ("cat", "dog", "owl")
@@ -227,6 +231,58 @@ def test_a_prediction_set_is_given_only_when_asked_for(calibrated, model, pictur
         calibrated.predict(None, [picture], {"coverage": 0.95})
     with pytest.raises(mlflow.exceptions.MlflowException, match="for want of val pictures"):
         model.predict(None, [picture], {"coverage": 0.9})
+
+
+@pytest.fixture(scope="module")
+def knowing(checkpoints, tmp_path_factory):
+    """A served model that knows pictures which its network finds much like the grey one."""
+    network, facts = load_best(checkpoints[0])
+    chance = np.random.default_rng(0)
+    greys = [pictured(chance.integers(120, 136, (40, 40, 3), dtype=np.uint8)) for _ in range(60)]
+    with torch.no_grad():
+        seen = network.features(Inputs(torch.stack([facts.spec.preprocessing.read(one) for one in greys]))).numpy()
+    familiar = Familiar.of(seen[:30], np.zeros(30, np.int64), 3)
+    folder = tmp_path_factory.mktemp("knowing")
+    known = Known.of(random_predictions(30, 3), familiar, familiar.looks(seen[30:]))
+    write_bundle(folder, {"one": checkpoints[0]}, None, Calibration(depths=((5, 0.0),)), known)
+    return folder
+
+
+def pictured(pixels):
+    made = io.BytesIO()
+    Image.fromarray(pixels).save(made, "PNG")
+    return made.getvalue()
+
+
+def test_a_picture_unlike_all_known_ones_is_called_unknown(knowing, served, picture):
+    bundle = read_bundle(knowing)
+    grey = pictured(np.random.default_rng(1).integers(120, 136, (40, 40, 3), dtype=np.uint8))
+    usual, strange = answer(bundle, [grey, picture], Wanted(known_sent_away=0.04))
+    assert (usual.unknown, strange.unknown) == (False, True)
+    assert usual.to_dict()["unknown"] is False
+    assert strange.to_row()["unknown"] is True
+    assert strange.taxon.why.startswith("perhaps none of the known: stranger than 96 % of known pictures; the class")
+    assert usual.taxon.why.startswith("the class itself is sure")
+    with pytest.raises(BadInput, match=r"known_sent_away=0\.01: this model cannot promise .* at least 0\.04"):
+        answer(bundle, [grey], Wanted(known_sent_away=0.01))
+    older = read_bundle(served)  # of a version that knew nothing of this
+    assert "unknown" not in answer(older, [picture])[0].to_dict()
+    with pytest.raises(BadInput, match="cannot tell what is unknown to it"):
+        answer(older, [picture], Wanted(known_sent_away=0.1))
+
+
+def test_of_several_pictures_of_one_specimen_the_mean_is_strange_or_not(knowing, picture):
+    bundle = read_bundle(knowing)
+    alone, several = (seen_in(bundle, [picture] * count) for count in (1, 3))
+    together = as_one(bundle, several)
+    np.testing.assert_allclose(together.looks.distance, alone.looks.distance, rtol=1e-3)
+
+
+def test_a_damaged_file_of_what_is_known_is_told(knowing, tmp_path):
+    shutil.copytree(knowing, tmp_path / "served")
+    (tmp_path / "served" / "known.safetensors").write_bytes(b"half")
+    with pytest.raises(BadInput, match=r"known\.safetensors is missing or damaged"):
+        read_bundle(tmp_path / "served")
 
 
 def test_an_answer_is_as_deep_as_it_is_sure(checkpoints, picture, tmp_path):

@@ -29,8 +29,8 @@ def test_each_field_that_says_something_has_its_place():
 
 def test_how_deep_an_answer_is_sure_and_what_a_list_changed_have_their_place():
     taxon = Taxon("the genus is sure", "Strix", "genus", 0.97, (("genus", "Strix"),))
-    answer = Answer((("owl", 0.6),), taxon=taxon, elsewhere=("wren", 0.9))
-    assert [(name, value) for name, _, value in drawn(answer, "first")] == [("taxon", taxon)]
+    answer = Answer((("owl", 0.6),), taxon=taxon, elsewhere=("wren", 0.9), unknown=True)
+    assert [(name, value) for name, _, value in drawn(answer, "first")] == [("unknown", True), ("taxon", taxon)]
     assert [name for name, _, _ in drawn(answer, "main")] == ["top_k", "elsewhere"]
 
 
@@ -40,12 +40,13 @@ def test_a_field_that_is_added_appears_by_being_declared():
 
 
 @pytest.mark.parametrize(
-    ("share", "answered", "word"),
-    [(0.97, None, "almost_certain"), (0.95, True, "almost_certain"), (0.8, None, "very_likely"), (0.5, None, "likely"),
-     (0.49, None, "not_sure"), (0.97, False, "not_sure")],
+    ("share", "answered", "unknown", "word"),
+    [(0.97, None, None, "almost_certain"), (0.95, True, False, "almost_certain"), (0.8, None, None, "very_likely"),
+     (0.5, None, None, "likely"), (0.49, None, None, "not_sure"), (0.97, False, None, "not_sure"),
+     (0.97, None, True, "not_sure")],
 )  # fmt: skip
-def test_how_sure_in_words(share, answered, word):
-    assert how_sure(Answer((("owl", share),), answered=answered)) == word
+def test_how_sure_in_words(share, answered, unknown, word):
+    assert how_sure(Answer((("owl", share),), answered=answered, unknown=unknown)) == word
 
 
 @pytest.mark.parametrize(

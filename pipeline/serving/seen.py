@@ -1,0 +1,65 @@
+"""What networks say of pictures, before it is an answer: scores, and how strange their features are."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from pipeline.common.errors import BadInput
+from pipeline.ensembles.rules import TINY
+from pipeline.ensembles.scoring import Said
+from pipeline.evaluation.familiar import Looks, together
+from pipeline.evaluation.strangeness import SOFTER
+from pipeline.serving.bundle import Bundle
+
+
+class Seen(NamedTuple):
+    """What networks say of n pictures: `scores` (n, k), and the looks of their features where known ones' are kept."""
+
+    scores: torch.Tensor
+    looks: Looks | None = None
+
+    def confidence(self, temperature: float) -> np.ndarray:
+        """(n,) the largest softened probability, of scores at that temperature."""
+        return (self.scores.double() / (temperature * SOFTER)).softmax(1).amax(1).numpy()
+
+
+def seen_of(bundle: Bundle, said: Said) -> Seen:
+    """Scores and, where the model can tell by them, looks."""
+    known = bundle.known
+    if known is None or known.familiar is None or said.features is None:
+        return Seen(said.scores)
+    return Seen(said.scores, known.familiar.looks(said.features.float().cpu().numpy()))
+
+
+def all_of(several: Sequence[Seen]) -> Seen:
+    """What was said of some pictures and of others, one after the other."""
+    looks = [one.looks for one in several if one.looks is not None]
+    return Seen(torch.cat([one.scores for one in several]), together(looks) if looks else None)
+
+
+def as_one(bundle: Bundle, seen: Seen) -> Seen:
+    """What is said of one specimen by its n pictures: the mean of their probabilities, and of their looks."""
+    temperature = bundle.calibration.temperature
+    mean = (seen.scores.double() / temperature).softmax(1).mean(0, keepdim=True)
+    looks = None if seen.looks is None else Looks(*(part.mean(axis=0, keepdims=True) for part in seen.looks))
+    return Seen(mean.clamp(min=TINY).log() * temperature, looks)
+
+
+def unknown_among(bundle: Bundle, seen: Seen, share: float | None) -> list[tuple[bool, float] | None]:
+    """Whether each picture is stranger than all but a share of known ones, and that share; None: it cannot be told.
+
+    BadInput for a share that cannot be promised.
+    """
+    known = bundle.known
+    if known is None and share is not None:
+        raise BadInput(
+            f"known_sent_away={share}: this model cannot tell what is unknown to it; train its run again and promote it"
+        )
+    promised = known and known.strangeness.sends_away(share)
+    if known is None or not promised or (known.familiar is not None and seen.looks is None):
+        return [None] * len(seen.scores)
+    distance = None if seen.looks is None else seen.looks.distance
+    strange = known.strangeness.of(seen.confidence(bundle.calibration.temperature), distance)
+    return [(one, promised[0]) for one in (strange > promised[1]).tolist()]
