@@ -14,6 +14,7 @@ from stored import CLASSES, finished, predictions
 from pipeline.data.batch import Inputs
 from pipeline.data.split_files import keep_split
 from pipeline.experiment import build
+from pipeline.experiment.groups import groups_of_run
 from pipeline.experiment.stored import data_config
 from pipeline.models.classifier import Classifier
 from pipeline.models.saved import load_network, read_facts
@@ -210,6 +211,7 @@ def test_pictures_of_one_specimen_are_answered_as_one(make_asked, store, tmp_pat
     assert made.data.metrics["test/accuracy"] == pytest.approx(pooled.correct.mean())
     report = pd.read_csv(artifact_folder(made, "") / "class_report.csv")
     assert list(report.iloc[: len(CLASSES)]["pictures"]) == [1, 1, 1]
+    assert set(groups_of_run(store, find_run(store, run), "specimen").values()) >= set(pooled.ids)
     # What the network said of single pictures is not asked again.
     assert evaluate(*arguments) == 0
     assert latest(store).data.tags["source"] == f"the evaluation {made.info.run_name}"

@@ -188,3 +188,56 @@ def test_what_is_unknown_and_that_a_folder_differs_is_said_by_who_knows(photos, 
     unknown = pd.read_csv(tmp_path / "predictions.csv")["unknown"]
     assert unknown.isin([True, False]).all()
     assert ("none of these?" in told) == unknown[:20].any()
+
+
+def test_how_many_there_are_of_each_class_and_only_of_what_lives_there(photos, tmp_path, typed, capsys):
+    regions = [f"park,{CLASSES[0]}", f"park,{CLASSES[1]}", f"lake,{CLASSES[2]}"]
+    (tmp_path / "map.csv").write_text("\n".join(["region,species", *regions]))
+    asked = ("predict", f"images={photos}", "answers.only=map.csv")
+    assert typed(*asked, "answers.region=park", "counts=true") == 0
+    said, found = pd.read_csv("predictions.csv"), pd.read_csv("predictions_counts.csv")
+    assert set(said["label"]) <= set(CLASSES[:2])
+    counted = said["label"].value_counts()
+    assert {row.label: row.answers for row in found.itertuples() if row.answers} == counted.to_dict()
+    assert found["estimate"].sum() == pytest.approx(11, abs=0.2)
+    assert CLASSES[2] not in set(found["label"])
+    assert typed(*asked, "answers.region=park", "counts=true") == 0  # over earlier ones
+    assert typed(*asked, "answers.region=Parc") == 2
+    assert "has no region Parc; it can be one of lake, park" in capsys.readouterr().err
+    pd.DataFrame({"path": ["00.png", "01.png"], "where": ["lake", "park"]}).to_csv("facts.csv", index=False)
+    assert typed(*asked, "answers.region=where", "beside=facts.csv") == 0
+    labels = pd.read_csv("predictions.csv")["label"]
+    assert labels[0] == CLASSES[2]
+    assert labels[1] in CLASSES[:2]
+    Path("predictions_counts.csv").write_text("mine")
+    assert typed(*asked, "answers.region=park", "counts=true") == 2
+
+
+def test_pictures_of_one_animal_have_one_answer(photos, tmp_path, typed, capsys):
+    specimens = ["a", "b", "a", "a", None, "b", None, None, "c", None, None]
+    names = [f"{number:02}.png" for number in range(11)]
+    pd.DataFrame({"path": names, "specimen": specimens}).to_csv("facts.csv", index=False)
+    assert typed("predict", f"images={photos}", "output=single.csv", "batch_size=4") == 0
+    asked = ("predict", f"images={photos}", "beside=facts.csv", "group=specimen", "batch_size=4")
+    assert typed(*asked, "counts=true") == 0
+    alone, said = pd.read_csv("single.csv"), pd.read_csv("predictions.csv")
+    assert said["picture"].tolist() == alone["picture"].tolist()
+    assert said["group"].fillna("").tolist() == [name or "" for name in specimens]
+    ones = [4, 6, 7, 8, 9, 10]  # a group of one is answered as the picture is
+    pd.testing.assert_frame_equal(said.loc[ones, alone.columns], alone.loc[ones])
+    for some in ([0, 2, 3], [1, 5]):
+        assert len(said.loc[some].drop(columns="picture").drop_duplicates()) == 1
+        likeliest = alone.loc[some, "label"]
+        mean = np.mean([probability_of(row, likeliest.iloc[0]) for row in alone.loc[some].itertuples()])
+        assert probability_of(next(said.loc[some].itertuples()), likeliest.iloc[0]) == pytest.approx(mean, abs=1e-5)
+    assert pd.read_csv("predictions_counts.csv")["answers"].sum() == 8
+    assert typed(*asked, "explain=true") == 2
+    assert "leave out group or explain" in capsys.readouterr().err
+    assert typed("predict", f"images={photos}", "group=exif:60s") == 0
+    assert "11 pictures without a date, each by itself" in capsys.readouterr().out
+
+
+def probability_of(row, label):
+    """What an answer gives a label, wherever in it that stands."""
+    said = {row.label: row.probability, row.label_2: row.probability_2, row.label_3: row.probability_3}
+    return said[label]

@@ -6,7 +6,9 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from mlflow import MlflowClient
+from scipy.sparse import vstack
 
 from pipeline.cli.output import check_output
 from pipeline.common.atomic import write_atomically
@@ -17,8 +19,10 @@ from pipeline.common.wording import counted, percent
 from pipeline.config import schema
 from pipeline.data.files import write_csv
 from pipeline.data.unlabelled import find_pictures
+from pipeline.evaluation.counting import counts
 from pipeline.evaluation.lapse import LEVEL
 from pipeline.experiment.asking import answered, in_words, of_pictures
+from pipeline.experiment.groups import Tally
 from pipeline.reporting.tables import Table
 from pipeline.reporting.terminal import console
 from pipeline.serving.answers_file import holds_answers, read_answers, write_answers
@@ -46,11 +50,14 @@ def run(config: schema.Predict) -> None:
     folder = None if config.folders is None else check_folders(config.folders, pictures)
     check_also(config.also, config.camtrap_dp)
     bundle, model = load(config)
-    rows, lapse = answered(bundle, pictures, config)
+    tally = tally_of(bundle, output) if config.counts else None
+    rows, lapse = answered(bundle, pictures, config, tally)
     show(rows, config)  # first, as the file may not be taken
     write_answers(rows, output)
     more = f" (the first {_SHOWN} are shown)" if len(rows) > _SHOWN else ""
     log.info("%s in %s%s", counted(len(rows), "answer"), config.output, more)
+    if tally is not None:
+        write_counts(tally, bundle, output)
     root = expanded(config.images, "images")
     root = root if root.is_dir() else root.parent
     for name in write_also(rows, output, config.also, root, model, config.camtrap_dp):
@@ -64,6 +71,40 @@ def run(config: schema.Predict) -> None:
         log.info("%s put into %s; what somebody dragged there stays", counted(put, "picture"), config.folders)
     if lapse is not None and lapse.p < LEVEL:
         log.warning("warning: %s", in_words(lapse, bundle, config))
+
+
+def tally_of(bundle: Bundle, output: Path) -> Tally:
+    """What to count from. BadInput where the model cannot, or the counts' file holds something else."""
+    if not bundle.calibration.shares:
+        raise BadInput("counts=true: this model does not know how frequent its classes were; promote its run again")
+    check_output(str(counts_file(output)), ".csv", "counts", holds_counts)
+    return []
+
+
+def write_counts(tally: Tally, bundle: Bundle, output: Path) -> None:
+    """How many there are of each class: a CSV beside the answers, and the first of it in the terminal."""
+    if not tally:
+        log.info("counts: no network was asked, so there is nothing to count")
+        return
+    table = counts(vstack(tally).tocsr(), np.array(bundle.calibration.shares), bundle.classes)
+    write_atomically(counts_file(output), lambda path: write_csv(table, path), shared=True)
+    body = [
+        [row.label, f"{row.answers:,}", f"{row.estimate:,.0f}", f"{row.low:,.0f} to {row.high:,.0f}"]
+        for row in table.head(_SHOWN).itertuples()
+    ]
+    Table(["label", "answers", "estimate", "95 %"], body, figures={"answers", "estimate", "95 %"}).show(console())
+    log.info("how many there are of %s: %s", counted(len(table), "class"), counts_file(output).name)
+
+
+def counts_file(output: Path) -> Path:
+    """Where the counts lie that belong to a file of answers."""
+    return output.with_name(f"{output.stem}_counts.csv")
+
+
+def holds_counts(path: Path) -> bool:
+    """Whether a file is an earlier one of counts."""
+    with path.open("rb") as file:
+        return file.read(22) == b"label,answers,estimate"
 
 
 def take_corrections(config: schema.Predict) -> None:

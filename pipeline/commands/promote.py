@@ -11,6 +11,7 @@ from pipeline.common.atomic import scratch_folder
 from pipeline.common.names import safe_name
 from pipeline.config import schema
 from pipeline.evaluation.calibration import changes_nothing
+from pipeline.experiment.groups import groups_of_run
 from pipeline.serving.card import model_card
 from pipeline.serving.from_run import Assembled, assemble
 from pipeline.tracking.champion import champion
@@ -28,7 +29,7 @@ def run(config: schema.Promote) -> str:
     name = safe_name(client.get_experiment(run.info.experiment_id).name)
     with scratch_folder() as scratch:
         folder = scratch / "served"  # the name under which the model finds it
-        made = assemble(client, run, folder)
+        made = assemble(client, run, folder, groups_of_run(client, run, config.group))
         metrics = {config.metric: run.data.metrics[config.metric], **made.figures}
         address = f"models:/{name}@{config.alias}"
         registered = publish(

@@ -543,6 +543,7 @@ class Promote(Command):
     run: str | None
     metric: Decisive
     alias: Annotated[str, AfterValidator(checked_alias)]
+    group: Text | None
 
 
 class Answers(Section):
@@ -551,6 +552,7 @@ class Answers(Section):
     error: Annotated[float, Field(gt=0, lt=1)] | None
     known_sent_away: Annotated[float, Field(gt=0, lt=1)] | None
     only: str | list[str] | dict[str, str | list[str]] | None
+    region: Text | None
 
 
 class Asking(Command):
@@ -576,6 +578,8 @@ class Predict(Asking):
     min_probability: Share
     answers: Answers
     explain: bool
+    counts: bool
+    group: Text | None
     folders: str | None
     folders_by: Literal["copy", "link"]
     corrected: str | None
@@ -611,6 +615,18 @@ class Explore(Command):
     regime: Regime
     augmentation: Augmentation
     tracking: Tracking
+
+
+class Taxonomy(Command):
+    """`python -m pipeline.taxonomy`. `regime` and `augmentation` are what a data set suggests for training."""
+
+    data: Data
+    checklist: Files
+    output: str
+    online: bool
+    gbif: str
+    regime: Regime
+    augmentation: Augmentation
 
 
 class Compare(Command):
@@ -715,6 +731,7 @@ COMMANDS: tuple[type[Command], ...] = (
     Compare,
     Evaluate,
     Sync,
+    Taxonomy,
     Models,
     Embed,
     App,

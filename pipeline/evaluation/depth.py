@@ -16,9 +16,9 @@ import numpy as np
 import pandas as pd
 
 from pipeline.common.errors import BadInput
-from pipeline.data.taxonomy import RANKS
+from pipeline.data.taxonomy import RANKS, ranks_of
 from pipeline.evaluation.calibration import calibration_error
-from pipeline.evaluation.taxonomy import check_rows, lineages, ranks_of
+from pipeline.evaluation.taxonomy import check_rows, lineages
 from pipeline.predictions.predictions import Predictions
 
 LABEL = "label"  # the last level: the class itself

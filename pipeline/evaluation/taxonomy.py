@@ -1,7 +1,7 @@
 """Errors seen in the light of the taxonomy: a tern taken for a gull is not a tern taken for a mushroom.
 
 A taxonomy is a table with a row a class, indexed by class name, with some of the columns of
-`pipeline.data.taxonomy.RANKS`.
+`pipeline.data.taxonomy.RANKS`, or levels of a tree.
 """
 
 from collections.abc import Sequence
@@ -10,13 +10,8 @@ import numpy as np
 import pandas as pd
 
 from pipeline.common.errors import BadInput
-from pipeline.data.taxonomy import RANKS
+from pipeline.data.taxonomy import RANKS, ranks_of
 from pipeline.predictions.predictions import Predictions
-
-
-def ranks_of(taxonomy: pd.DataFrame) -> list[str]:
-    """The ranks that the taxonomy has, from the root down."""
-    return [rank for rank in RANKS if rank in taxonomy]
 
 
 def lineages(taxonomy: pd.DataFrame) -> pd.DataFrame:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,24 +14,28 @@ import torch
 
 from pipeline.common.errors import BadInput
 from pipeline.common.paths import expanded
-from pipeline.common.wording import percent
+from pipeline.common.wording import counted, percent
 from pipeline.config import schema
 from pipeline.data.beside.files import with_files_beside
 from pipeline.data.boxes.crop import COLUMNS
 from pipeline.data.boxes.joining import looked_at, with_boxes
+from pipeline.data.files import cell_text
+from pipeline.data.groups import with_groups
 from pipeline.data.survey.measure import to_jpeg
 from pipeline.data.table import PictureTable
 from pipeline.data.unlabelled import unlabelled_table
+from pipeline.evaluation.counting import kept
 from pipeline.evaluation.familiar import Usual, together
 from pipeline.evaluation.lapse import Lapse, lapse
 from pipeline.experiment.build import memory_in_one_line
+from pipeline.experiment.groups import Tally, Waiting, codes
 from pipeline.experiment.inference import pictures as as_seen
 from pipeline.experiment.inference import scored
 from pipeline.explaining.drawing import overlay
 from pipeline.explaining.places import check_looked_at
-from pipeline.serving.answers import Answer, Wanted, answers, digest, with_reasons
+from pipeline.serving.answers import Answer, Wanted, answers, digest, probabilities_of, with_reasons
 from pipeline.serving.bundle import Bundle
-from pipeline.serving.only import among, listed
+from pipeline.serving.only import among, listed, of_regions
 from pipeline.serving.seen import Seen, seen_of, unknown_among
 from pipeline.training.hardware import make_fabric
 
@@ -45,29 +49,36 @@ class Told(NamedTuple):
     lapse: Lapse | None
 
 
-def answered(bundle: Bundle, pictures: Sequence[Path], config: schema.Predict) -> Told:
+def answered(bundle: Bundle, pictures: Sequence[Path], config: schema.Predict, tally: Tally | None = None) -> Told:
     """A row a picture, or an animal where a detector's boxes are named: `picture`, and what is said of it.
 
     In the pictures' order, without those that cannot be read where on_unreadable=skip. A picture in which no animal was
-    found is `blank`, or what was found else, and the network is not asked. BadInput where none can be read.
+    found is `blank`, or what was found else, and the network is not asked. BadInput where none can be read. What a
+    `tally` is there for goes to it, too.
     """
     wanted = asked_of(bundle, config)
     table = asked_table(bundle, pictures, config)
+    if config.group is not None:
+        if config.explain:
+            raise BadInput("explain=true: of a group there is no one picture to show; leave out group or explain")
+        table = with_groups(table, config.group, "group")
     shows, asked = kinds(table), animals(table)
-    said, lapsed = _ask(bundle, table, asked, wanted, config) if len(asked) else ({}, None)
+    said, noted = dict[int, Answer](), list[Usual]()
+    for only, some in by_region(bundle, table, asked, config):
+        said |= _ask(bundle, table, some, wanted if only is None else replace(wanted, only=only), config, noted, tally)
     rows = []
     typed = dict(zip(unlabelled_table(pictures).rows["path"], map(str, pictures), strict=True))
     for row, file in enumerate(table.files):
         place: dict[str, Any] = {"picture": typed[file]}
         if row in said:
-            rows.append(place | said[row].to_row() | _box(table, row, config))
+            rows.append(place | said[row].to_row() | _group(table, row, config) | _box(table, row, config))
         elif shows.iloc[row] != "animal":
             rows.append(place | {"label": shows.iloc[row], "probability": None} | _box(table, row, config))
     for path, reason in table.skipped.items():
         log.warning("skipped: %s %s", Path(table.root or "", path), reason)
     if not rows:
         raise BadInput(f"images={config.images}: none of {len(pictures):,} pictures can be read")
-    return Told(rows, lapsed)
+    return Told(rows, lapse_of(bundle, noted))
 
 
 def asked_of(bundle: Bundle, config: schema.Predict) -> Wanted:
@@ -78,7 +89,7 @@ def asked_of(bundle: Bundle, config: schema.Predict) -> Wanted:
         log.info("this model cannot tell what is unknown to it: the column unknown stays blank; train its run again")
     unknown_among(bundle, Seen(torch.zeros(0, len(bundle.classes))), config.answers.known_sent_away)
     only: list[str] = []
-    if config.answers.only is not None:
+    if config.answers.only is not None and config.answers.region is None:
         only, lacking = listed(config.answers.only, bundle.called)
         inside = among(only, bundle.called, len(bundle.classes), "answers.only")
         unknown = f"; {lacking} names of the list are not" if lacking else ""
@@ -104,6 +115,31 @@ def in_words(found: Lapse, bundle: Bundle, config: schema.Predict) -> str:
         f" the model is {sure} sure of them), so that what was promised may not hold ({', '.join(promises)}): look "
         "through some, or train with pictures like these"
     )
+
+
+def by_region(
+    bundle: Bundle, table: PictureTable, asked: np.ndarray, config: schema.Predict
+) -> Iterator[tuple[tuple[str, ...] | None, np.ndarray]]:
+    """The rows of `asked` (k,) that one list of names is for, and that list; None where `answers.region` names none.
+
+    BadInput for a region that the table of regions lacks. Pictures without a region are counted: anything can be there.
+    """
+    region = config.answers.region
+    if region is None or not len(asked):
+        if len(asked):
+            yield None, asked
+        return
+    if region not in table.further:
+        (names,) = of_regions(config.answers.only, [region], bundle.called).values()
+        log.info("answers.region: %s of the list live in %s", counted(len(names), "name"), region)
+        yield tuple(names), asked
+        return
+    here = table.rows[region].iloc[asked].map(cell_text).to_numpy()
+    found = of_regions(config.answers.only, sorted(set(here) - {""}), bundle.called)
+    if blank := int((here == "").sum()):
+        log.info("answers.region: %s without a %s, where anything can live", counted(blank, "picture"), region)
+    for one in dict.fromkeys(here.tolist()):
+        yield tuple(found.get(one, ())), asked[here == one]
 
 
 def of_pictures(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -152,9 +188,10 @@ def asked_table(bundle: Bundle, pictures: Sequence[Path], config: schema.Asking)
 
 
 def _ask(
-    bundle: Bundle, table: PictureTable, asked: np.ndarray, wanted: Wanted, config: schema.Predict
-) -> tuple[dict[int, Answer], Lapse | None]:
-    """The answers by row, of those of `asked` (k,) that can be read, and in what these differ from val's."""
+    bundle: Bundle, table: PictureTable, asked: np.ndarray, wanted: Wanted, config: schema.Predict, noted: list[Usual],
+    tally: Tally | None,
+) -> dict[int, Answer]:  # fmt: skip
+    """The answers by row, of those of `asked` (k,) that can be read; `noted` is of them by what folders differ."""
     looked = looked_folder(expanded(config.output, "output"))
     if wanted.explain:
         check_looked_at(bundle.members)
@@ -163,7 +200,10 @@ def _ask(
         looked.mkdir(exist_ok=True)
     runner = schema.Runner(batch_size=config.batch_size, precision="fp32", accelerator="auto", num_workers=None)
     fabric = make_fabric(runner.accelerator, runner.precision)
-    said, noted = dict[int, Answer](), list[Usual]()
+    said = dict[int, Answer]()
+    groups = None if config.group is None else codes(table, config.group)
+    asked = asked if groups is None else asked[np.argsort(groups[asked], kind="stable")]
+    waiting = Waiting(bundle, wanted, tally)
     seen = as_seen(bundle.members, table, asked, runner, on_unreadable=config.on_unreadable)
     with memory_in_one_line(config.batch_size, "batch_size"):
         for some, found in scored(bundle.members, bundle.rule, seen, fabric, what="ask"):
@@ -171,12 +211,17 @@ def _ask(
             digests = [digest(Path(one).read_bytes()) if wanted.coverage else "" for one in here]
             looked_like = seen_of(bundle, found)
             noted.append(Usual(looked_like.confidence(bundle.calibration.temperature), looked_like.looks))
+            if groups is not None:
+                said |= waiting.told(some.rows.tolist(), looked_like, digests, groups)
+                continue
             made = answers(bundle, looked_like, digests, wanted)
+            if tally is not None:
+                tally.append(kept(probabilities_of(bundle, looked_like.scores, wanted)[0]))
             if wanted.explain:
                 made = with_reasons(bundle, made, some.inputs)
                 made = [_shown(one, row, table, looked) for one, row in zip(made, some.rows.tolist(), strict=True)]
             said |= dict(zip(some.rows.tolist(), made, strict=True))
-    return said, lapse_of(bundle, noted)
+    return said | waiting.last()
 
 
 def lapse_of(bundle: Bundle, noted: Sequence[Usual]) -> Lapse | None:
@@ -199,6 +244,11 @@ def _shown(said: Answer, row: int, table: PictureTable, folder: Path) -> Answer:
     file = folder / f"{row + 1:05}_{Path(table.rows['path'].iloc[row]).stem}.jpg"
     file.write_bytes(to_jpeg(overlay(said.reasons.look)))
     return replace(said, reasons=replace(said.reasons, file=f"{folder.name}/{file.name}"))
+
+
+def _group(table: PictureTable, row: int, config: schema.Predict) -> dict[str, Any]:
+    """Which pictures were answered as one, by the name of their group; nothing of one that is alone."""
+    return {} if config.group is None else {"group": table.rows[config.group].iloc[row]}
 
 
 def _box(table: PictureTable, row: int, config: schema.Predict) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from pipeline.common.errors import BadInput, did_you_mean
 from pipeline.config import schema
 from pipeline.data.beside.registry import columns_of
 from pipeline.data.digest import content_digest
+from pipeline.data.groups import with_groups
 from pipeline.data.table import SPLITS, PictureTable
 from pipeline.ensembles.recipe import Recipe
 from pipeline.experiment import build
@@ -65,17 +66,8 @@ class Question:
 
     @cached_property
     def trained(self) -> Run:
-        """The run itself; of an ensemble, whose members have val and test in common, the best member.
-
-        Where that looks at whole pictures, and another at boxes in them, the other, which knows of these.
-        """
-        tags = self.run.data.tags
-        if tags.get("stage") != "ensemble":
-            return self.run
-        others = [] if tags.get("strategy") == "soup" else Recipe.read(artifact_folder(self.run, "ensemble")).run_ids
-        ids = dict.fromkeys([tags.get("best_member") or others[0], *others])
-        members = [find_run(self.client, one) for one in ids]
-        return next((one for one in members if _crop(one) != "none"), members[0])
+        """The run itself, or a member: see `trained_by`."""
+        return trained_by(self.client, self.run)
 
     @cached_property
     def data(self) -> schema.Data:
@@ -105,6 +97,12 @@ class Question:
     @cached_property
     def table(self) -> PictureTable:
         """The pictures, in their splits; in none where all of others are asked about."""
+        if self.config.evaluation.group:
+            return with_groups(self._pictures, self.config.evaluation.group, "evaluation.group")
+        return self._pictures
+
+    @property
+    def _pictures(self) -> PictureTable:
         if self.own:
             return self.own_pictures.split if self.split == "all" else self.own_pictures.table
         given = build.all_pictures(self.data, needs_boxes=False)
@@ -197,9 +195,6 @@ class Question:
         if not column:
             return
         rows, name = self.table.rows, self.table.name
-        if column not in self.table.further:
-            known = did_you_mean(column, self.table.further) or "; it has no further columns"
-            raise BadInput(f"evaluation.group={column}: {name} has no such column{known}")
         pairs = rows[[column, "label"]].dropna().drop_duplicates()
         strays = pairs[pairs.duplicated(column, keep=False)]
         if len(strays):
@@ -229,6 +224,19 @@ class Question:
     def still_there(self, answered: Predictions) -> Predictions:
         """The answers for pictures that the table still has."""
         return answered.take(np.isin(answered.ids, self.table.rows["path"]))
+
+
+def trained_by(client: MlflowClient, run: Run) -> Run:
+    """The run itself; of an ensemble, whose members have val and test in common, the best member.
+
+    Where that looks at whole pictures, and another at boxes in them, the other, which knows of these.
+    """
+    tags = run.data.tags
+    if tags.get("stage") != "ensemble":
+        return run
+    others = [] if tags.get("strategy") == "soup" else Recipe.read(artifact_folder(run, "ensemble")).run_ids
+    members = [find_run(client, one) for one in dict.fromkeys([tags.get("best_member") or others[0], *others])]
+    return next((one for one in members if _crop(one) != "none"), members[0])
 
 
 def _crop(run: Run) -> str:

@@ -26,7 +26,7 @@ from pipeline.models.classifier import Wants
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.only import among
 from pipeline.serving.reasons import Reasons, reasons
-from pipeline.serving.seen import Seen, all_of, seen_of, unknown_among
+from pipeline.serving.seen import Seen, all_of, as_one, calibrated_as_one, seen_of, unknown_among
 from pipeline.serving.taxon import Taxon, taxa
 
 _MOSTLY = 0.5  # of the probability: with less of it on a list, something else would have been said
@@ -127,18 +127,16 @@ class Answer:
         return row | taxon | self.taxonomy
 
 
-def answers(bundle: Bundle, seen: Seen, digests: Sequence[str], wanted: Wanted) -> list[Answer]:
+def answers(
+    bundle: Bundle, seen: Seen, digests: Sequence[str], wanted: Wanted,
+    unknown: Sequence[tuple[bool, float] | None] | None = None,
+) -> list[Answer]:  # fmt: skip
     """What a model says by what its networks do.
 
     `digests` (n,), each of a picture's bytes, are what the chance in its set comes from: it always has the same set.
     """
     found = seen.scores
-    exact = found.double() / bundle.calibration.temperature
-    whole = exact.softmax(1).numpy()
-    probabilities, inside = whole, np.ones(len(bundle.classes), dtype=bool)
-    if wanted.only:
-        inside = among(wanted.only, bundle.called, len(bundle.classes), "only")
-        probabilities = exact.masked_fill(torch.from_numpy(~inside), -inf).softmax(1).numpy()
+    probabilities, whole, inside = probabilities_of(bundle, found, wanted)
     promised = bundle.calibration.depth(wanted.error)
     found_taxa: Sequence[Taxon | None] = [None] * len(found)
     if promised is not None:
@@ -147,7 +145,7 @@ def answers(bundle: Bundle, seen: Seen, digests: Sequence[str], wanted: Wanted) 
     if wanted.coverage is not None:
         sets = bundle.calibration.set_rule(wanted.coverage).choose(found.double().numpy(), digests)
     said = [_answer(bundle, *one, inside, wanted) for one in zip(probabilities, whole, sets, found_taxa, strict=True)]
-    unknown = unknown_among(bundle, seen, wanted.known_sent_away)
+    unknown = unknown_among(bundle, seen, wanted.known_sent_away) if unknown is None else unknown
     return [one if strange is None else _told(one, *strange) for one, strange in zip(said, unknown, strict=True)]
 
 
@@ -157,6 +155,16 @@ def _told(said: Answer, unknown: bool, share: float) -> Answer:
         return replace(said, unknown=unknown)
     why = f"perhaps none of the known: stranger than {percent(1 - share, 0)} of known pictures; {said.taxon.why}"
     return replace(said, unknown=True, taxon=replace(said.taxon, why=why))
+
+
+def probabilities_of(bundle: Bundle, found: torch.Tensor, wanted: Wanted) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The probabilities (n, k) by scores: of the classes that can be the answer, of all, and (k,) which can be."""
+    exact = found.double() / bundle.calibration.temperature
+    whole = exact.softmax(1).numpy()
+    if not wanted.only:
+        return whole, whole, np.ones(len(bundle.classes), dtype=bool)
+    inside = among(wanted.only, bundle.called, len(bundle.classes), "only")
+    return exact.masked_fill(torch.from_numpy(~inside), -inf).softmax(1).numpy(), whole, inside
 
 
 def _answer(
@@ -204,6 +212,27 @@ def answer(
         some = pictures[len(said) : len(said) + len(found.scores)]
         here = answers(bundle, found, [digest(picture) for picture in some], wanted)
         said += with_reasons(bundle, here, inputs) if wanted.explain else here
+    return said
+
+
+def answer_as_one(
+    bundle: Bundle, pictures: Sequence[bytes], wanted: Wanted, until: float = inf, facts: pd.DataFrame | None = None
+) -> Answer:
+    """The one answer to several pictures of one animal. BadInput where reasons are wanted, which are of a picture."""
+    if wanted.explain:
+        raise BadInput("explain: of several pictures together there is no one to show; leave out together or explain")
+    seen = seen_in(bundle, pictures, until, facts)
+    return answer_group(bundle, seen, "".join(map(digest, pictures)), wanted)
+
+
+def answer_group(bundle: Bundle, seen: Seen, of_all: str, wanted: Wanted) -> Answer:
+    """The answer to one animal by what is said of its pictures; `of_all` is the digest of these.
+
+    Whether it is unknown was promised for single pictures, so that it goes by the mean of these.
+    """
+    calibrated, one = calibrated_as_one(bundle, seen)
+    unknown = unknown_among(bundle, as_one(bundle, seen), wanted.known_sent_away)
+    (said,) = answers(calibrated, one, [of_all], wanted, unknown)
     return said
 
 

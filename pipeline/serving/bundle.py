@@ -4,7 +4,7 @@ import json
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,12 @@ class Bundle:
     def called(self) -> dict[str, list[int]]:
         """Its classes by what they and the taxa above them are called."""
         return called(self.classes, self.taxonomy)
+
+    @cached_property
+    def of_groups(self) -> "Bundle | None":
+        """The same, calibrated for the mean of several pictures' probabilities; None where val had too few such."""
+        groups = self.calibration.groups
+        return None if groups is None else replace(self, calibration=groups)
 
     @property
     def columns(self) -> dict[str, str]:

@@ -11,10 +11,12 @@ from pipeline.common.errors import BadInput
 from pipeline.evaluation.calibration import fit_temperature
 from pipeline.evaluation.conformal import SetRule, calibrate, true_scores
 from pipeline.evaluation.depth import Tree, thresholds, wrong_up_to
+from pipeline.predictions.pooling import pool
 from pipeline.predictions.predictions import Predictions
 
 PERCENTS = range(50, 100)  # the coverages that are kept
 DEFAULT_ERROR = 0.05  # of answers whose rank the model chooses
+FEWEST_GROUPS = 20  # that a calibration of groups is made on
 ERRORS = range(1, 51)  # the shares of wrong answers, in percent, that are
 
 
@@ -23,13 +25,17 @@ class Calibration:
     """`temperature` divides the logits; `thresholds` are those of the prediction sets, by coverage in percent.
 
     `depths` are the thresholds of answers at the rank that is sure, by the share of wrong ones in percent, rising;
-    empty where val could promise nothing, or in a model that an earlier version promoted.
+    empty where val could promise nothing, or in a model that an earlier version promoted. `shares` (k,) are those of
+    the classes among val's pictures, which stand for those of train; empty in such a model. `groups` is the calibration
+    of answers to several pictures of one animal, by the mean of their probabilities, where val has enough such.
     """
 
     temperature: float = 1.0
     sets: SetRule | None = None
     thresholds: tuple[tuple[int, float], ...] = ()
     depths: tuple[tuple[int, float], ...] = ()
+    shares: tuple[float, ...] = ()
+    groups: "Calibration | None" = None
 
     def set_rule(self, coverage: float) -> SetRule:
         """The rule of sets that hold the true class at least so often: the next whole percent that is kept.
@@ -68,15 +74,19 @@ class Calibration:
         sets = None
         if self.sets is not None:
             sets = {"rule": self.sets.to_dict(), "thresholds": [list(pair) for pair in self.thresholds]}
-        return {"temperature": self.temperature, "sets": sets, "depths": [list(pair) for pair in self.depths]}
+        plain = {"temperature": self.temperature, "sets": sets, "depths": [list(pair) for pair in self.depths]}
+        groups = None if self.groups is None else self.groups.to_dict()
+        return plain | {"shares": list(self.shares), "groups": groups}
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> "Calibration":
         """The inverse of `to_dict`."""
-        sets, depths = plain["sets"], _pairs(plain.get("depths", []))
-        if sets is None:
-            return cls(plain["temperature"], depths=depths)
-        return cls(plain["temperature"], SetRule.from_dict(sets["rule"]), _pairs(sets["thresholds"]), depths)
+        sets, groups = plain["sets"], plain.get("groups")
+        rule, kept = (None, ()) if sets is None else (SetRule.from_dict(sets["rule"]), _pairs(sets["thresholds"]))
+        return cls(
+            plain["temperature"], rule, kept, _pairs(plain.get("depths", [])), tuple(plain.get("shares", ())),
+            None if groups is None else cls.from_dict(groups),
+        )  # fmt: skip
 
 
 def _pairs(plain: Iterable[Sequence[float]]) -> tuple[tuple[int, float], ...]:
@@ -87,10 +97,12 @@ def calibrated_on(val: Predictions, taxonomy: pd.DataFrame | None = None) -> Cal
     """The calibration that val supports: only what so many pictures can promise."""
     temperature = fit_temperature(val)
     depths = depths_on(val.at_temperature(temperature), taxonomy)
+    seen = np.bincount(val.labels, minlength=len(val.classes)) + 1  # no class is impossible
+    shares = tuple((seen / seen.sum()).tolist())
     try:
         rule = calibrate(val, coverage=PERCENTS[0] / 100, temperature=temperature)
     except BadInput:
-        return Calibration(temperature, depths=depths)
+        return Calibration(temperature, depths=depths, shares=shares)
     scores = np.sort(true_scores(val.at_temperature(temperature), rule.penalty, rule.free_ranks))
     places = {percent: int(np.ceil(round((len(val) + 1) * percent / 100, 9))) for percent in PERCENTS}
     kept = tuple(
@@ -98,7 +110,17 @@ def calibrated_on(val: Predictions, taxonomy: pd.DataFrame | None = None) -> Cal
         for percent, place in places.items()
         if place <= len(val) and np.isfinite(scores[place - 1])
     )
-    return Calibration(temperature, rule, kept, depths)
+    return Calibration(temperature, rule, kept, depths, shares)
+
+
+def calibrated_on_groups(
+    val: Predictions, names: Sequence[str | None], taxonomy: pd.DataFrame | None = None
+) -> Calibration | None:
+    """That of answers to groups of several pictures, which val's `names` (n,) tell; None where there are too few."""
+    pooled = pool(val, names)
+    sizes = pd.Series(names, dtype=object).dropna().astype(str).value_counts()
+    several = pooled.take(np.isin(pooled.ids, sizes.index[sizes > 1].to_numpy(dtype=object)))
+    return calibrated_on(several, taxonomy) if len(several) >= FEWEST_GROUPS else None
 
 
 def depths_on(val: Predictions, taxonomy: pd.DataFrame | None) -> tuple[tuple[int, float], ...]:

@@ -1,7 +1,7 @@
 """The served model of a run: of its own network, or of an ensemble's members, which keep their weights themselves."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -20,7 +20,7 @@ from pipeline.evaluation.strangeness import softened
 from pipeline.models.saved import BEST_WEIGHTS, load_network, read_facts
 from pipeline.predictions.predictions import Predictions
 from pipeline.serving.bundle import Bundle, share_backbones, write_bundle
-from pipeline.serving.calibration import Calibration, calibrated_on
+from pipeline.serving.calibration import Calibration, calibrated_on, calibrated_on_groups
 from pipeline.serving.known import FILE, Known
 from pipeline.tracking.finished import artifact_folder, has_predictions, label, stored_predictions
 from pipeline.tracking.selection import run_of_id
@@ -46,12 +46,18 @@ class Assembled:
     pictures: dict[str, int]
 
 
-def assemble(client: MlflowClient, run: Run, folder: Path) -> Assembled:
-    """Write the served model of a run into `folder`. BadInput names the run or the member that lacks something."""
+def assemble(client: MlflowClient, run: Run, folder: Path, groups: Mapping[str, str] | None = None) -> Assembled:
+    """Write the served model of a run into `folder`. BadInput names the run or the member that lacks something.
+
+    `groups` are the names of the groups that val's pictures are of, by their ids.
+    """
     rule, checkpoints = ingredients(client, run)
     answered = {split: stored_predictions(run, split) for split in ("val", "test") if has_predictions(run, split)}
     taxonomy = read_facts(next(iter(checkpoints.values()))).taxonomy
     calibration = calibrated_on(answered["val"], taxonomy) if "val" in answered else Calibration()
+    if groups and "val" in answered:
+        names = [groups.get(one) for one in answered["val"].ids]
+        calibration = replace(calibration, groups=calibrated_on_groups(answered["val"], names, taxonomy))
     figures = figures_of(answered["test"], calibration, taxonomy) if "test" in answered else {}
     known = known_of(run, answered["val"].at_temperature(calibration.temperature)) if "val" in answered else None
     if known is not None and "test" in answered:

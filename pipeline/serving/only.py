@@ -34,18 +34,51 @@ def listed(only: Listed, known: Mapping[str, Sequence[int]], key: str = "answers
     """
     if isinstance(only, str):
         table = read_table(existing(only, key, "table with a name a row"), key)
-        columns = {title: [str(name) for name in table[title].dropna()] for title in table}
-        for title in columns:
-            columns[title] += [title] if _plain(title) in known else []
-        best = max(columns.values(), key=lambda names: sum(_plain(name) in known for name in names), default=[])
-        inside = [name for name in best if _plain(name) in known]
-        if not inside:
-            raise BadInput(f"{key}={only}: no column names a class that the model knows, nor a taxon above one")
-        return inside, len(best) - len(inside)
+        title = _of_names(table, known, f"{key}={only}")
+        names = [str(name) for name in table[title].dropna()] + ([title] if _plain(title) in known else [])
+        inside = [name for name in names if _plain(name) in known]
+        return inside, len(names) - len(inside)
     if isinstance(only, Mapping):
         several = {rank: [names] if isinstance(names, str) else names for rank, names in only.items()}
         return [f"{rank}:{name}" for rank, names in several.items() for name in names], 0
     return list(only), 0
+
+
+def of_regions(only: Listed | None, regions: Sequence[str], known: Mapping[str, Sequence[int]]) -> dict[str, list[str]]:
+    """The names that a table has for each of some regions: a row is a name, as in a list, and a region where it lives.
+
+    The regions' column is that which has the most of them. BadInput where it lacks one, or has none that is `known`.
+    """
+    key = "answers.region"
+    if not isinstance(only, str):
+        raise BadInput(f"{key}: name the table of regions and the species there with answers.only=regions.csv")
+    table = read_table(existing(only, "answers.only", "table of regions and names"), "answers.only")
+    names = table[_of_names(table, known, f"answers.only={only}")].fillna("").map(lambda name: str(name).strip())
+    others = {title: table[title].dropna().map(_plain) for title in table if title != names.name}
+    asked = {_plain(region): region for region in regions}
+    best = max(others, key=lambda title: len(set(asked).intersection(others[title])), default="")
+    there = set(others.get(best, ()))
+    if lacking := [region for plain, region in asked.items() if plain not in there]:
+        known_regions = [str(one) for column in others.values() for one in table.loc[column.index, column.name]]
+        near = did_you_mean(lacking[0], known_regions if not there & set(asked) else list(table[best].dropna()))
+        raise BadInput(f"{key}: {only} has no region {first_few(lacking, 3)}{near}")
+    found = {}
+    for plain, region in asked.items():
+        here = names.loc[others[best].index[others[best] == plain]]
+        found[region] = [name for name in here if _plain(name) in known]
+        if not found[region]:
+            raise BadInput(f"{key}: of what {only} has for {region} the model knows nothing, such as {here.iloc[0]!r}")
+    return found
+
+
+def _of_names(table: pd.DataFrame, known: Mapping[str, Sequence[int]], source: str) -> str:
+    """The column that names the most classes or taxa, its title among them, as a bare list has none."""
+    columns = {title: [title, *map(str, table[title].dropna())] for title in table}
+    hits = {title: sum(_plain(name) in known for name in names) for title, names in columns.items()}
+    best = max(hits, key=lambda title: hits[title], default="")
+    if not hits.get(best):
+        raise BadInput(f"{source}: no column names a class that the model knows, nor a taxon above one")
+    return best
 
 
 def among(only: Sequence[str], known: Mapping[str, Sequence[int]], classes: int, key: str) -> np.ndarray:

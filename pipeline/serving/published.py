@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -17,6 +17,7 @@ from pipeline.data.boxes.camtrap_dp import media
 from pipeline.data.boxes.crop import COLUMNS
 from pipeline.data.files import write_csv
 from pipeline.data.taxonomy import RANKS
+from pipeline.evaluation.depth import LABEL
 
 _CATEGORIES = {"animal": "1", "person": "2", "vehicle": "3"}
 _KINDS = {"blank": "blank", "person": "human", "vehicle": "vehicle"}  # as Camtrap DP says them
@@ -76,14 +77,15 @@ def observations(rows: Rows, package: str, model: str) -> tuple[pd.DataFrame, in
                 "eventEnd": one["timestamp"], "observationLevel": "media",
                 "observationType": "animal" if animal and row["label"] not in _KINDS else _KINDS[row["label"]],
                 "cameraSetupType": None,
-                "scientificName": _scientific(row) if animal and row["label"] not in _KINDS else None,
+                "scientificName": _identified(row).name if animal and row["label"] not in _KINDS else None,
                 "count": 1 if animal and boxed else None,
                 "lifeStage": None, "sex": None, "behavior": None, "individualID": None,
                 "individualPositionRadius": None, "individualPositionAngle": None, "individualSpeed": None,
                 **dict(zip(("bboxX", "bboxY", "bboxWidth", "bboxHeight"), map(row.get, COLUMNS), strict=True)),
                 "classificationMethod": "machine", "classifiedBy": model,
                 "classificationTimestamp": f"{_now():%Y-%m-%dT%H:%M:%SZ}",
-                "classificationProbability": row["probability"], "observationTags": None, "observationComments": None,
+                "classificationProbability": _identified(row).probability,
+                "observationTags": None, "observationComments": None,
             }
         )  # fmt: skip
     table = pd.DataFrame(made).astype({"count": "Int64"})
@@ -99,16 +101,16 @@ def darwin_core(rows: Rows, model: str) -> pd.DataFrame:
     for row in rows:
         if row["probability"] is None or row["label"] in _KINDS:
             continue
-        ranks = {rank: row[rank] for rank in RANKS[:-1] if row.get(rank)}
-        lowest = next((rank for rank in reversed(RANKS) if row.get(rank)), None)
+        sure = _identified(row)
         made.append(
             {
                 "basisOfRecord": "MachineObservation", "associatedMedia": row["picture"],
-                "scientificName": _scientific(row), "taxonRank": lowest, **ranks,
-                "vernacularName": row.get("common_name"), "verbatimIdentification": row["label"],
+                "scientificName": sure.name, "taxonRank": sure.rank, **sure.above,
+                "vernacularName": row.get("common_name") if sure.whole else None,
+                "verbatimIdentification": row["label"],
                 "identifiedBy": None if "was" in row else model, "dateIdentified": f"{_now():%F}",
                 "identificationVerificationStatus": "verified" if row.get("checked") else "unverified",
-                "identificationRemarks": f"probability {row['probability']:.3f}"
+                "identificationRemarks": f"probability {sure.probability:.3f}"
                 + (f" of {row['was']}, as {model} said" if "was" in row else ""),
             }
         )  # fmt: skip
@@ -148,9 +150,34 @@ def check_also(asked: Sequence[str], package: str | None) -> None:
         media(package, "camtrap_dp")
 
 
-def _scientific(row: dict[str, Any]) -> str:
-    """The lowest rank that is known of a class; its label where it has no taxonomy."""
-    return str(next((row[rank] for rank in reversed(RANKS) if row.get(rank)), row["label"]))
+class _Identified(NamedTuple):
+    """What to write down of a row: a `name` of a `rank`, and the ranks `above` species down to it.
+
+    `whole`: it is all of a class.
+    """
+
+    name: str | None
+    rank: str | None
+    above: dict[str, Any]
+    probability: float | None
+    whole: bool = True
+
+
+def _identified(row: dict[str, Any]) -> _Identified:
+    """The taxon that is sure; of a class as a whole, which a person may have looked at, the lowest rank known of it.
+
+    Its label where that has no taxonomy, and no name where no rank is sure.
+    """
+    known = [rank for rank in RANKS if row.get(rank)]
+    looked_at = row.get("checked") or row.get("corrected") or "was" in row
+    rank = LABEL if looked_at or "taxon" not in row else row["rank"]
+    if rank in (LABEL, RANKS[-1]):
+        name = str(row[known[-1]] if known else row["label"])
+        above = {one: row[one] for one in known if one != RANKS[-1]}
+        return _Identified(name, known[-1] if known else None, above, row["probability"])
+    above = {one: row[one] for one in (known[: known.index(rank) + 1] if rank in known else ())}
+    sure = row["probability"] if rank is None else row["taxon_probability"]
+    return _Identified(row["taxon"], rank if rank in RANKS else None, above, sure, whole=False)
 
 
 def _now() -> datetime:

@@ -15,12 +15,12 @@ from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, INVALID_PARAMETER_VALUE
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 from pipeline.common.errors import BadInput, did_you_mean
-from pipeline.serving.answers import Wanted, answer, as_shown
+from pipeline.serving.answers import Wanted, answer, answer_as_one, as_shown
 from pipeline.serving.bundle import Bundle, read_bundle
 from pipeline.serving.limits import Limits, give_back_memory
 
 COLUMN = "image"
-_KNOWN = ("top_k", "coverage", "min_probability", "error", "only", "known_sent_away", "explain")
+_KNOWN = ("top_k", "coverage", "min_probability", "error", "only", "known_sent_away", "explain", "together")
 log = logging.getLogger(__name__)
 
 
@@ -42,20 +42,26 @@ class ServedModel(PythonModel):
         """One answer a row. A mistake of the sender's becomes a 400 with one line and no server path."""
         try:
             facts = model_input if isinstance(model_input, pd.DataFrame) else None
-            return self._answers(list(_values(model_input)), _wanted(params or {}), facts)
+            together = bool((params or {}).get("together"))
+            return self._answers(list(_values(model_input)), _wanted(params or {}), facts, together=together)
         except BadInput as error:
             raise MlflowException(str(error), error_code=INVALID_PARAMETER_VALUE) from None
         except Exception:
             log.exception("a request failed")  # for the server's log; its paths are no business of the sender's
             raise MlflowException("the model failed on this request", error_code=INTERNAL_ERROR) from None
 
-    def _answers(self, values: list[Any], wanted: Wanted, facts: pd.DataFrame | None) -> list[dict[str, Any]]:
+    def _answers(
+        self, values: list[Any], wanted: Wanted, facts: pd.DataFrame | None, *, together: bool
+    ) -> list[dict[str, Any]]:
         until = monotonic() + self._limits.seconds
         self._limits.check_count(len(values))
         pictures = [_bytes(value, place) for place, value in enumerate(values)]
         shown = as_shown(self._bundle, pictures, facts)
         large = self._limits.check_pixels(shown, {member.spec.preprocessing for member in self._bundle.members})
-        said = answer(self._bundle, pictures, wanted, until, facts)
+        if together and pictures:
+            said = [answer_as_one(self._bundle, pictures, wanted, until, facts)]
+        else:
+            said = answer(self._bundle, pictures, wanted, until, facts)
         if large:
             give_back_memory()
         return [one.to_dict() for one in said]

@@ -20,6 +20,12 @@ class Seen(NamedTuple):
     scores: torch.Tensor
     looks: Looks | None = None
 
+    def at(self, place: int) -> "Seen":
+        """What is said of one of the pictures."""
+        here = slice(place, place + 1)
+        looks = None if self.looks is None else Looks(*(part[here] for part in self.looks))
+        return Seen(self.scores[here], looks)
+
     def confidence(self, temperature: float) -> np.ndarray:
         """(n,) the largest softened probability, of scores at that temperature."""
         return (self.scores.double() / (temperature * SOFTER)).softmax(1).amax(1).numpy()
@@ -39,8 +45,24 @@ def all_of(several: Sequence[Seen]) -> Seen:
     return Seen(torch.cat([one.scores for one in several]), together(looks) if looks else None)
 
 
+def calibrated_as_one(bundle: Bundle, seen: Seen) -> tuple[Bundle, Seen]:
+    """What is said of one animal by its n pictures, and the model that is calibrated for such.
+
+    The mean of their probabilities, as `evaluate` has it, at a temperature that was fitted on val's groups; where val
+    had too few, the mean of the calibrated ones.
+    """
+    if len(seen.scores) == 1 or bundle.of_groups is None:
+        return bundle, as_one(bundle, seen)
+    return bundle.of_groups, Seen(seen.scores.double().softmax(1).mean(0, keepdim=True).clamp(min=TINY).log())
+
+
 def as_one(bundle: Bundle, seen: Seen) -> Seen:
-    """What is said of one specimen by its n pictures: the mean of their probabilities, and of their looks."""
+    """What is said of one specimen by its n pictures: the mean of their probabilities, and of their looks.
+
+    Of one picture what is said of that.
+    """
+    if len(seen.scores) == 1:
+        return seen
     temperature = bundle.calibration.temperature
     mean = (seen.scores.double() / temperature).softmax(1).mean(0, keepdim=True)
     looks = None if seen.looks is None else Looks(*(part.mean(axis=0, keepdims=True) for part in seen.looks))

@@ -79,7 +79,7 @@ def _taxon(
 
 
 def _said(level: str) -> str:
-    return f"the {'class itself' if level == LABEL else level}"
+    return f"the {'class itself' if level == LABEL else level.replace('_', ' ')}"
 
 
 def answer_in_words(row: dict[str, Any]) -> dict[str, str]:

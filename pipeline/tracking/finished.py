@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
@@ -62,10 +63,13 @@ def facts_of(run: Run) -> NetworkFacts:
 
 
 def taxonomy_of(run: Run) -> pd.DataFrame | None:
-    """A row a class, indexed by class name; None where the run knows none."""
+    """A row a class, indexed by class name; None where the run knows none. A vote's is that of its best member."""
     try:
         folder = artifact_folder(run, "checkpoints")
     except BadInput:
+        if member := run.data.tags.get("best_member"):
+            with suppress(MlflowException):  # it is gone
+                return taxonomy_of(MlflowClient().get_run(member))
         return None
     return read_facts(folder).taxonomy if (folder / BEST_FACTS).is_file() else None
 

@@ -146,6 +146,7 @@ def log_served_model(model_id: str, folder: Path, run: Run, metrics: dict[str, f
                 "only": [],
                 "known_sent_away": 0.0,
                 "explain": False,
+                "together": False,
             },
         ),
     )
@@ -155,7 +156,7 @@ def log_served_model(model_id: str, folder: Path, run: Run, metrics: dict[str, f
 
 
 def signature(beside: Mapping[str, str] | None = None) -> ModelSignature:
-    """A column of pictures and what is asked of them in (0: not asked for); one object a picture out.
+    """A column of pictures and what is asked of them in (0: not asked for); one object a picture out, or one of all.
 
     `beside`: further columns with their types, which a request may leave out.
     """
@@ -173,6 +174,7 @@ def signature(beside: Mapping[str, str] | None = None) -> ModelSignature:
                 ParamSpec("only", "string", [], (-1,)),
                 ParamSpec("known_sent_away", "double", 0.0),
                 ParamSpec("explain", "boolean", False),
+                ParamSpec("together", "boolean", False),
             ]
         ),
     )

@@ -8,9 +8,9 @@ from typing import TypeVar
 
 import pandas as pd
 
-from pipeline.serving.answers import Answer, Wanted, answers, digest, seen_in
+from pipeline.serving.answers import Answer, Wanted, answer_group, answers, digest, seen_in
 from pipeline.serving.bundle import Bundle
-from pipeline.serving.seen import all_of, as_one
+from pipeline.serving.seen import all_of
 
 _TURN = 4  # pictures: whoever comes meanwhile waits for these
 _PAUSE = 0.05  # seconds between looks whether the thread is idle
@@ -43,7 +43,7 @@ class Answering:
             self._waiting -= 1
         seen, digests = all_of(found), [digest(picture) for picture in pictures]
         if together:
-            seen, digests = as_one(bundle, seen), ["".join(digests)]
+            return [answer_group(bundle, seen, "".join(digests), wanted)]
         return answers(bundle, seen, digests, wanted)
 
     async def aside(self, do: Callable[[], Made]) -> Made:

@@ -6,6 +6,7 @@ import pytest
 from pipeline.common.errors import BadInput
 from pipeline.data.table import PictureTable
 from pipeline.data.taxonomy import join_taxonomy
+from pipeline.evaluation.depth import Tree
 
 
 def joined(photos: PictureTable, folder: Path, text: str) -> PictureTable:
@@ -62,3 +63,38 @@ def test_cells_are_single_values_of_any_type(photos: PictureTable, tmp_path: Pat
         join_taxonomy(photos, str(file))
     table.assign(genus=[b"Felis", None]).to_parquet(file)
     assert join_taxonomy(photos, str(file)).taxonomy is not None
+
+
+TREE = "name,parent\ncat,hunter\ndog,helper\nhelper,friend\nfriend,\nhunter,friend\n"
+
+
+def test_a_tree_of_ones_own_has_levels_below_its_root(photos: PictureTable, tmp_path: Path) -> None:
+    table = joined(photos, tmp_path, TREE).taxonomy
+    assert table is not None
+    assert table.loc["cat"].to_dict() == {"level_1": "friend", "level_2": "hunter"}
+    tree = Tree.of(list(photos.classes), table)
+    assert tree.levels == ("level_1", "level_2", "label")
+    assert tree.groups[0].tolist()[0] == tree.groups[1].tolist()[0]
+
+
+def test_a_tree_with_ranks_has_these(photos: PictureTable, tmp_path: Path) -> None:
+    text = "name,parent,rank\nCat,Felis,\nFelis,Felinae,genus\nFelinae,Felidae,subfamily\nFelidae,,family\n"
+    table = joined(photos, tmp_path, text).taxonomy
+    assert table is not None
+    assert table.loc["cat"].to_dict() == {"family": "Felidae", "genus": "Felis"}
+    assert table.loc["dog"].isna().all()  # it is not in the tree: straight to the root
+    assert Tree.of(["cat", "dog"], table).finest.tolist() == [2, 2]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("name,parent\ncat,hunter\nhunter,friend\nfriend,hunter\n", "a cycle, .*hunter < friend < hunter"),
+        ("name,parent\ncat,hunter\ncat,friend\n", "cat has two rows, with the parents hunter and friend"),
+        ("name,parent\nlynx,hunter\n", "no name in it is a class, such as 'cat'"),
+    ],
+)
+def test_a_tree_that_is_none(text: str, says: str, photos: PictureTable, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=says) as told:
+        joined(photos, tmp_path, text)
+    assert "\n" not in str(told.value)

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,7 +8,7 @@ from pipeline.common.errors import BadInput
 from pipeline.evaluation.calibration import expected_calibration_error
 from pipeline.evaluation.conformal import calibrate, set_summary
 from pipeline.predictions.builder import PredictionsBuilder
-from pipeline.serving.calibration import Calibration, calibrated_on
+from pipeline.serving.calibration import Calibration, calibrated_on, calibrated_on_groups
 
 
 def predictions(pictures, *, seed=0, sharpness=3.0, classes=6):
@@ -56,3 +57,15 @@ def test_what_val_cannot_promise_is_refused():
 @pytest.mark.parametrize("made", [Calibration(), Calibration(1.5), calibrated_on(predictions(300))])
 def test_it_is_the_same_after_json(made):
     assert Calibration.from_dict(json.loads(json.dumps(made.to_dict()))) == made
+
+
+def test_answers_to_several_pictures_have_a_calibration_of_their_own():
+    val = predictions(pictures=300)
+    names = [None if place < 60 else f"specimen {label}-{place // 12}" for place, label in enumerate(val.labels)]
+    made = calibrated_on_groups(val, names)
+    assert made is not None
+    single = calibrated_on(val)
+    assert made.temperature < single.temperature  # a mean of four is surer than it says
+    whole = replace(single, groups=made)
+    assert Calibration.from_dict(json.loads(json.dumps(whole.to_dict()))) == whole
+    assert calibrated_on_groups(val, [None] * 300) is None

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from pipeline.common.errors import BadInput
-from pipeline.serving.only import among, called, listed
+from pipeline.serving.only import among, called, listed, of_regions
 
 CLASSES = ("cat", "dog", "owl")
 RANKS = {"order": ["Carnivora", "Carnivora", None], "common_name": ["Tiger", None, None]}
@@ -47,3 +47,20 @@ def test_a_list_that_leaves_no_class_is_refused(tmp_path):
         among(["cet"], KNOWN, 3, "answers.only")
     with pytest.raises(BadInput, match="there is no file"):
         listed(str(tmp_path / "none.csv"), KNOWN)
+
+
+MAP = "region,species\nAzores,cat\nAzores,unicorn\nMadeira,dog\nMadeira,owl\nMoon,unicorn\n"
+
+
+def test_a_table_of_regions_says_what_lives_where(tmp_path):
+    (tmp_path / "map.csv").write_text(MAP)
+    file = str(tmp_path / "map.csv")
+    assert of_regions(file, ["madeira", "Azores"], KNOWN) == {"madeira": ["dog", "owl"], "Azores": ["cat"]}
+    with pytest.raises(BadInput, match=r"map.csv has no region Madera; did you mean Madeira\?"):
+        of_regions(file, ["Azores", "Madera"], KNOWN)
+    with pytest.raises(BadInput, match="has for Moon the model knows nothing, such as 'unicorn'"):
+        of_regions(file, ["Moon"], KNOWN)
+    with pytest.raises(BadInput, match="name the table of regions"):
+        of_regions(["cat"], ["Moon"], KNOWN)
+    with pytest.raises(BadInput, match="has no region Mars"):
+        of_regions(file, ["Mars"], KNOWN)

@@ -8,7 +8,7 @@ from PIL import Image
 
 from pipeline.common.errors import BadInput
 from pipeline.data.sources import read_source
-from pipeline.serving.published import check_also, darwin_core, megadetector, write_also
+from pipeline.serving.published import check_also, darwin_core, megadetector, observations, write_also
 
 BOX = {"box_x": 0.1, "box_y": 0.2, "box_width": 0.3, "box_height": 0.4, "box_confidence": 0.8}
 FOX = {"label": "red fox", "probability": 0.7, "label_2": "elk", "probability_2": 0.3}
@@ -82,6 +82,23 @@ def test_darwin_core_says_the_rank_and_that_nobody_verified_it(rows):
     assert terms["taxonRank"].fillna("").tolist() == ["species", ""]
     assert terms["family"].fillna("").tolist() == ["Canidae", ""]
     assert set(terms["identificationVerificationStatus"]) == {"unverified"}
+
+
+def test_what_is_written_down_is_the_rank_that_is_sure(rows, tmp_path):
+    genus = {"taxon": "Vulpes", "rank": "genus", "taxon_probability": 0.95}
+    none = {"taxon": None, "rank": None, "taxon_probability": None}
+    whole = {"taxon": "Vulpes vulpes", "rank": "species", "taxon_probability": 0.7}
+    said = [rows[0] | genus, rows[0] | none, rows[0] | whole, rows[0] | genus | {"checked": "yes"}]
+    terms = darwin_core(said, "models:/traps@champion").astype(object).fillna("")
+    assert terms["scientificName"].tolist() == ["Vulpes", "", "Vulpes vulpes", "Vulpes vulpes"]
+    assert terms["taxonRank"].tolist() == ["genus", "", "species", "species"]
+    assert terms["genus"].tolist() == ["Vulpes", "", "Vulpes", "Vulpes"]
+    assert terms["vernacularName"].tolist() == ["", "", "fox", "fox"]
+    assert terms["identificationRemarks"].tolist()[0] == "probability 0.950"
+    assert terms["verbatimIdentification"].tolist() == ["red fox"] * 4
+    table, _ = observations(said, str(tmp_path / "traps"), "models:/traps@champion")
+    assert table["scientificName"].fillna("").tolist() == ["Vulpes", "", "Vulpes vulpes", "Vulpes vulpes"]
+    assert table["classificationProbability"].tolist() == [0.95, 0.7, 0.7, 0.7]
 
 
 def test_labels_of_coco_camera_traps_are_read(tmp_path):

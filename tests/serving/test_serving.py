@@ -371,6 +371,16 @@ def test_reasons_are_given_only_when_asked_for(model, picture):
         assert shown.size == (32, 32)
 
 
+def test_pictures_of_one_animal_have_one_answer(model, picture):
+    (plain,) = model.predict(None, [picture])
+    assert model.predict(None, [picture], {"together": True}) == [plain]
+    (said,) = model.predict(None, [picture, picture], {"together": True})
+    assert said["label"] == plain["label"]
+    assert said["probability"] == pytest.approx(plain["probability"], abs=1e-6)
+    with pytest.raises(mlflow.exceptions.MlflowException, match="leave out together or explain"):
+        model.predict(None, [picture], {"together": True, "explain": True})
+
+
 def test_what_a_server_needs_is_what_it_is_told_to_install():
     code = (
         "import sys, pipeline.serving.pyfunc\n"

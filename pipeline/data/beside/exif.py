@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,7 @@ from PIL import Image
 
 DATE, LATITUDE, LONGITUDE = COLUMNS = ("exif.date", "exif.latitude", "exif.longitude")
 _EXIF, _GPS, _TAKEN, _CHANGED = 0x8769, 0x8825, 0x9003, 0x0132  # Exif 2.32: the directories, and tags of dates
+_MODEL, _BODY = 0x0110, 0xA431
 _THREADS = 8
 
 Picture = str | os.PathLike[str] | bytes | np.ndarray
@@ -34,6 +35,34 @@ def with_exif(
         warnings.simplefilter("ignore", UserWarning)  # Pillow's, of each broken note
         found = list(pool.map(_noted, pictures(), chunksize=64))
     return rows.assign(**{column: [one.get(column) for one in found] for column in missing})
+
+
+class Taken(NamedTuple):
+    """When a picture was taken, and by which camera: its `model` and its `body`'s number. None, "": not noted."""
+
+    time: datetime | None = None
+    model: str = ""
+    body: str = ""
+
+
+def taken(pictures: Sequence[Picture] | np.ndarray) -> list[Taken]:
+    """When and by which camera pictures were taken."""
+    with ThreadPoolExecutor(_THREADS) as pool:
+        return list(pool.map(_taken, pictures, chunksize=64))
+
+
+def _taken(picture: Picture) -> Taken:
+    found = Taken()
+    if isinstance(picture, np.ndarray):
+        return found
+    with suppress(Exception):  # as below
+        with Image.open(io.BytesIO(picture) if isinstance(picture, bytes) else picture) as image:
+            notes = image.getexif()
+        inner = notes.get_ifd(_EXIF)
+        model, body = (str(text or "").strip("\0 ") for text in (notes.get(_MODEL), inner.get(_BODY)))
+        found = Taken(None, model, body)
+        return Taken(datetime.strptime(str(inner[_TAKEN])[:19], "%Y:%m:%d %H:%M:%S"), model, body)
+    return found
 
 
 def _noted(picture: Picture) -> dict[str, Any]:

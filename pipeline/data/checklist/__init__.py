@@ -1,0 +1,1 @@
+"""Names of classes found in published lists of taxa."""
