@@ -83,8 +83,8 @@ def tally_of(bundle: Bundle, output: Path) -> Tally:
 
 def write_counts(tally: Tally, bundle: Bundle, output: Path) -> None:
     """How many there are of each class: a CSV beside the answers, and the first of it in the terminal."""
-    if not tally:
-        log.info("counts: no network was asked, so there is nothing to count")
+    if not sum(some.shape[0] for some in tally):
+        log.info("counts: there is nothing to count, as no network was asked, or all is unknown")
         return
     table = counts(vstack(tally).tocsr(), np.array(bundle.calibration.shares), bundle.classes)
     write_atomically(counts_file(output), lambda path: write_csv(table, path), shared=True)

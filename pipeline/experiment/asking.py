@@ -216,7 +216,8 @@ def _ask(
                 continue
             made = answers(bundle, looked_like, digests, wanted)
             if tally is not None:
-                tally.append(kept(probabilities_of(bundle, looked_like.scores, wanted)[0]))
+                known = [not one.unknown for one in made]
+                tally.append(kept(probabilities_of(bundle, looked_like.scores, wanted)[0][known]))
             if wanted.explain:
                 made = with_reasons(bundle, made, some.inputs)
                 made = [_shown(one, row, table, looked) for one, row in zip(made, some.rows.tolist(), strict=True)]

@@ -24,7 +24,7 @@ from pipeline.serving.seen import Seen, all_of, calibrated_as_one
 from pipeline.tracking.finished import artifact_folder
 
 log = logging.getLogger("pipeline.promote")
-Tally = list[csr_array]  # probabilities (n, k), some pictures at a time
+Tally = list[csr_array]  # probabilities (n, k) of what is not unknown, some pictures at a time
 
 
 def groups_of_run(client: MlflowClient, run: Run, asked: str | None) -> dict[str, str] | None:
@@ -83,7 +83,7 @@ class Waiting:
             return {}
         seen = all_of(self.seen)
         answer = answer_group(self.bundle, seen, "".join(self.digests), self.wanted)
-        if self.tally is not None:
+        if self.tally is not None and not answer.unknown:
             calibrated, one = calibrated_as_one(self.bundle, seen)
             self.tally.append(kept(probabilities_of(calibrated, one.scores, self.wanted)[0]))
         said = dict.fromkeys(self.rows, answer)

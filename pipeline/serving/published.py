@@ -166,10 +166,12 @@ class _Identified(NamedTuple):
 def _identified(row: dict[str, Any]) -> _Identified:
     """The taxon that is sure; of a class as a whole, which a person may have looked at, the lowest rank known of it.
 
-    Its label where that has no taxonomy, and no name where no rank is sure.
+    Its label where that has no taxonomy, and no name where no rank is sure, or it is perhaps none of the classes.
     """
     known = [rank for rank in RANKS if row.get(rank)]
     looked_at = row.get("checked") or row.get("corrected") or "was" in row
+    if row.get("unknown") and not looked_at:
+        return _Identified(None, None, {}, row["probability"], whole=False)
     rank = LABEL if looked_at or "taxon" not in row else row["rank"]
     if rank in (LABEL, RANKS[-1]):
         name = str(row[known[-1]] if known else row["label"])

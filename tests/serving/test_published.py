@@ -89,6 +89,8 @@ def test_what_is_written_down_is_the_rank_that_is_sure(rows, tmp_path):
     none = {"taxon": None, "rank": None, "taxon_probability": None}
     whole = {"taxon": "Vulpes vulpes", "rank": "species", "taxon_probability": 0.7}
     said = [rows[0] | genus, rows[0] | none, rows[0] | whole, rows[0] | genus | {"checked": "yes"}]
+    strange = darwin_core([rows[0] | whole | {"unknown": True}], "models:/traps@champion")
+    assert strange[["scientificName", "taxonRank"]].isna().all(axis=None)
     terms = darwin_core(said, "models:/traps@champion").astype(object).fillna("")
     assert terms["scientificName"].tolist() == ["Vulpes", "", "Vulpes vulpes", "Vulpes vulpes"]
     assert terms["taxonRank"].tolist() == ["genus", "", "species", "species"]
