@@ -558,6 +558,7 @@ class Asking(Command):
 
     images: str | None
     beside: str | None
+    attributes: str | None
     boxes: str | None
     box_unit: BoxUnit
     box_confidence: Share

@@ -13,7 +13,7 @@ from pipeline.data.sources.cub200 import class_attributes
 from pipeline.data.table import PictureTable
 
 BY_CLASS, BY_PICTURE = "class", "picture"  # of CUB's own; anything else is a file
-_MEANT = {"yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0, "": np.nan}
+MEANT = {"yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0, "": np.nan}
 _PERCENT = 100
 
 log = logging.getLogger(__name__)
@@ -46,6 +46,11 @@ def with_attributes(table: PictureTable, asked: str | None, source: str) -> Pict
     return replace(table, attributes=_shares(given.drop(columns="class").set_axis(pd.Index(own), axis=0), said))
 
 
+def in_words(attribute: str) -> str:
+    """An attribute's name as people read it: `has_bill_shape::dagger` is `bill shape: dagger`."""
+    return attribute.removeprefix("has_").replace("::", ": ").replace("_", " ")
+
+
 def signatures(table: PictureTable) -> pd.DataFrame:
     """(classes, attributes) float32, in the table's order of classes; NaN where something is not known.
 
@@ -74,7 +79,7 @@ def signatures(table: PictureTable) -> pd.DataFrame:
 def _shares(cells: pd.DataFrame, said: str) -> pd.DataFrame:
     """Cells as shares. BadInput, which names class and attribute, for one that is none."""
     texts = cells.map(cell_text)
-    numbers = texts.map(lambda text: _MEANT.get(text.lower(), text)).apply(pd.to_numeric, errors="coerce")
+    numbers = texts.map(lambda text: MEANT.get(text.lower(), text)).apply(pd.to_numeric, errors="coerce")
     odd = (numbers.isna() & (texts != "")) | (numbers < 0) | (numbers > _PERCENT)
     if odd.to_numpy().any():
         row, place = np.argwhere(odd.to_numpy())[0]

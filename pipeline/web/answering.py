@@ -3,12 +3,13 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
 import pandas as pd
 
-from pipeline.serving.answers import Answer, Wanted, answers, digest, seen_in
+from pipeline.serving.answers import Answer, Wanted, answers, digest, reasons_of, seen_in
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.seen import all_of, as_one
 
@@ -44,7 +45,13 @@ class Answering:
         seen, digests = all_of(found), [digest(picture) for picture in pictures]
         if together:
             seen, digests = as_one(bundle, seen), ["".join(digests)]
-        return answers(bundle, seen, digests, wanted)
+        said = answers(bundle, seen, digests, wanted)
+        if wanted.explain:  # of one specimen's pictures the first is looked at
+            for place, one in enumerate(said):
+                own = facts.iloc[place : place + 1].reset_index(drop=True)
+                why = await self.turn(partial(reasons_of, bundle, pictures[place], one.label, own))
+                said[place] = replace(one, reasons=why)
+        return said
 
     async def aside(self, do: Callable[[], Made]) -> Made:
         """Something short that nobody waits for, in the same thread, when no visitor does."""

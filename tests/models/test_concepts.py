@@ -49,8 +49,6 @@ def test_what_attributes_add_comes_to_the_logit(fitted):
     added, without = fitted.contributions(fitted.concepts(features), labels)
     own = fitted(features).gather(1, labels[:, None])[:, 0]
     torch.testing.assert_close(added.sum(1) + without, own)
-    (said,) = fitted.reasons(features[:1], labels[:1], most=1)
-    assert said == f"for: tail (not seen, {added[0, 1]:+.1f})"
 
 
 def test_attributes_put_right_make_answers_right(fitted):
@@ -61,6 +59,18 @@ def test_attributes_put_right_make_answers_right(fitted):
     before, after = ((fitted.of_concepts(one).argmax(1) == labels).sum() for one in (concepts, right))
     assert after > before
     assert bool((fitted.of_concepts(truth).argmax(1) == labels).all())
+
+
+def test_what_is_set_by_hand_stands_as_far_as_any_class_shows_it(fitted):
+    features, labels = pictures(3)
+    by_hand = fitted.signatures[labels]
+    torch.testing.assert_close(fitted(features, by_hand), fitted.of_concepts(fitted.standardised(by_hand)))
+    torch.testing.assert_close(fitted(features, torch.full_like(by_hand, torch.nan)), fitted(features))
+    only = torch.full_like(by_hand, torch.nan)
+    only[:, 0] = 1.0  # all of a class show it, of the others' crest at most all
+    shares = fitted.shares(fitted.concepts(features, only))
+    torch.testing.assert_close(shares[:, 0], torch.ones(len(labels)))
+    torch.testing.assert_close(shares[:, 1:], fitted.shares(fitted.concepts(features))[:, 1:])
 
 
 def test_what_is_not_known_teaches_nothing():

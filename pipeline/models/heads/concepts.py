@@ -15,6 +15,7 @@ from pipeline.models.heads.logistic import FOLDS, STRENGTHS, LogisticRegression,
 log = logging.getLogger("pipeline.train")
 
 PENALTIES = tuple(10 ** (power / 2) for power in range(-4, 3))  # of ridge, as shares of the training pictures
+_ENDS = (("amin", 1.0), ("amax", 0.0))
 _ROUNDS, _STILL = 100, 1e-3  # of filling in what is not known, and by how little that moves in the end
 
 
@@ -56,9 +57,24 @@ class Concepts(Rooted, Tempered):
         """(n_classes, attributes) shares of the classes' pictures that show each; NaN where that is not known."""
         return self.given.where(self.known, torch.nan)
 
-    def concepts(self, features: torch.Tensor) -> torch.Tensor:
-        """(n, n_features) -> (n, attributes): standardised, 0 being as usual among training pictures."""
-        return linear(self.spread(features), self.weight, self.bias)
+    def forward(self, features: torch.Tensor, by_hand: torch.Tensor | None = None) -> torch.Tensor:
+        """Logits (n, n_classes); shares of attributes that were set `by_hand` (n, attributes), NaN for none, stand."""
+        if by_hand is None:
+            return super().forward(features)
+        with torch.autocast(features.device.type, enabled=False):
+            return self.of_concepts(self.concepts(features.float(), by_hand))
+
+    def concepts(self, features: torch.Tensor, by_hand: torch.Tensor | None = None) -> torch.Tensor:
+        """(n, n_features) -> (n, attributes): standardised, 0 being as usual among training pictures.
+
+        What is set `by_hand` (n, attributes), a share or NaN, takes the place of what is read: a plain yes as the
+        largest share that any class has, a no as the smallest, as the classes were learnt by those.
+        """
+        read = linear(self.spread(features), self.weight, self.bias)
+        if by_hand is None:
+            return read
+        least, most = (getattr(self.given.where(self.known, end), name)(0) for name, end in _ENDS)
+        return torch.where(by_hand.isnan(), read, self.standardised(by_hand.clamp(least, most)))
 
     def shares(self, concepts: torch.Tensor) -> torch.Tensor:
         """Standardised attributes (n, attributes) as the shares that the table of classes has, 0 to 1."""
@@ -83,12 +99,6 @@ class Concepts(Rooted, Tempered):
         """
         layer = self.species.linear
         return concepts * layer.weight[classes] / self.temperature, layer.bias[classes] / self.temperature
-
-    def reasons(self, features: torch.Tensor, classes: torch.Tensor, most: int = 3) -> list[str]:
-        """In words what spoke most for and against a class (n,) of each picture, of features (n, n_features)."""
-        concepts = self.concepts(features)
-        added, _ = self.contributions(concepts, classes)
-        return [self._said(*one, most) for one in zip(added, self.shares(concepts), strict=True)]
 
     def ask_first(self, concepts: torch.Tensor) -> torch.Tensor:
         """(n, attributes): how much there is to learn from each attribute of a picture, whoever it may be of.
@@ -157,17 +167,6 @@ class Concepts(Rooted, Tempered):
         best = int(np.argmin(losses))
         log.info("head.C=%.3g was chosen, by cross-validation on train: log loss %.3f", STRENGTHS[best], losses[best])
         return STRENGTHS[best]
-
-    def _said(self, added: torch.Tensor, shares: torch.Tensor, most: int) -> str:
-        order, parts = added.argsort(descending=True).tolist(), []
-        for word, places in (("for", order[:most]), ("against", order[::-1][:most])):
-            told = [
-                f"{self.attributes[one]} ({'' if shares[one] >= 0.5 else 'not '}seen, {added[one]:+.1f})"
-                for one in places
-                if (added[one] > 0) == (word == "for")
-            ]
-            parts += [f"{word}: {', '.join(told)}"] if told else []
-        return "; ".join(parts)
 
 
 class _Ridge:

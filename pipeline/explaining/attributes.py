@@ -1,0 +1,121 @@
+"""What the attributes of a picture say for and against a class, where the class follows from them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import torch
+
+from pipeline.data.attributes import in_words
+from pipeline.data.batch import Inputs
+from pipeline.models.classifier import Classifier
+from pipeline.models.heads.concepts import Concepts
+
+MOST = 3  # attributes that are named for a class, against it, and to be asked for
+_SHOWN = 0.5  # of the pictures
+Seen = Literal["seen", "more", "not_seen", "less"]
+WORDS: dict[Seen, str] = {"seen": "seen", "more": "more than usual", "not_seen": "not seen", "less": "less than usual"}
+
+
+class Spoke(NamedTuple):
+    """An attribute: which `share` of pictures like this one show it, as it is read or was set `by_hand`, which share is
+    `usual` among training pictures, and what that difference `added` to the logit of a class.
+    """  # fmt: skip
+
+    attribute: str
+    share: float
+    usual: float
+    added: float
+    by_hand: bool
+
+    @property
+    def name(self) -> str:
+        """As people read it."""
+        return in_words(self.attribute)
+
+    @property
+    def seen(self) -> Seen:
+        """Whether it is: a key of `WORDS`."""
+        if self.share >= self.usual:
+            return "seen" if self.share >= _SHOWN else "more"
+        return "not_seen" if self.share < _SHOWN else "less"
+
+    def __str__(self) -> str:
+        how = "set by hand" if self.by_hand else WORDS[self.seen]
+        return f"{self.name} ({how}, {self.added:+.1f})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON says it."""
+        return {"name": self.name, "seen": WORDS[self.seen], **self._asdict()}
+
+
+@dataclass(frozen=True)
+class InWords:
+    """What the attributes, as the network `name` reads them, add to the `logit` of a class.
+
+    The logit is `without`, what it is where all attributes are as usual, and what each of `spoke` (most for the class
+    first) added: their SHAP values, which are exact for a linear layer. `ask_first`: whose answer is worth most.
+    """
+
+    name: str
+    logit: float
+    without: float
+    spoke: tuple[Spoke, ...]
+    ask_first: tuple[str, ...]
+
+    @property
+    def in_favour(self) -> Sequence[Spoke]:
+        """Those that spoke most for the class, and all that were set by hand and did."""
+        return _foremost([one for one in self.spoke if one.added > 0])
+
+    @property
+    def against(self) -> Sequence[Spoke]:
+        """Those that spoke most against the class, and all that were set by hand and did."""
+        return _foremost([one for one in self.spoke[::-1] if one.added < 0])
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON says it: `without`, those named and the `others` add up to the logit."""
+        named = [*self.in_favour, *self.against]
+        return {
+            "network": self.name, "logit": self.logit, "without": self.without,
+            "for": [one.to_dict() for one in self.in_favour], "against": [one.to_dict() for one in self.against],
+            "others": self.logit - self.without - sum(one.added for one in named),
+            "ask_first": list(self.ask_first),
+        }  # fmt: skip
+
+    def to_row(self) -> dict[str, Any]:
+        """As a line of a CSV says it."""
+        return {
+            "spoke_for": "; ".join(map(str, self.in_favour)), "spoke_against": "; ".join(map(str, self.against)),
+            "ask_first": "; ".join(map(in_words, self.ask_first)),
+        }  # fmt: skip
+
+
+def _foremost(spoke: Sequence[Spoke]) -> Sequence[Spoke]:
+    return [one for place, one in enumerate(spoke) if place < MOST or one.by_hand]
+
+
+@torch.inference_mode()
+def in_words_of(member: Classifier, inputs: Inputs, codes: torch.Tensor) -> list[InWords] | None:
+    """What a network's attributes say of the classes `codes` (n,) in n pictures; None where it has none."""
+    head = member.head
+    if not isinstance(head, Concepts):
+        return None
+    given = member.joined(inputs).float()
+    concepts = head.concepts(given, inputs.attributes)
+    added, without = head.contributions(concepts, codes)
+    worth = head.ask_first(concepts)
+    by_hand = torch.zeros_like(concepts, dtype=torch.bool) if inputs.attributes is None else ~inputs.attributes.isnan()
+    first = worth.masked_fill(by_hand, -torch.inf).topk(min(MOST, worth.shape[1])).indices.tolist()
+    name, usual, found = member.spec.name.rpartition("/")[2], head.mean.tolist(), []
+    for row, shares in enumerate(head.shares(concepts).tolist()):
+        each = [
+            Spoke(*one) for one in
+            zip(head.attributes, shares, usual, added[row].tolist(), by_hand[row].tolist(), strict=True)
+        ]  # fmt: skip
+        base = float(without[row])
+        found.append(InWords(
+            name, base + float(added[row].sum()), base, tuple(sorted(each, key=lambda one: -one.added)),
+            tuple(head.attributes[place] for place in first[row]),
+        ))  # fmt: skip
+    return found
