@@ -1,6 +1,6 @@
 """What the attributes of a picture say for and against a class, where the class follows from them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -8,7 +8,7 @@ import torch
 
 from pipeline.data.attributes import in_words
 from pipeline.data.batch import Inputs
-from pipeline.models.classifier import Classifier
+from pipeline.models.classifier import Classifier, Wants
 from pipeline.models.heads.concepts import Concepts
 
 MOST = 3  # attributes that are named for a class, against it, and to be asked for
@@ -95,27 +95,31 @@ def _foremost(spoke: Sequence[Spoke]) -> Sequence[Spoke]:
     return [one for place, one in enumerate(spoke) if place < MOST or one.by_hand]
 
 
+def in_words_of(
+    members: Sequence[Classifier], inputs: Mapping[Wants, Inputs], codes: torch.Tensor
+) -> list[tuple[InWords, ...]]:
+    """What attributes say of the classes `codes` (n,) in n pictures: a tuple each, of the networks that read any."""
+    said = [_said(member, inputs[member.spec.wants], codes) for member in members if isinstance(member.head, Concepts)]
+    return list(zip(*said, strict=True)) if said else [()] * len(codes)
+
+
 @torch.inference_mode()
-def in_words_of(member: Classifier, inputs: Inputs, codes: torch.Tensor) -> list[InWords] | None:
-    """What a network's attributes say of the classes `codes` (n,) in n pictures; None where it has none."""
+def _said(member: Classifier, inputs: Inputs, codes: torch.Tensor) -> Iterator[InWords]:
     head = member.head
-    if not isinstance(head, Concepts):
-        return None
-    given = member.joined(inputs).float()
-    concepts = head.concepts(given, inputs.attributes)
+    assert isinstance(head, Concepts)
+    concepts = head.concepts(member.joined(inputs).float(), inputs.attributes)
     added, without = head.contributions(concepts, codes)
     worth = head.ask_first(concepts)
     by_hand = torch.zeros_like(concepts, dtype=torch.bool) if inputs.attributes is None else ~inputs.attributes.isnan()
     first = worth.masked_fill(by_hand, -torch.inf).topk(min(MOST, worth.shape[1])).indices.tolist()
-    name, usual, found = member.spec.name.rpartition("/")[2], head.mean.tolist(), []
+    name, usual = member.spec.name.rpartition("/")[2], head.mean.tolist()
     for row, shares in enumerate(head.shares(concepts).tolist()):
         each = [
             Spoke(*one) for one in
             zip(head.attributes, shares, usual, added[row].tolist(), by_hand[row].tolist(), strict=True)
         ]  # fmt: skip
         base = float(without[row])
-        found.append(InWords(
+        yield InWords(
             name, base + float(added[row].sum()), base, tuple(sorted(each, key=lambda one: -one.added)),
             tuple(head.attributes[place] for place in first[row]),
-        ))  # fmt: skip
-    return found
+        )  # fmt: skip

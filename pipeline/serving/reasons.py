@@ -48,7 +48,5 @@ class Reasons:
 
 def reasons(members: Sequence[Classifier], inputs: Mapping[Wants, Inputs], codes: torch.Tensor) -> list[Reasons]:
     """Those for the classes (n,) that were answered."""
-    said = [in_words_of(member, inputs[member.spec.wants], codes) for member in members]
-    words = zip(*(one for one in said if one is not None), strict=True) if any(said) else [()] * len(codes)
-    seen = looks(members, inputs, codes, METHOD)
-    return [Reasons(every[0], tuple(own)) for every, own in zip(seen, words, strict=True)]
+    seen, words = looks(members, inputs, codes, METHOD), in_words_of(members, inputs, codes)
+    return [Reasons(every[0], said) for every, said in zip(seen, words, strict=True)]

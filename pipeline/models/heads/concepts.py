@@ -103,12 +103,14 @@ class Concepts(Rooted, Tempered):
     def ask_first(self, concepts: torch.Tensor) -> torch.Tensor:
         """(n, attributes): how much there is to learn from each attribute of a picture, whoever it may be of.
 
-        The variance of an attribute among the classes, each as likely as the answer says: what all likely classes share
-        tells none of them from the others.
+        The variance of its share among the classes, each as likely as the answer says, beside its spread among all
+        pictures: what all likely classes share tells none of them from the others. Chosen on val, where people who
+        say yes or no made more answers right by it than by the expected gain of certainty, which asks for what
+        confirms a wrong answer, and than by the variance of standardised attributes, which asks for rare ones.
         """
         likely = self.of_concepts(concepts).softmax(1)
         known = self.standardised(self.signatures).nan_to_num(0.0)
-        return likely @ known.square() - (likely @ known).square()
+        return (likely @ known.square() - (likely @ known).square()) * self.scale
 
     def meet_attributes(self, signatures: pd.DataFrame) -> None:
         """Told, before any work, the attributes of the classes: a row a class, in their order."""
