@@ -13,6 +13,7 @@ from pipeline.models.heads.concepts import Concepts
 
 MOST = 3  # attributes that are named for a class, against it, and to be asked for
 _SHOWN = 0.5  # of the pictures
+_TOLD = 0.005  # less than that apart, shares read alike in percent
 Seen = Literal["seen", "more", "not_seen", "less"]
 WORDS: dict[Seen, str] = {"seen": "seen", "more": "more than usual", "not_seen": "not seen", "less": "less than usual"}
 
@@ -92,7 +93,8 @@ class InWords:
 
 
 def _foremost(spoke: Sequence[Spoke]) -> Sequence[Spoke]:
-    return [one for place, one in enumerate(spoke) if place < MOST or one.by_hand]
+    told = [one for one in spoke if one.by_hand or abs(one.share - one.usual) >= _TOLD]
+    return [one for place, one in enumerate(told) if place < MOST or one.by_hand]
 
 
 def in_words_of(
@@ -121,5 +123,5 @@ def _said(member: Classifier, inputs: Inputs, codes: torch.Tensor) -> Iterator[I
         base = float(without[row])
         yield InWords(
             name, base + float(added[row].sum()), base, tuple(sorted(each, key=lambda one: -one.added)),
-            tuple(head.attributes[place] for place in first[row]),
+            tuple(head.attributes[place] for place in first[row] if not by_hand[row, place]),
         )  # fmt: skip

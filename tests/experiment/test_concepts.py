@@ -1,5 +1,6 @@
 """A head of attributes as its users meet it: trained on a table of one's own, promoted, served, put to the vote."""
 
+import json
 import re
 
 import mlflow
@@ -22,14 +23,34 @@ def test_it_is_trained_promoted_served_and_votes(weights, typed, store, capsys, 
     folder = local_folder(run.info.artifact_uri)
     assert pd.read_csv(folder / "attribute_auc.csv")["attribute"].isin(["round", "stroke"]).all()
     assert pd.read_csv(folder / "attributes.csv")["class"].tolist() == [0, 1, 2]
-    assert typed("train", *SMALL, weights, "head=logistic") == 0
-    assert typed("ensemble", "strategies=[soft_vote]") == 0
     assert typed("promote", f"run={run.info.run_id}") == 0
     Image.new("RGB", (8, 8), "white").save(tmp_path / "white.png")
-    (answer,) = mlflow.pyfunc.load_model("models:/digits@champion").predict(
-        pd.DataFrame({"image": [(tmp_path / "white.png").read_bytes()]})
-    )
-    assert 0 < answer["probability"] <= 1
+    (tmp_path / "set.csv").write_text("path,round,stroke\nwhite.png,yes,\n")
+    told = []
+    for more in ((), ("attributes=set.csv",)):
+        assert typed("predict", "images=white.png", "explain=true", *more) == 0
+        told.append(pd.read_csv("predictions.csv").iloc[0])
+    assert told[0]["probability"] != told[1]["probability"]
+    assert "round (set by hand" in f"{told[1]['spoke_for']} {told[1]['spoke_against']}"
+    assert json.loads(told[1]["attributes_set"]) == {"round": "yes"}
+    served = mlflow.pyfunc.load_model("models:/digits@champion")
+    picture = {"image": [(tmp_path / "white.png").read_bytes()]}
+    for known, expected in zip(({}, {"attributes_set": ['{"round": "yes"}']}), told, strict=True):
+        (answer,) = served.predict(pd.DataFrame(picture | known), params={"explain": True})
+        assert answer["label"] == str(expected["label"])
+        assert answer["probability"] == pytest.approx(expected["probability"], rel=1e-4)
+        assert answer["reasons"]["attributes"][0]["network"] == "squeezenet1_0"
+    with pytest.raises(
+        mlflow.exceptions.MlflowException, match="the model has no attribute rounds; did you mean round"
+    ):
+        served.predict(pd.DataFrame(picture | {"attributes_set": ['{"rounds": "yes"}']}))
+    assert typed("explain", f"run={run.info.run_id}", "images=white.png", "attributes=set.csv") == 0
+    assert "round (set by hand" in (tmp_path / "looks" / "looks.html").read_text(encoding="utf-8")
+    assert typed("train", *SMALL, weights, "head=logistic") == 0
+    other = store.get_run(re.search(r"promote run=(\w+)", capsys.readouterr().out)[1])
+    assert typed("explain", f"run={other.info.run_id}", "images=white.png", "attributes=set.csv") == 2
+    assert "attributes=set.csv: the model reads no attributes" in capsys.readouterr().err
+    assert typed("ensemble", "strategies=[soft_vote]") == 0
 
 
 @pytest.mark.usefixtures("store")
