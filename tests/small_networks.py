@@ -24,10 +24,10 @@ def network(*names, side=64, fit="squash", head="linear", **options):
 SIGNS = pd.DataFrame([[1, 0, 0.2], [0, 0.9, 1], [0.1, 0, 1]], columns=["red_wing", "has_bill::dagger", "crest"])
 
 
-def of_attributes(known=SIGNS, name="timm/test_resnet", side=64, seed=0):
+def of_attributes(known=SIGNS, name="timm/test_resnet", side=64, seed=0, **options):
     """One whose three classes follow from the attributes that are `known` of them, in a way that is left to chance."""
     torch.manual_seed(seed)
-    head = HeadSpec("concepts", {"attributes": known.columns.tolist()})
+    head = HeadSpec("concepts", {"attributes": known.columns.tolist(), **options})
     made = build_classifier(NetworkSpec.of([Part(name, Preprocessing(side))], 3, head)).eval()
     made.head.meet_attributes(known)
     made.head.mean.copy_(torch.tensor(known.mean().to_numpy()))

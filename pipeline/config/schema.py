@@ -278,6 +278,8 @@ class Concepts(Section):
 
     name: Literal["concepts"]
     C: Rate | Literal["auto"]
+    residual: bool = False
+    agreement: NotNegative = 0.0
 
 
 class Prototype(Section):

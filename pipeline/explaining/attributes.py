@@ -8,6 +8,7 @@ import torch
 
 from pipeline.data.attributes import in_words
 from pipeline.data.batch import Inputs
+from pipeline.evaluation.agreement import Agreement
 from pipeline.models.classifier import Classifier, Wants
 from pipeline.models.heads.concepts import Concepts
 
@@ -55,7 +56,10 @@ class InWords:
     """What the attributes, as the network `name` reads them, add to the `logit` of a class.
 
     The logit is `without`, what it is where all attributes are as usual, and what each of `spoke` (most for the class
-    first) added: their SHAP values, which are exact for a linear layer. `ask_first`: whose answer is worth most.
+    first) added: their SHAP values, which are exact for a linear layer; and `direct`, what a path beside the attributes
+    added, whose share of what sets the answer apart from the next one is `direct_share` (None: there is none).
+    `ask_first`: whose answer is worth most. `agreement`: what share of these reasons, by size, agrees with what is
+    known of the class.
     """
 
     name: str
@@ -63,6 +67,9 @@ class InWords:
     without: float
     spoke: tuple[Spoke, ...]
     ask_first: tuple[str, ...]
+    agreement: float
+    direct: float | None = None
+    direct_share: float | None = None
 
     @property
     def in_favour(self) -> Sequence[Spoke]:
@@ -75,21 +82,22 @@ class InWords:
         return _foremost([one for one in self.spoke[::-1] if one.added < 0])
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON says it: `without`, those named and the `others` add up to the logit."""
+        """As JSON says it: `without`, those named, the `others` and a direct path add up to the logit."""
         named = [*self.in_favour, *self.against]
+        beside = {} if self.direct is None else {"direct": self.direct, "direct_share": self.direct_share}
         return {
             "network": self.name, "logit": self.logit, "without": self.without,
             "for": [one.to_dict() for one in self.in_favour], "against": [one.to_dict() for one in self.against],
-            "others": self.logit - self.without - sum(one.added for one in named),
-            "ask_first": list(self.ask_first),
-        }  # fmt: skip
+            "others": self.logit - self.without - (self.direct or 0.0) - sum(one.added for one in named),
+            "ask_first": list(self.ask_first), "agreement": self.agreement,
+        } | beside  # fmt: skip
 
     def to_row(self) -> dict[str, Any]:
         """As a line of a CSV says it."""
         return {
             "spoke_for": "; ".join(map(str, self.in_favour)), "spoke_against": "; ".join(map(str, self.against)),
-            "ask_first": "; ".join(map(in_words, self.ask_first)),
-        }  # fmt: skip
+            "ask_first": "; ".join(map(in_words, self.ask_first)), "agreement": self.agreement,
+        } | ({} if self.direct is None else {"direct_share": self.direct_share})  # fmt: skip
 
 
 def _foremost(spoke: Sequence[Spoke]) -> Sequence[Spoke]:
@@ -109,19 +117,25 @@ def in_words_of(
 def _said(member: Classifier, inputs: Inputs, codes: torch.Tensor) -> Iterator[InWords]:
     head = member.head
     assert isinstance(head, Concepts)
-    concepts = head.concepts(member.joined(inputs).float(), inputs.attributes)
+    given = member.joined(inputs).float()
+    concepts, direct = head.concepts(given, inputs.attributes), None
     added, without = head.contributions(concepts, codes)
-    worth = head.ask_first(concepts)
+    agrees = Agreement.of(added.cpu().numpy(), concepts.cpu().numpy(), head.knowledge[codes].cpu().numpy()).share
+    if head.beside is not None:
+        direct = (head.direct(given) / head.temperature).gather(1, codes[:, None])[:, 0].tolist()
+        shares = head.decided_directly(concepts, head.direct(given))[0].tolist()
     by_hand = torch.zeros_like(concepts, dtype=torch.bool) if inputs.attributes is None else ~inputs.attributes.isnan()
-    first = worth.masked_fill(by_hand, -torch.inf).topk(min(MOST, worth.shape[1])).indices.tolist()
+    worth = head.ask_first(concepts, head.direct(given)).masked_fill(by_hand, -torch.inf)
+    first = worth.topk(min(MOST, worth.shape[1])).indices.tolist()
     name, usual = member.spec.name.rpartition("/")[2], head.mean.tolist()
-    for row, shares in enumerate(head.shares(concepts).tolist()):
+    for row, shown in enumerate(head.shares(concepts).tolist()):
         each = [
             Spoke(*one) for one in
-            zip(head.attributes, shares, usual, added[row].tolist(), by_hand[row].tolist(), strict=True)
+            zip(head.attributes, shown, usual, added[row].tolist(), by_hand[row].tolist(), strict=True)
         ]  # fmt: skip
-        base = float(without[row])
+        own = (None, None) if direct is None else (direct[row], shares[row])
         yield InWords(
-            name, base + float(added[row].sum()), base, tuple(sorted(each, key=lambda one: -one.added)),
-            tuple(head.attributes[place] for place in first[row] if not by_hand[row, place]),
+            name, float(without[row]) + float(added[row].sum()) + (own[0] or 0.0), float(without[row]),
+            tuple(sorted(each, key=lambda one: -one.added)),
+            tuple(head.attributes[place] for place in first[row] if not by_hand[row, place]), float(agrees[row]), *own,
         )  # fmt: skip

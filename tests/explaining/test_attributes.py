@@ -38,8 +38,19 @@ def test_what_was_set_by_hand_is_said_and_not_asked_for():
     assert not any(each.by_hand for each in first[0].spoke)
     (own,) = [each for each in second[0].spoke if each.by_hand]
     assert own.share == pytest.approx(0.9)  # as much as any class shows it
-    assert f"bill: dagger (set by hand, {own.added:+.1f})" in " ".join(second[0].to_row().values())
+    assert f"bill: dagger (set by hand, {own.added:+.1f})" in " ".join(map(str, second[0].to_row().values()))
     assert "has_bill::dagger" not in second[0].ask_first
+
+
+def test_a_direct_path_has_its_part_of_the_logit():
+    member, codes = of_attributes(residual=True), torch.tensor([0, 2, 1, 0])
+    with torch.no_grad():
+        logits = member(shown())[torch.arange(4), codes]
+    for (one,), logit in zip(in_words_of([member], {member.spec.wants: shown()}, codes), logits.tolist(), strict=True):
+        plain = one.to_dict()
+        told = sum(each["added"] for each in plain["for"] + plain["against"])
+        assert plain["without"] + told + plain["others"] + plain["direct"] == pytest.approx(logit, abs=1e-5)
+        assert 0 < plain["direct_share"] < 1
 
 
 def test_of_several_networks_those_with_attributes_speak():

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
+from pipeline.evaluation.agreement import Agreement
 from pipeline.models.heads.concepts import Concepts
 
 NAMES = ["red", "tail", "crest"]
@@ -83,6 +84,43 @@ def test_what_is_not_known_teaches_nothing():
     assert all(bool(value.isfinite().all()) for value in some.state_dict().values())
     torch.testing.assert_close(some.mean[0], fewer.mean[0])
     torch.testing.assert_close(some.concepts(features)[:, 0], fewer.concepts(features)[:, 0], atol=0.15, rtol=0)
+
+
+def test_a_direct_path_tells_what_attributes_do_not():
+    alike = KNOWN.copy()
+    alike.loc[3] = alike.loc[0]  # no attribute tells the last class from the first
+    (features, labels), (seen, truth) = pictures(0), pictures(4)
+    plain, beside = head_of(alike), head_of(alike, residual=True)
+    for made in (plain, beside):
+        made.fit(features, labels)
+    right, more = ((made(seen).argmax(1) == truth).float().mean() for made in (plain, beside))
+    assert more > right
+    concepts, direct = beside.concepts(seen), beside.direct(seen)
+    torch.testing.assert_close(beside.of_concepts(concepts, direct), beside(seen))
+    torch.testing.assert_close(beside.of_concepts(concepts), plain(seen))  # attributes say what they said without it
+    share, changed = beside.decided_directly(concepts, direct)
+    assert bool(((share >= 0) & (share <= 1)).all())
+    torch.testing.assert_close(changed, plain(seen).argmax(1) != beside(seen).argmax(1))
+    again = head_of(alike, residual=True)
+    again.load_state_dict(beside.state_dict())
+    torch.testing.assert_close(again(seen), beside(seen))
+
+
+def test_punished_reasons_agree_more_with_what_is_known():
+    features, labels = pictures(0)
+    known = KNOWN.assign(crest=[0.4, 0.45, 1, 0.3])  # two show it more than others, and yet rarely
+    found = []
+    for agreement in (0.0, 20.0):
+        made = head_of(known, agreement=agreement)
+        made.fit(features, labels)
+        concepts = made.concepts(features)
+        added, _ = made.contributions(concepts, labels)
+        share = Agreement.of(added.detach().numpy(), concepts.numpy(), made.knowledge[labels].numpy()).share
+        found.append((share.mean(), float((made(features).argmax(1) == labels).float().mean())))
+    (before, right), (after, still_right) = found
+    assert after > before
+    assert still_right > right - 0.1
+    assert head_of(KNOWN.assign(red=np.nan)).knowledge[:, 0].tolist() == [0.0] * 4
 
 
 def test_it_is_read_again_as_it_was(fitted):

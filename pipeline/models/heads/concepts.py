@@ -7,15 +7,20 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import pandas as pd
 import torch
+from torch import nn
 from torch.nn.functional import cross_entropy, linear
 
 from pipeline.models.heads.fitted import Rooted, Tempered, best_temperature, usual_scale
 from pipeline.models.heads.logistic import FOLDS, STRENGTHS, LogisticRegression, dealt_out
+from pipeline.models.heads.punished import Punishment, fit_layer
 
 log = logging.getLogger("pipeline.train")
 
 PENALTIES = tuple(10 ** (power / 2) for power in range(-4, 3))  # of ridge, as shares of the training pictures
 _ENDS = (("amin", 1.0), ("amax", 0.0))
+_SHOWN = 0.5  # of a class's pictures
+_DIRECT = 0.1  # of C, for the direct path: chosen on val of three splits of 100 birds
+_LITTLE = 1e-4
 _ROUNDS, _STILL = 100, 1e-3  # of filling in what is not known, and by how little that moves in the end
 
 
@@ -26,6 +31,10 @@ class Concepts(Rooted, Tempered):
     such a class teach nothing of them. All are brought to one spread, so that one that few classes have counts as much
     as others. The penalty of ridge, one for all, is chosen by cross-validation on train; and so is `C` of the layer of
     classes, from what is said of pictures left out, by the log loss at its best temperature, which val gives later.
+
+    `residual` adds a direct path from what of the features the attributes do not say, fitted to what they leave wrong.
+    `agreement` punishes reasons that contradict what is known of the class: a picture's loss counts so much more, times
+    their share (SHAP-Backprop of Diaz-Rodriguez et al. 2022, arXiv:2104.11914, for a linear layer).
     """
 
     weighs: ClassVar[bool] = True
@@ -38,10 +47,10 @@ class Concepts(Rooted, Tempered):
 
     def __init__(
         self, n_features: int, n_classes: int, C: float | Literal["auto"] = "auto",  # noqa: N803 - scikit-learn's name
-        attributes: Sequence[str] = (),
+        attributes: Sequence[str] = (), residual: bool = False, agreement: float = 0.0,
     ) -> None:  # fmt: skip
         super().__init__()
-        self.inverse_penalty = C
+        self.inverse_penalty, self.agreement = C, agreement
         self.attributes, width = tuple(attributes), len(attributes)
         self.register_buffer("mean", torch.zeros(width))
         self.register_buffer("scale", torch.ones(width))
@@ -51,18 +60,24 @@ class Concepts(Rooted, Tempered):
         self.register_buffer("bias", torch.zeros(width))
         # At least one: to make a layer of none, PyTorch warns.
         self.species = LogisticRegression(max(width, 1), n_classes, 1.0 if C == "auto" else C)
+        self.beside = nn.Linear(n_features, n_classes) if residual else None
 
     @property
     def signatures(self) -> torch.Tensor:
         """(n_classes, attributes) shares of the classes' pictures that show each; NaN where that is not known."""
         return self.given.where(self.known, torch.nan)
 
+    @property
+    def knowledge(self) -> torch.Tensor:
+        """(n_classes, attributes): 1 where at least half of a class's pictures show it, -1 where fewer, 0: unknown."""
+        return torch.where(self.given >= _SHOWN, 1.0, -1.0) * self.known
+
     def forward(self, features: torch.Tensor, by_hand: torch.Tensor | None = None) -> torch.Tensor:
         """Logits (n, n_classes); shares of attributes that were set `by_hand` (n, attributes), NaN for none, stand."""
         if by_hand is None:
             return super().forward(features)
         with torch.autocast(features.device.type, enabled=False):
-            return self.of_concepts(self.concepts(features.float(), by_hand))
+            return self.of_concepts(self.concepts(features.float(), by_hand), self.direct(features.float()))
 
     def concepts(self, features: torch.Tensor, by_hand: torch.Tensor | None = None) -> torch.Tensor:
         """(n, n_features) -> (n, attributes): standardised, 0 being as usual among training pictures.
@@ -84,23 +99,38 @@ class Concepts(Rooted, Tempered):
         """The inverse of `shares`, where nothing was cut off."""
         return (shares - self.mean) / self.scale
 
-    def of_concepts(self, concepts: torch.Tensor) -> torch.Tensor:
+    def direct(self, features: torch.Tensor) -> torch.Tensor:
+        """(n, n_classes) what the direct path adds, before the temperature: nothing where there is none."""
+        if self.beside is None:
+            return features.new_zeros(len(features), len(self.given))
+        return linear(self.spread(features), self.beside.weight, self.beside.bias)
+
+    def of_concepts(self, concepts: torch.Tensor, direct: torch.Tensor | float = 0.0) -> torch.Tensor:
         """Standardised attributes (n, attributes), some of them put right perhaps, -> logits (n, n_classes)."""
-        return self.species.logits(concepts) / self.temperature
+        return (self.species.logits(concepts) + direct) / self.temperature
 
     def scores(self, features: torch.Tensor) -> torch.Tensor:
-        return self.species.logits(self.concepts(features))
+        return self.species.logits(self.concepts(features)) + self.direct(features)
 
     def contributions(self, concepts: torch.Tensor, classes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """What each attribute adds (n, attributes) to the logit of a class (n,) of a picture, and what it has without.
 
-        They add up to the logit. Attributes being measured from their mean, these are SHAP values of a linear layer
-        (Lundberg and Lee 2017), had attributes nothing to do with each other.
+        They add up to the logit, but for what a direct path adds. Attributes being measured from their mean, these are
+        SHAP values of a linear layer (Lundberg and Lee 2017), had attributes nothing to do with each other.
         """
         layer = self.species.linear
         return concepts * layer.weight[classes] / self.temperature, layer.bias[classes] / self.temperature
 
-    def ask_first(self, concepts: torch.Tensor) -> torch.Tensor:
+    def decided_directly(self, concepts: torch.Tensor, direct: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(n,) the share that what the direct path adds (n, n_classes) has in what sets the answer apart from the next
+        one, and (n,) whether without it the answer is another.
+        """
+        by_attributes = self.species.logits(concepts)
+        first = (by_attributes + direct).topk(2, dim=1).indices
+        ahead, own = (one.gather(1, first).diff(dim=1).abs()[:, 0] for one in (by_attributes, direct))
+        return own / (ahead + own).clamp(min=_LITTLE), by_attributes.argmax(1) != first[:, 0]
+
+    def ask_first(self, concepts: torch.Tensor, direct: torch.Tensor | float = 0.0) -> torch.Tensor:
         """(n, attributes): how much there is to learn from each attribute of a picture, whoever it may be of.
 
         The variance of its share among the classes, each as likely as the answer says, beside its spread among all
@@ -108,7 +138,7 @@ class Concepts(Rooted, Tempered):
         say yes or no made more answers right by it than by the expected gain of certainty, which asks for what
         confirms a wrong answer, and than by the variance of standardised attributes, which asks for rare ones.
         """
-        likely = self.of_concepts(concepts).softmax(1)
+        likely = self.of_concepts(concepts, direct).softmax(1)
         known = self.standardised(self.signatures).nan_to_num(0.0)
         return (likely @ known.square() - (likely @ known).square()) * self.scale
 
@@ -147,7 +177,40 @@ class Concepts(Rooted, Tempered):
         self.bias.copy_(torch.from_numpy(bias - weight @ mean))
         if self.inverse_penalty == "auto":
             self.species.inverse_penalty = self._strength(torch.from_numpy(left_out), labels, weights, fold)
-        self.species.fit(self.concepts(features), labels, weights=weights, pictures=pictures)
+        concepts, count = self.concepts(features), torch.from_numpy(counts).float()
+        self.species.fit(concepts, labels, weights=weights, pictures=pictures)
+        layer, strength = self.species.linear, self.species.inverse_penalty
+        assert strength != "auto"
+        if self.agreement:
+            layer.weight.data, layer.bias.data = fit_layer(
+                concepts, labels, count, strength, layer.weight.data, punishment=self._contradicting(concepts, labels)
+            )
+        if self.beside is not None:
+            rest, away = self._beyond(self.spread(features))
+            beside, shift = fit_layer(
+                rest, labels, count, _DIRECT * strength, torch.zeros_like(self.beside.weight),
+                beside=self.species.logits(concepts),
+            )  # fmt: skip
+            self.beside.weight.data, self.beside.bias.data = beside @ away, shift
+
+    def _contradicting(self, concepts: torch.Tensor, labels: torch.Tensor) -> Punishment:
+        """What a picture's loss counts more: the share of reasons for its class, by size, that contradict knowledge."""
+        known = self.knowledge[labels]
+        size = concepts.abs() * known.abs()
+
+        def share(weight: torch.Tensor) -> torch.Tensor:
+            own = weight[labels]
+            against = (torch.relu(-known * own) * size).sum(1)
+            return self.agreement * against / ((own.abs() * size).sum(1) + _LITTLE)
+
+        return share
+
+    def _beyond(self, spread: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """What of features (n, n_features) the attributes do not say, and the projection that takes it from them."""
+        _, sizes, directions = torch.linalg.svd(self.weight, full_matrices=False)
+        said = directions[sizes > _LITTLE * sizes.max()]
+        away = torch.eye(spread.shape[1]) - said.T @ said
+        return spread @ away, away
 
     def _strength(
         self, said: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor | None, fold: np.ndarray
