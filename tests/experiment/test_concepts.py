@@ -15,12 +15,16 @@ from pipeline.tracking.places import local_folder
 def test_it_is_trained_promoted_served_and_votes(weights, typed, store, capsys, tmp_path):
     table = tmp_path / "digits.csv"
     table.write_text("class,round,stroke,ink\n0,yes,no,yes\n1,no,yes,yes\n2,0.5,,yes\n")
-    assert typed("train", *SMALL, weights, "head=concepts", f"data.attributes={table}") == 0
+    options = ("head.residual=true", "head.agreement=2")
+    assert typed("train", *SMALL, weights, "head=concepts", f"data.attributes={table}", *options) == 0
     said = capsys.readouterr()
     assert "1 of 3 attributes are the same of all classes, and left out: ink" in said.out + said.err
     run = store.get_run(re.search(r"promote run=(\w+)", said.out)[1])
     assert 0.5 < run.data.metrics["test/attribute_auc"] <= 1
+    assert 0 < run.data.metrics["test/direct_share"] < 1
+    assert run.data.metrics["test/agreement_low"] <= run.data.metrics["test/agreement"] <= 1
     folder = local_folder(run.info.artifact_uri)
+    assert pd.read_csv(folder / "agreement.csv")["class"].isin([0, 1, 2]).all()
     assert pd.read_csv(folder / "attribute_auc.csv")["attribute"].isin(["round", "stroke"]).all()
     assert pd.read_csv(folder / "attributes.csv")["class"].tolist() == [0, 1, 2]
     assert typed("promote", f"run={run.info.run_id}") == 0
