@@ -33,8 +33,9 @@ class Concepts(Rooted, Tempered):
     classes, from what is said of pictures left out, by the log loss at its best temperature, which val gives later.
 
     `residual` adds a direct path from what of the features the attributes do not say, fitted to what they leave wrong.
-    `agreement` punishes reasons that contradict what is known of the class: a picture's loss counts so much more, times
-    their share (SHAP-Backprop of Diaz-Rodriguez et al. 2022, arXiv:2104.11914, for a linear layer).
+    `agreement` punishes reasons that contradict what is known of the class: so much times their share is added to a
+    picture's loss. That is SHAP-Backprop (Diaz-Rodriguez et al. 2022, arXiv:2104.11914) for a linear layer, but added
+    where they multiply: by its end most pictures have no loss left to multiply. On val that gave more for less.
     """
 
     weighs: ClassVar[bool] = True
@@ -194,7 +195,7 @@ class Concepts(Rooted, Tempered):
             self.beside.weight.data, self.beside.bias.data = beside @ away, shift
 
     def _contradicting(self, concepts: torch.Tensor, labels: torch.Tensor) -> Punishment:
-        """What a picture's loss counts more: the share of reasons for its class, by size, that contradict knowledge."""
+        """What a picture's loss is more by: the share of reasons for its class, by size, that contradict knowledge."""
         known = self.knowledge[labels]
         size = concepts.abs() * known.abs()
 

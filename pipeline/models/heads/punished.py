@@ -8,7 +8,7 @@ from torch.nn.functional import cross_entropy, linear
 from pipeline.models.heads.fitted import usual_scale
 
 _STEPS, _FLAT = 100, 1e-3
-# (n_classes, p) weights -> (n,): how much more each picture's loss counts for them.
+# (n_classes, p) weights -> (n,): what each picture's loss is more by for them.
 Punishment = Callable[[torch.Tensor], torch.Tensor]
 
 
@@ -31,10 +31,10 @@ def fit_layer(
 
     def loss() -> float:
         solver.zero_grad()
-        each = counts * cross_entropy(beside + linear(standard, weight, bias), labels, reduction="none")
+        each = cross_entropy(beside + linear(standard, weight, bias), labels, reduction="none")
         if punishment:
-            each = each * (1 + punishment(weight / scale))
-        total = each.sum() + weight.square().sum() / (2 * strength)
+            each = each + punishment(weight / scale)
+        total = (counts * each).sum() + weight.square().sum() / (2 * strength)
         total.backward()  # type: ignore[no-untyped-call]
         return float(total.detach())
 
