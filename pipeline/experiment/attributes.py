@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from pipeline.config import schema
+from pipeline.data.attributes import by_picture
 from pipeline.data.files import write_csv
 from pipeline.evaluation.agreement import Agreement, mean_by_class
 from pipeline.evaluation.attributes import attribute_table, mean_auc
@@ -28,10 +29,15 @@ def tell_attributes(config: schema.Train, prepared: Prepared, run: TrackedRun, s
     head = network.head
     if not isinstance(head, Concepts):
         return
-    found = [(network.joined(batch.inputs).float(), batch.labels) for batch in feature_batches(config, prepared, split)]
-    given, labels = (torch.cat(some) for some in zip(*found, strict=True))
-    concepts = head.concepts(given)
-    tell_how_well_read(head, concepts.numpy(), labels.numpy(), run, split)
+    found = [
+        (network.joined(batch.inputs).float(), batch.labels, batch.rows)
+        for batch in feature_batches(config, prepared, split)
+    ]
+    given, labels, rows = (torch.cat(some) for some in zip(*found, strict=True))
+    concepts, table = head.concepts(given), prepared.table
+    own = by_picture(table, head.attributes, table.rows["path"].iloc[rows.numpy()].tolist())
+    truth, of = (head.signatures.numpy(), labels) if own is None else (own.to_numpy(), torch.arange(len(rows)))
+    tell_how_well_read(head, concepts.numpy(), truth, of.numpy(), run, split)
     tell_agreement(head, concepts, head(given).argmax(1), prepared.table.classes, run, split)
     if head.beside is not None:
         share, changed = head.decided_directly(concepts, head.direct(given))
@@ -44,9 +50,12 @@ def tell_attributes(config: schema.Train, prepared: Prepared, run: TrackedRun, s
         )  # fmt: skip
 
 
-def tell_how_well_read(head: Concepts, scores: np.ndarray, labels: np.ndarray, run: TrackedRun, split: str) -> None:
-    """The area under the ROC curve of each attribute, as a table, and their mean."""
-    shares = head.signatures.numpy()
+def tell_how_well_read(
+    head: Concepts, scores: np.ndarray, shares: np.ndarray, labels: np.ndarray, run: TrackedRun, split: str
+) -> None:
+    """The area under the ROC curve of each attribute, as a table, and their mean; `shares` are of classes by `labels`,
+    or of pictures by their places.
+    """
     write_csv(attribute_table(list(head.attributes), scores, shares, labels), run.folder / "attribute_auc.csv")
     figure = mean_auc(scores, shares, labels)
     if not figure:

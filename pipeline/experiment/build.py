@@ -21,7 +21,7 @@ from pipeline.common.cache_folder import cache_folder
 from pipeline.common.errors import BadInput, Stopped, did_you_mean
 from pipeline.config import schema
 from pipeline.config.schema import Pictures
-from pipeline.data.attributes import BY_PICTURE, signatures, with_attributes
+from pipeline.data.attributes import BY_PICTURE, by_picture, signatures, with_attributes
 from pipeline.data.batch import NOTHING, Inputs
 from pipeline.data.beside.exif import with_exif
 from pipeline.data.beside.files import with_files_beside
@@ -217,7 +217,8 @@ def network(config: schema.Train, table: PictureTable, beside: Beside = ()) -> t
     if isinstance(made.head, FittedHead):
         made.head.meet(classes)
     if isinstance(made.head, Concepts) and shown is not None:
-        made.head.meet_attributes(shown)
+        pictures = table.rows["path"].unique()  # in the order in which the fitting numbers them
+        made.head.meet_attributes(shown, by_picture(table, made.head.attributes, pictures))
     if not pretrained:
         return made, []
     return made, [one.load(sight.backbone) for one, sight in zip(chosen, made.sights, strict=True)]

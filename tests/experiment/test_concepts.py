@@ -61,3 +61,19 @@ def test_it_is_trained_promoted_served_and_votes(weights, typed, store, capsys, 
 def test_without_attributes_it_stops(weights, typed, capsys):
     assert typed("train", *SMALL, weights, "head=concepts") == 2
     assert "data.attributes: name a CSV" in capsys.readouterr().err
+
+
+def test_attributes_of_pictures(weights, typed, store, capsys, tmp_path):
+    assert typed("train", *SMALL, weights, "head=logistic") == 0
+    run = store.get_run(re.search(r"promote run=(\w+)", capsys.readouterr().out)[1])
+    split = pd.read_csv(local_folder(run.info.artifact_uri) / "split.csv")
+    known = pd.DataFrame({"path": split["path"], "round": (split["label"] == 0).astype(int), "ink": 1})
+    known["stroke"] = (split["label"] == 1).astype(object).where(split.index % 3 > 0, None)
+    known.to_csv(tmp_path / "pictures.csv", index=False)
+    assert typed("train", *SMALL, weights, "head=concepts", f"data.attributes={tmp_path / 'pictures.csv'}") == 0
+    said = capsys.readouterr()
+    assert "1 of 3 attributes are the same of all classes, and left out: ink" in said.out + said.err
+    folder = local_folder(store.get_run(re.search(r"promote run=(\w+)", said.out)[1]).info.artifact_uri)
+    assert pd.read_csv(folder / "attributes.csv").columns.tolist() == ["path", "round", "ink", "stroke"]
+    shown = pd.read_csv(folder / "attribute_auc.csv").set_index("attribute")
+    assert shown.loc["stroke", ["shown", "not_shown"]].sum() < shown.loc["round", ["shown", "not_shown"]].sum()

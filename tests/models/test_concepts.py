@@ -74,6 +74,20 @@ def test_what_is_set_by_hand_stands_as_far_as_any_class_shows_it(fitted):
     torch.testing.assert_close(shares[:, 1:], fitted.shares(fitted.concepts(features))[:, 1:])
 
 
+def test_attributes_of_pictures_are_learnt_from_these():
+    features, labels = pictures(0)
+    chance = np.random.default_rng(1)
+    own = pd.DataFrame(np.where(chance.random((len(labels), 3)) < 0.3, np.nan, KNOWN.to_numpy()[labels]), columns=NAMES)
+    own["tail"] = (features[:, 7] > 0).float().numpy()  # of which classes say nothing
+    by_class = own.groupby(labels.numpy()).mean()
+    made = head_of()
+    made.meet_attributes(by_class, own)
+    made.fit(features, labels, pictures=torch.arange(len(labels)))
+    seen, _ = pictures(2)
+    read = made.concepts(seen)[:, 1]
+    assert float(torch.corrcoef(torch.stack([read, seen[:, 7]]))[0, 1]) > 0.7
+
+
 def test_what_is_not_known_teaches_nothing():
     features, labels = pictures(0)
     hidden = KNOWN.copy()

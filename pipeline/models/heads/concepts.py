@@ -52,6 +52,7 @@ class Concepts(Rooted, Tempered):
     ) -> None:  # fmt: skip
         super().__init__()
         self.inverse_penalty, self.agreement = C, agreement
+        self._of_pictures: np.ndarray | None = None
         self.attributes, width = tuple(attributes), len(attributes)
         self.register_buffer("mean", torch.zeros(width))
         self.register_buffer("scale", torch.ones(width))
@@ -143,8 +144,11 @@ class Concepts(Rooted, Tempered):
         known = self.standardised(self.signatures).nan_to_num(0.0)
         return (likely @ known.square() - (likely @ known).square()) * self.scale
 
-    def meet_attributes(self, signatures: pd.DataFrame) -> None:
-        """Told, before any work, the attributes of the classes: a row a class, in their order."""
+    def meet_attributes(self, signatures: pd.DataFrame, of_pictures: pd.DataFrame | None = None) -> None:
+        """Told, before any work, the attributes of the classes, a row a class in their order; or `of_pictures`, a row
+        for each of the numbers by which `fit` tells pictures apart, which are then what it learns from.
+        """
+        self._of_pictures = None if of_pictures is None else of_pictures.to_numpy(np.float32)
         shares = torch.tensor(signatures.to_numpy(np.float32))
         self.given.copy_(shares.nan_to_num(0.0))
         self.known.copy_(~shares.isnan())
@@ -159,7 +163,7 @@ class Concepts(Rooted, Tempered):
         values = ((spread.numpy() - mean) / size).astype(np.float32)
         counts = np.ones(len(labels)) if weights is None else weights.numpy().astype(np.float64)
         own = np.arange(len(labels)) if pictures is None else pictures.numpy()
-        given = self.signatures.numpy()[labels.numpy()]
+        given = self.signatures.numpy()[labels.numpy()] if self._of_pictures is None else self._of_pictures[own]
         known = ~np.isnan(given)
         total = np.maximum((known * counts[:, None]).sum(0), 1e-9)
         centre = np.where(known, given, 0).T @ counts / total
