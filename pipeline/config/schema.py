@@ -280,6 +280,7 @@ class Concepts(Section):
     C: Rate | Literal["auto"]
     residual: bool = False
     agreement: NotNegative = 0.0
+    rules: str | None = None
 
 
 class Prototype(Section):

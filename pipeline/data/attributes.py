@@ -3,7 +3,7 @@ pictures themselves.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -84,6 +84,12 @@ def by_picture(table: PictureTable, attributes: Sequence[str], paths: Sequence[s
 def in_words(attribute: str) -> str:
     """An attribute's name as people read it: `has_bill_shape::dagger` is `bill shape: dagger`."""
     return attribute.removeprefix("has_").replace("::", ": ").replace("_", " ")
+
+
+def called(attributes: Collection[str]) -> dict[str, int]:
+    """Places of attributes by what they may be called, in small letters: their names, or these `in_words`."""
+    places = {in_words(name).casefold(): place for place, name in enumerate(attributes)}
+    return places | {name.casefold(): place for place, name in enumerate(attributes)}
 
 
 def signatures(table: PictureTable) -> pd.DataFrame:

@@ -39,6 +39,8 @@ def tell_attributes(config: schema.Train, prepared: Prepared, run: TrackedRun, s
     truth, of = (head.signatures.numpy(), labels) if own is None else (own.to_numpy(), torch.arange(len(rows)))
     tell_how_well_read(head, concepts.numpy(), truth, of.numpy(), run, split)
     tell_agreement(head, concepts, head(given).argmax(1), prepared.table.classes, run, split)
+    if head.rules is not None:
+        tell_overruled(head, concepts, head.direct(given), labels, run, split)
     if head.beside is not None:
         share, changed = head.decided_directly(concepts, head.direct(given))
         run.log_metrics({
@@ -83,4 +85,18 @@ def tell_agreement(
     log.info(
         "reasons agree with what is known of the class to %.1f %% [%.1f, %.1f] on %s; of which class least, says "
         "agreement.csv", *(100 * one for one in share), split,
+    )  # fmt: skip
+
+
+def tell_overruled(
+    head: Concepts, concepts: torch.Tensor, direct: torch.Tensor, labels: torch.Tensor, run: TrackedRun, split: str
+) -> None:
+    """How many answers follow from a rule, and whether that did them good."""
+    assert head.rules is not None
+    before, after = (head.species.logits(concepts) + direct).argmax(1), head.of_concepts(concepts, direct).argmax(1)
+    run.log_metrics({f"{split}/overruled": float((before != after).float().mean())})
+    log.info(
+        "head.rules: %d rules overruled %d of %d answers on %s: %d of them were right before, %d are now",
+        len(head.rules.nonzero()), (before != after).sum(), len(labels), split,
+        ((before != after) & (before == labels)).sum(), ((before != after) & (after == labels)).sum(),
     )  # fmt: skip

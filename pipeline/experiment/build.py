@@ -34,6 +34,7 @@ from pipeline.data.reading.augmentation import build_augmentation
 from pipeline.data.reading.cache import open_cache
 from pipeline.data.reading.loading import Answer, PictureBatches, canvas
 from pipeline.data.reading.preprocessing import Preprocessing
+from pipeline.data.rules import read_rules
 from pipeline.data.selection import bootstrapped, part_of_training, select_classes
 from pipeline.data.sources import read_source
 from pipeline.data.split_files import read_split, write_split
@@ -208,7 +209,8 @@ def network(config: schema.Train, table: PictureTable, beside: Beside = ()) -> t
     head, chosen = HeadSpec.from_dict(config.head.model_dump()), backbones(config)
     shown = signatures(table) if head.kind is Concepts else None
     if shown is not None:
-        head = replace(head, options={**head.options, "attributes": shown.columns.tolist()})
+        ruled = bool(head.options["rules"])  # the rules are kept with the weights, not where they came from
+        head = replace(head, options={**head.options, "attributes": shown.columns.tolist(), "rules": ruled})
     made = build_classifier(NetworkSpec.of([one.part(config.data) for one in chosen], len(classes), head, beside))
     if made.join:
         made.join.dropout = config.metadata.dropout
@@ -218,7 +220,9 @@ def network(config: schema.Train, table: PictureTable, beside: Beside = ()) -> t
         made.head.meet(classes)
     if isinstance(made.head, Concepts) and shown is not None:
         pictures = table.rows["path"].unique()  # in the order in which the fitting numbers them
-        made.head.meet_attributes(shown, by_picture(table, made.head.attributes, pictures))
+        file = getattr(config.head, "rules", None)
+        rules = read_rules(file, classes, made.head.attributes) if file else None
+        made.head.meet_attributes(shown, by_picture(table, made.head.attributes, pictures), rules)
     if not pretrained:
         return made, []
     return made, [one.load(sight.backbone) for one, sight in zip(chosen, made.sights, strict=True)]

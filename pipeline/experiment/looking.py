@@ -57,7 +57,7 @@ def explained(
             codes = found.scores.argmax(1) if code is None else torch.full((len(found.scores),), code)
             seen = looks(bundle.members, some.inputs, codes.to(fabric.device), config.method)
             said = answers(bundle, seen_of(bundle, found), [""] * len(found.scores), Wanted(top_k=1))
-            words = in_words_of(bundle.members, some.inputs, codes.to(fabric.device))
+            words = in_words_of(bundle.members, some.inputs, codes.to(fabric.device), bundle.classes)
             for place, (row, one, every) in enumerate(zip(some.rows.tolist(), said, seen, strict=True)):
                 own = {want: inputs.take(slice(place, place + 1)) for want, inputs in some.inputs.items()}
                 yield Explained(row, one, every, words[place], own)

@@ -59,7 +59,7 @@ class InWords:
     first) added: their SHAP values, which are exact for a linear layer; and `direct`, what a path beside the attributes
     added, whose share of what sets the answer apart from the next one is `direct_share` (None: there is none).
     `ask_first`: whose answer is worth most. `agreement`: what share of these reasons, by size, agrees with what is
-    known of the class.
+    known of the class. `overruled`: which class would have been the answer, had it not broken a rule, and which.
     """
 
     name: str
@@ -70,6 +70,7 @@ class InWords:
     agreement: float
     direct: float | None = None
     direct_share: float | None = None
+    overruled: str | None = None
 
     @property
     def in_favour(self) -> Sequence[Spoke]:
@@ -84,7 +85,8 @@ class InWords:
     def to_dict(self) -> dict[str, Any]:
         """As JSON says it: `without`, those named, the `others` and a direct path add up to the logit."""
         named = [*self.in_favour, *self.against]
-        beside = {} if self.direct is None else {"direct": self.direct, "direct_share": self.direct_share}
+        beside: dict[str, Any] = {} if self.overruled is None else {"overruled": self.overruled}
+        beside |= {} if self.direct is None else {"direct": self.direct, "direct_share": self.direct_share}
         return {
             "network": self.name, "logit": self.logit, "without": self.without,
             "for": [one.to_dict() for one in self.in_favour], "against": [one.to_dict() for one in self.against],
@@ -94,10 +96,11 @@ class InWords:
 
     def to_row(self) -> dict[str, Any]:
         """As a line of a CSV says it."""
+        beside = {"direct_share": self.direct_share, "overruled": self.overruled}
         return {
             "spoke_for": "; ".join(map(str, self.in_favour)), "spoke_against": "; ".join(map(str, self.against)),
             "ask_first": "; ".join(map(in_words, self.ask_first)), "agreement": self.agreement,
-        } | ({} if self.direct is None else {"direct_share": self.direct_share})  # fmt: skip
+        } | {name: value for name, value in beside.items() if value is not None}  # fmt: skip
 
 
 def _foremost(spoke: Sequence[Spoke]) -> Sequence[Spoke]:
@@ -106,26 +109,33 @@ def _foremost(spoke: Sequence[Spoke]) -> Sequence[Spoke]:
 
 
 def in_words_of(
-    members: Sequence[Classifier], inputs: Mapping[Wants, Inputs], codes: torch.Tensor
+    members: Sequence[Classifier], inputs: Mapping[Wants, Inputs], codes: torch.Tensor, classes: Sequence[str]
 ) -> list[tuple[InWords, ...]]:
-    """What attributes say of the classes `codes` (n,) in n pictures: a tuple each, of the networks that read any."""
-    said = [_said(member, inputs[member.spec.wants], codes) for member in members if isinstance(member.head, Concepts)]
+    """What attributes say of `classes`, by `codes` (n,), in n pictures: a tuple each, of the networks that read any."""
+    said = [
+        _said(member, inputs[member.spec.wants], codes, classes)
+        for member in members
+        if isinstance(member.head, Concepts)
+    ]
     return list(zip(*said, strict=True)) if said else [()] * len(codes)
 
 
 @torch.inference_mode()
-def _said(member: Classifier, inputs: Inputs, codes: torch.Tensor) -> Iterator[InWords]:
+def _said(member: Classifier, inputs: Inputs, codes: torch.Tensor, classes: Sequence[str]) -> Iterator[InWords]:
     head = member.head
     assert isinstance(head, Concepts)
     given = member.joined(inputs).float()
-    concepts, direct = head.concepts(given, inputs.attributes), None
+    concepts = head.concepts(given, inputs.attributes)
     added, without = head.contributions(concepts, codes)
     agrees = Agreement.of(added.cpu().numpy(), concepts.cpu().numpy(), head.knowledge[codes].cpu().numpy()).share
+    every = head.direct(given)
+    direct, shares = [None] * len(codes), [None] * len(codes)
     if head.beside is not None:
-        direct = (head.direct(given) / head.temperature).gather(1, codes[:, None])[:, 0].tolist()
-        shares = head.decided_directly(concepts, head.direct(given))[0].tolist()
+        direct = (every / head.temperature).gather(1, codes[:, None])[:, 0].tolist()
+        shares = head.decided_directly(concepts, every)[0].tolist()
+    overruled = _overruled(head, concepts, every, codes, classes)
     by_hand = torch.zeros_like(concepts, dtype=torch.bool) if inputs.attributes is None else ~inputs.attributes.isnan()
-    worth = head.ask_first(concepts, head.direct(given)).masked_fill(by_hand, -torch.inf)
+    worth = head.ask_first(concepts, every).masked_fill(by_hand, -torch.inf)
     first = worth.topk(min(MOST, worth.shape[1])).indices.tolist()
     name, usual = member.spec.name.rpartition("/")[2], head.mean.tolist()
     for row, shown in enumerate(head.shares(concepts).tolist()):
@@ -133,9 +143,28 @@ def _said(member: Classifier, inputs: Inputs, codes: torch.Tensor) -> Iterator[I
             Spoke(*one) for one in
             zip(head.attributes, shown, usual, added[row].tolist(), by_hand[row].tolist(), strict=True)
         ]  # fmt: skip
-        own = (None, None) if direct is None else (direct[row], shares[row])
         yield InWords(
-            name, float(without[row]) + float(added[row].sum()) + (own[0] or 0.0), float(without[row]),
+            name, float(without[row]) + float(added[row].sum()) + (direct[row] or 0.0), float(without[row]),
             tuple(sorted(each, key=lambda one: -one.added)),
-            tuple(head.attributes[place] for place in first[row] if not by_hand[row, place]), float(agrees[row]), *own,
+            tuple(head.attributes[place] for place in first[row] if not by_hand[row, place]), float(agrees[row]),
+            direct[row], shares[row], overruled[row],
         )  # fmt: skip
+
+
+def _overruled(
+    head: Concepts, concepts: torch.Tensor, direct: torch.Tensor, codes: torch.Tensor, classes: Sequence[str]
+) -> list[str | None]:
+    """Of each picture (n,) the class that rules put out of the question, where it is likelier than that of `codes`."""
+    if head.rules is None:
+        return [None] * len(codes)
+    which, broken = head.broken(concepts)
+    without = (head.species.logits(concepts) + direct).argmax(1)
+    said: list[str | None] = []
+    for row, (code, answered) in enumerate(zip(without.tolist(), codes.tolist(), strict=True)):
+        own = which[broken[row] & (which[:, 0] == code)].tolist() if code != answered else []
+        rules = [
+            f"{'always' if head.rules[code, place] > 0 else 'never'} {in_words(head.attributes[place])}"
+            for _, place in own
+        ]
+        said.append(f"{classes[code]}: {', '.join(rules)}" if rules else None)
+    return said

@@ -91,6 +91,8 @@ def _in_words(one: InWords) -> Markup:
     sides = (("for it", one.in_favour), ("against it", one.against))
     said = [f"{side}: {'; '.join(map(str, some))}" for side, some in sides if some]
     said.append(f"{percent(one.agreement, 0)} of what was weighed agrees with what is known of the class")
+    if one.overruled is not None:
+        said.append(f"out of the question by a rule: {one.overruled}")
     if one.direct_share is not None:
         said.append(f"{percent(one.direct_share, 0)} of the decision does not come from attributes")
     said.append(f"worth asking first: {'; '.join(map(in_words, one.ask_first))}")

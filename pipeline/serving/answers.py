@@ -185,14 +185,15 @@ def _set(bundle: Bundle, codes: np.ndarray, likeliest: np.ndarray) -> tuple[str,
 def with_reasons(bundle: Bundle, said: Sequence[Answer], inputs: Mapping[Wants, Inputs]) -> list[Answer]:
     """Answers with reasons for their labels. BadInput where a network has none to give."""
     codes = torch.tensor([bundle.classes.index(one.label) for one in said], device=bundle.device)
-    given = reasons(bundle.members, inputs, codes)
+    given = reasons(bundle.members, inputs, codes, bundle.classes)
     return [replace(one, reasons=why) for one, why in zip(said, given, strict=True)]
 
 
 def reasons_of(bundle: Bundle, picture: bytes, label: str, facts: pd.DataFrame | None = None) -> Reasons:
     """The reasons for a label in one picture; `facts`, as of `scores_of`, are its row."""
     ((inputs, _),) = _scored(bundle, [picture], inf, facts)
-    (found,) = reasons(bundle.members, inputs, torch.tensor([bundle.classes.index(label)], device=bundle.device))
+    code = torch.tensor([bundle.classes.index(label)], device=bundle.device)
+    (found,) = reasons(bundle.members, inputs, code, bundle.classes)
     return found
 
 

@@ -46,7 +46,9 @@ class Reasons:
         return row | (self.words[0].to_row() if self.words else {})
 
 
-def reasons(members: Sequence[Classifier], inputs: Mapping[Wants, Inputs], codes: torch.Tensor) -> list[Reasons]:
-    """Those for the classes (n,) that were answered."""
-    seen, words = looks(members, inputs, codes, METHOD), in_words_of(members, inputs, codes)
+def reasons(
+    members: Sequence[Classifier], inputs: Mapping[Wants, Inputs], codes: torch.Tensor, classes: Sequence[str]
+) -> list[Reasons]:
+    """Those for the `classes` that were answered, by `codes` (n,)."""
+    seen, words = looks(members, inputs, codes, METHOD), in_words_of(members, inputs, codes, classes)
     return [Reasons(every[0], said) for every, said in zip(seen, words, strict=True)]

@@ -58,7 +58,21 @@ def test_it_is_trained_promoted_served_and_votes(weights, typed, store, capsys, 
 
 
 @pytest.mark.usefixtures("store")
-def test_without_attributes_it_stops(weights, typed, capsys):
+def test_without_attributes_it_stops_and_with_odd_rules(weights, typed, capsys, tmp_path):
+    table, rules = tmp_path / "digits.csv", tmp_path / "rules.csv"
+    table.write_text("class,round,stroke\n0,yes,no\n1,no,yes\n2,0.5,\n")
+    rules.write_text("class,attribute,rule\n0,rounds,always\n")
+    ruled = ("train", *SMALL, weights, "head=concepts", f"data.attributes={table}", f"head.rules={rules}")
+    assert typed(*ruled) == 2
+    assert "there is no attribute 'rounds'; did you mean round" in capsys.readouterr().err
+    assert typed(*ruled[:-1], "head.rules=none.csv") == 2
+    assert "head.rules: there is no file" in capsys.readouterr().err
+    rules.write_text("class,attribute,rule\n0,round,never\n")
+    assert typed(*ruled) == 0
+    assert "head.rules: 1 rules overruled" in capsys.readouterr().out
+    rules.write_text("class,attribute,rule\n0,round,always\n")
+    assert typed(*ruled) == 0
+    assert "head.rules: 1 rules overruled" in capsys.readouterr().out  # another run: the file changed
     assert typed("train", *SMALL, weights, "head=concepts") == 2
     assert "data.attributes: name a CSV" in capsys.readouterr().err
 

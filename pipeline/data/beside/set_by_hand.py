@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 
 from pipeline.common.errors import BadInput, did_you_mean
-from pipeline.data.attributes import MEANT, in_words
+from pipeline.data.attributes import MEANT, called
 from pipeline.data.beside.files import with_files_beside
 from pipeline.data.cells import whose
 from pipeline.data.files import cell_text
@@ -44,9 +44,9 @@ def check_set(
     names = list(dict.fromkeys(name for one in each for name in one)) if named is None else named
     if names and not known:
         raise BadInput(f"{said}: the model reads no attributes: train one with head=concepts, or leave them out")
-    called = _called(known)
+    places = called(known)
     for name in names:
-        if name.casefold() not in called:
+        if name.casefold() not in places:
             raise BadInput(f"{said}: the model has no attribute {name}{did_you_mean(name, known)}")
 
 
@@ -57,18 +57,12 @@ def attributes_set(rows: pd.DataFrame, attributes: Sequence[str]) -> torch.Tenso
     """
     if COLUMN not in rows or not attributes:
         return None
-    called, found = _called(attributes), np.full((len(rows), len(attributes)), np.nan, np.float32)
+    places, found = called(attributes), np.full((len(rows), len(attributes)), np.nan, np.float32)
     for row in range(len(rows)):
         for name, share in _read(rows, row).items():
-            if name.casefold() in called:  # else it is another network's
-                found[row, called[name.casefold()]] = share
+            if name.casefold() in places:  # else it is another network's
+                found[row, places[name.casefold()]] = share
     return None if np.isnan(found).all() else torch.from_numpy(found)
-
-
-def _called(attributes: Collection[str]) -> dict[str, int]:
-    """Places of attributes by what they may be called: their names, or these as pages and tables write them."""
-    places = {in_words(name).casefold(): place for place, name in enumerate(attributes)}
-    return places | {name.casefold(): place for place, name in enumerate(attributes)}
 
 
 def _read(rows: pd.DataFrame, row: int) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import pandas as pd
@@ -11,17 +11,17 @@ from torch import nn
 from torch.nn.functional import cross_entropy, linear
 
 from pipeline.models.heads.fitted import Rooted, Tempered, best_temperature, usual_scale
-from pipeline.models.heads.logistic import FOLDS, STRENGTHS, LogisticRegression, dealt_out
+from pipeline.models.heads.logistic import STRENGTHS, LogisticRegression, dealt_out
 from pipeline.models.heads.punished import Punishment, fit_layer
+from pipeline.models.heads.ridge import Ridge, told_by_others
 
 log = logging.getLogger("pipeline.train")
 
-PENALTIES = tuple(10 ** (power / 2) for power in range(-4, 3))  # of ridge, as shares of the training pictures
 _ENDS = (("amin", 1.0), ("amax", 0.0))
 _SHOWN = 0.5  # of a class's pictures
 _DIRECT = 0.1  # of C, for the direct path: chosen on val of three splits of 100 birds
 _LITTLE = 1e-4
-_ROUNDS, _STILL = 100, 1e-3  # of filling in what is not known, and by how little that moves in the end
+_OUT = 50.0  # of a logit
 
 
 class Concepts(Rooted, Tempered):
@@ -45,10 +45,12 @@ class Concepts(Rooted, Tempered):
     known: torch.Tensor
     weight: torch.Tensor
     bias: torch.Tensor
+    rules: torch.Tensor | None
 
     def __init__(
         self, n_features: int, n_classes: int, C: float | Literal["auto"] = "auto",  # noqa: N803 - scikit-learn's name
         attributes: Sequence[str] = (), residual: bool = False, agreement: float = 0.0,
+        rules: bool | str | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
         self.inverse_penalty, self.agreement = C, agreement
@@ -63,6 +65,7 @@ class Concepts(Rooted, Tempered):
         # At least one: to make a layer of none, PyTorch warns.
         self.species = LogisticRegression(max(width, 1), n_classes, 1.0 if C == "auto" else C)
         self.beside = nn.Linear(n_features, n_classes) if residual else None
+        self.register_buffer("rules", torch.zeros(n_classes, width, dtype=torch.int8) if rules else None)
 
     @property
     def signatures(self) -> torch.Tensor:
@@ -108,8 +111,28 @@ class Concepts(Rooted, Tempered):
         return linear(self.spread(features), self.beside.weight, self.beside.bias)
 
     def of_concepts(self, concepts: torch.Tensor, direct: torch.Tensor | float = 0.0) -> torch.Tensor:
-        """Standardised attributes (n, attributes), some of them put right perhaps, -> logits (n, n_classes)."""
-        return (self.species.logits(concepts) + direct) / self.temperature
+        """Standardised attributes (n, attributes), some of them put right perhaps, -> logits (n, n_classes).
+
+        A class that breaks one of its rules is out of the question.
+        """
+        logits = (self.species.logits(concepts) + direct) / self.temperature
+        if self.rules is None:
+            return logits
+        which, broken = self.broken(concepts)
+        return logits - _OUT * torch.zeros_like(logits).index_add(1, which[:, 0], broken.to(logits.dtype))
+
+    def broken(self, concepts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The rules (m, 2), of which class and attribute, and (n, m) bool which of them pictures break: what should
+        always be seen is seen less than usual, or what never should is, more than usual and in half of such pictures.
+        """
+        assert self.rules is not None
+        which = self.rules.nonzero()
+        here, always = concepts[:, which[:, 1]], self.rules[which[:, 0], which[:, 1]] > 0
+        seen = (here >= 0) & (self.shares(concepts)[:, which[:, 1]] >= _SHOWN)
+        return which, torch.where(always, here < 0, seen)
+
+    def logits(self, features: torch.Tensor) -> torch.Tensor:
+        return self.of_concepts(self.concepts(features), self.direct(features))
 
     def scores(self, features: torch.Tensor) -> torch.Tensor:
         return self.species.logits(self.concepts(features)) + self.direct(features)
@@ -144,10 +167,15 @@ class Concepts(Rooted, Tempered):
         known = self.standardised(self.signatures).nan_to_num(0.0)
         return (likely @ known.square() - (likely @ known).square()) * self.scale
 
-    def meet_attributes(self, signatures: pd.DataFrame, of_pictures: pd.DataFrame | None = None) -> None:
+    def meet_attributes(
+        self, signatures: pd.DataFrame, of_pictures: pd.DataFrame | None = None, rules: np.ndarray | None = None
+    ) -> None:
         """Told, before any work, the attributes of the classes, a row a class in their order; or `of_pictures`, a row
-        for each of the numbers by which `fit` tells pictures apart, which are then what it learns from.
+        for each of the numbers by which `fit` tells pictures apart, which are then what it learns from. `rules`
+        (n_classes, attributes) say what a class always (1) or never (-1) shows.
         """
+        if self.rules is not None and rules is not None:
+            self.rules.copy_(torch.from_numpy(rules))
         self._of_pictures = None if of_pictures is None else of_pictures.to_numpy(np.float32)
         shares = torch.tensor(signatures.to_numpy(np.float32))
         self.given.copy_(shares.nan_to_num(0.0))
@@ -175,8 +203,8 @@ class Concepts(Rooted, Tempered):
         self.scale.copy_(torch.from_numpy(spans))
         _, first, owner = np.unique(own, return_index=True, return_inverse=True)
         fold = dealt_out(labels.numpy()[first])[owner]
-        left_out, penalty = _left_out(values, targets, known, counts, fold)
-        weight, bias = _Ridge(values, targets, known, counts).at(penalty * len(labels))
+        left_out, penalty = told_by_others(values, targets, known, counts, fold)
+        weight, bias = Ridge(values, targets, known, counts).at(penalty * len(labels))
         weight = weight.T / size
         self.weight.copy_(torch.from_numpy(weight))
         self.bias.copy_(torch.from_numpy(bias - weight @ mean))
@@ -237,53 +265,3 @@ class Concepts(Rooted, Tempered):
         best = int(np.argmin(losses))
         log.info("head.C=%.3g was chosen, by cross-validation on train: log loss %.3f", STRENGTHS[best], losses[best])
         return STRENGTHS[best]
-
-
-class _Ridge:
-    """Ridge regression of several targets (n, k), of which some are not `known`, on values (n, p), for any penalty.
-
-    What is not known is filled in with what the regression says of it, until that is still: then it counts for nothing.
-    """
-
-    def __init__(self, values: np.ndarray, targets: np.ndarray, known: np.ndarray, counts: np.ndarray) -> None:
-        self.targets, self.known, self.counts = targets, known, counts[:, None].astype(np.float32)
-        self.centre = np.average(values, axis=0, weights=counts)
-        self.values = values - self.centre
-        spectrum, self.basis = np.linalg.eigh((self.values.T @ (self.counts * self.values)).astype(np.float64))
-        self.spectrum = spectrum.clip(min=0)
-
-    def at(self, penalty: float) -> tuple[np.ndarray, np.ndarray]:
-        """Weights (p, k) and bias (k,)."""
-        filled, weight = self.targets, np.zeros(0)
-        for _ in range(_ROUNDS):
-            bias = np.average(filled, axis=0, weights=self.counts[:, 0])
-            seen = self.basis.T @ (self.values.T @ (self.counts * (filled - bias)))
-            weight = self.basis @ (seen / (self.spectrum + penalty)[:, None])
-            if self.known.all():
-                break
-            before, filled = filled, np.where(self.known, self.targets, self.values @ weight + bias).astype(np.float32)
-            if np.abs(filled - before).max() < _STILL:
-                break
-        return weight, bias - self.centre @ weight
-
-
-def _left_out(
-    values: np.ndarray, targets: np.ndarray, known: np.ndarray, counts: np.ndarray, fold: np.ndarray
-) -> tuple[np.ndarray, float]:
-    """What is said of the targets (n, k) by those who did not see the picture, and at which penalty it was best."""
-    said: Any = np.zeros((len(PENALTIES), *targets.shape), np.float32)
-    for number in range(FOLDS):
-        here = fold == number
-        if here.all() or not here.any():
-            continue
-        ridge = _Ridge(values[~here], targets[~here], known[~here], counts[~here])
-        for place, penalty in enumerate(PENALTIES):
-            weight, bias = ridge.at(penalty * float((~here).sum()))
-            said[place][here] = values[here] @ weight + bias
-    errors = [float(np.average(((one - targets) ** 2)[known])) for one in said]
-    best = int(np.argmin(errors))
-    log.info(
-        "attributes: ridge at %.3g a picture was chosen, by %d-fold cross-validation on train: %.0f %% of their "
-        "variance is told", PENALTIES[best], FOLDS, 100 * (1 - errors[best]),
-    )  # fmt: skip
-    return said[best], PENALTIES[best]
