@@ -13,6 +13,7 @@ from pipeline.data.files import write_csv
 from pipeline.evaluation.agreement import Agreement, mean_by_class
 from pipeline.evaluation.attributes import attribute_table, mean_auc
 from pipeline.experiment.build import Prepared
+from pipeline.experiment.question_tree import tell_tree
 from pipeline.experiment.stages import feature_batches
 from pipeline.models.heads.concepts import Concepts
 from pipeline.tracking.runs import TrackedRun
@@ -38,7 +39,9 @@ def tell_attributes(config: schema.Train, prepared: Prepared, run: TrackedRun, s
     own = by_picture(table, head.attributes, table.rows["path"].iloc[rows.numpy()].tolist())
     truth, of = (head.signatures.numpy(), labels) if own is None else (own.to_numpy(), torch.arange(len(rows)))
     tell_how_well_read(head, concepts.numpy(), truth, of.numpy(), run, split)
-    tell_agreement(head, concepts, head(given).argmax(1), prepared.table.classes, run, split)
+    answered = head(given).argmax(1)
+    tell_agreement(head, concepts, answered, prepared.table.classes, run, split)
+    tell_tree(config, prepared, run, split, concepts, answered)
     if head.rules is not None:
         tell_overruled(head, concepts, head.direct(given), labels, run, split)
     if head.beside is not None:

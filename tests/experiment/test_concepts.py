@@ -24,6 +24,9 @@ def test_it_is_trained_promoted_served_and_votes(weights, typed, store, capsys, 
     assert 0 < run.data.metrics["test/direct_share"] < 1
     assert run.data.metrics["test/agreement_low"] <= run.data.metrics["test/agreement"] <= 1
     folder = local_folder(run.info.artifact_uri)
+    assert "|--- round" in (folder / "rules.txt").read_text() or "|--- stroke" in (folder / "rules.txt").read_text()
+    with Image.open(folder / "rules.png") as drawn:
+        assert drawn.width > 500
     assert pd.read_csv(folder / "agreement.csv")["class"].isin([0, 1, 2]).all()
     assert pd.read_csv(folder / "attribute_auc.csv")["attribute"].isin(["round", "stroke"]).all()
     assert pd.read_csv(folder / "attributes.csv")["class"].tolist() == [0, 1, 2]

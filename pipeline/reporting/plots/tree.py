@@ -1,0 +1,26 @@
+"""A decision tree as a picture: its first questions."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from pipeline.reporting.plots.style import new_figure, shortened
+
+_DEPTH = 3
+
+
+def first_questions(tree: Any, questions: Sequence[str], answers: Sequence[str], title: str = "") -> Figure:
+    """The upper levels of scikit-learn's `tree`, whose features are `questions`, and whose classes, in its order,
+    `answers`.
+    """
+    from sklearn.tree import plot_tree  # noqa: PLC0415 - costs time, and most runs draw none
+
+    figure = new_figure(18, 7, title)
+    FigureCanvasAgg(figure)  # which scikit-learn asks how large texts are
+    plot_tree(
+        tree, max_depth=_DEPTH, feature_names=shortened(questions), class_names=shortened(answers), impurity=False,
+        label="none", precision=2, fontsize=7, ax=figure.subplots(),
+    )  # fmt: skip
+    return figure
