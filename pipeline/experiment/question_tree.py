@@ -39,7 +39,7 @@ def tell_tree(
     batches = feature_batches(config, prepared, "train", training=True)
     some = [network.joined(batch.inputs).float() for batch in islice(batches, -(-_MOST // config.trainer.batch_size))]
     given = torch.cat(some)
-    tree = DecisionTreeClassifier(max_leaf_nodes=max(2, _LEAVES * len(classes)), random_state=0)
+    tree = DecisionTreeClassifier(criterion="entropy", max_leaf_nodes=max(2, _LEAVES * len(classes)), random_state=0)
     tree.fit(head.shares(head.concepts(given)).numpy(), head(given).argmax(1).numpy())
     names, answers = list(map(in_words, head.attributes)), [classes[code] for code in tree.classes_]
     same = float((tree.predict(head.shares(concepts).numpy()) == answered.numpy()).mean())
