@@ -107,7 +107,7 @@ def drawn(one: Explained, path: str, bundle: Bundle, code: int | None, *, layers
             ]
     return Looked(
         path, one.answer.label, one.answer.probability, one.answer.label if code is None else bundle.classes[code],
-        to_jpeg(one.looks[0].pixels), [(look.name, to_jpeg(overlay(look))) for look in one.looks], said,
+        to_jpeg(one.looks[0].pixels), [(look.name, to_jpeg(overlay(look))) for look in one.looks], said, one.words,
     )  # fmt: skip
 
 

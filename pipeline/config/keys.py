@@ -18,9 +18,9 @@ RENAMED_HEADS = {"logreg": "logistic"}
 PATH_KEYS = (
     "data.root", "data.file", "data.categories", "data.taxonomy", "data.attributes", "data.lists", "data.beside",
     "data.boxes", "data.from_path", "data.train", "data.val", "data.split.file", "data.split.save",
-    "data.split.group", "model.name", "model.weights_file", "head.mapping", "images", "beside", "boxes", "folders",
-    "corrected", "camtrap_dp", "output", "filter", "neighbours_of", "source", "target", "password",
-    "answers.only", "answers.region", "group", "evaluation.group", "checklist", "gbif",
+    "data.split.group", "model.name", "model.weights_file", "head.mapping", "head.rules", "images", "beside",
+    "attributes", "boxes", "folders", "corrected", "camtrap_dp", "output", "filter", "neighbours_of", "source",
+    "target", "password", "answers.only", "answers.region", "group", "evaluation.group", "checklist", "gbif",
 )  # fmt: skip
 
 # Beginnings of keys, from here on. Whatever stands under these, the figures are the same,

@@ -278,6 +278,9 @@ class Concepts(Section):
 
     name: Literal["concepts"]
     C: Rate | Literal["auto"]
+    residual: bool = False
+    agreement: NotNegative = 0.0
+    rules: str | None = None
 
 
 class Prototype(Section):
@@ -560,6 +563,7 @@ class Asking(Command):
 
     images: str | None
     beside: str | None
+    attributes: str | None
     boxes: str | None
     box_unit: BoxUnit
     box_confidence: Share

@@ -14,13 +14,15 @@ class Inputs(NamedTuple):
 
     `pixels` (n, 3, s, s) uint8, or (n, bytes) for several networks joined; `features` (n, f) float32, what the backbone
     made of the pixels, which it is then not asked for again; `below` (n, k) float32, what its lower part made of them:
-    the upper one alone is asked then. `metadata` (n, k) float32, NaN where unknown.
+    the upper one alone is asked then. `metadata` (n, k) float32, NaN where unknown. `attributes` (n, k) float32, shares
+    that somebody set by hand, NaN where what the network reads of the picture stands.
     """
 
     pixels: torch.Tensor | None = None
     features: torch.Tensor | None = None
     below: torch.Tensor | None = None
     metadata: torch.Tensor | None = None
+    attributes: torch.Tensor | None = None
 
     def to(self, device: torch.device, layout: torch.memory_format = torch.channels_last) -> Self:
         """The same on a device, pixels in that layout in memory."""

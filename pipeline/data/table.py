@@ -32,7 +32,8 @@ class PictureTable:
     the rows have `path`s of their own, and its file in the column `picture_path`.
     `unlisted`: how many pictures lie under `root` that the set does not name; None where nobody looked.
     `skipped`: what `data.on_unreadable=skip` left out, by its `path`, and why; grows as pictures are read.
-    `attributes`, where there are some, has a row a class that is known of, which may be more or fewer than the set's.
+    `attributes`, where there are some, has a row a class that is known of, which may be more or fewer than the set's;
+    or, where its index is called `path`, a row a picture.
     `empty_folders`: those that would be classes, but hold no picture.
     """
 

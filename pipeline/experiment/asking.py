@@ -17,6 +17,8 @@ from pipeline.common.paths import expanded
 from pipeline.common.wording import counted, percent
 from pipeline.config import schema
 from pipeline.data.beside.files import with_files_beside
+from pipeline.data.beside.set_by_hand import COLUMN as SET_BY_HAND
+from pipeline.data.beside.set_by_hand import check_set, with_attributes_set
 from pipeline.data.boxes.crop import COLUMNS
 from pipeline.data.boxes.joining import looked_at, with_boxes
 from pipeline.data.files import cell_text
@@ -71,7 +73,8 @@ def answered(bundle: Bundle, pictures: Sequence[Path], config: schema.Predict, t
     for row, file in enumerate(table.files):
         place: dict[str, Any] = {"picture": typed[file]}
         if row in said:
-            rows.append(place | said[row].to_row() | _group(table, row, config) | _box(table, row, config))
+            by_hand = {SET_BY_HAND: table.rows[SET_BY_HAND].iloc[row]} if SET_BY_HAND in table.rows else {}
+            rows.append(place | said[row].to_row() | by_hand | _group(table, row, config) | _box(table, row, config))
         elif shows.iloc[row] != "animal":
             rows.append(place | {"label": shows.iloc[row], "probability": None} | _box(table, row, config))
     for path, reason in table.skipped.items():
@@ -175,6 +178,10 @@ def asked_table(bundle: Bundle, pictures: Sequence[Path], config: schema.Asking)
     table = unlabelled_table(pictures)
     if config.beside is not None:
         table = table.with_rows(with_files_beside(table.rows, table.root, [config.beside], "beside"))
+    if config.attributes is not None:
+        given = with_attributes_set(table.rows, table.root, config.attributes, bundle.attributes, "attributes")
+        table = table.with_rows(given)
+    check_set(table.rows, bundle.attributes)
     if config.boxes is not None:
         if not bundle.looks_at_boxes:
             raise BadInput(

@@ -112,7 +112,8 @@ def files_digest(config: schema.Train, beside: Beside, table: PictureTable) -> s
 
     And of what the `table` knows `beside` its pictures' pixels, boxes and attributes too, wherever that was read.
     """
-    keys = {"data.taxonomy": config.data.taxonomy, "head.mapping": getattr(config.head, "mapping", None)}
+    keys = {"data.taxonomy": config.data.taxonomy}
+    keys |= {f"head.{name}": getattr(config.head, name, None) for name in ("mapping", "rules")}
     named_so = [expanded(path, key) for key, path in keys.items() if path]
     files = [str(file) for file in (*(one.file for one in backbones(config)), *named_so) if file]
     held = [content_digests(files, file_states(files)).tobytes()]

@@ -21,7 +21,7 @@ from pipeline.common.cache_folder import cache_folder
 from pipeline.common.errors import BadInput, Stopped, did_you_mean
 from pipeline.config import schema
 from pipeline.config.schema import Pictures
-from pipeline.data.attributes import BY_PICTURE, signatures, with_attributes
+from pipeline.data.attributes import BY_PICTURE, by_picture, signatures, with_attributes
 from pipeline.data.batch import NOTHING, Inputs
 from pipeline.data.beside.exif import with_exif
 from pipeline.data.beside.files import with_files_beside
@@ -34,6 +34,7 @@ from pipeline.data.reading.augmentation import build_augmentation
 from pipeline.data.reading.cache import open_cache
 from pipeline.data.reading.loading import Answer, PictureBatches, canvas
 from pipeline.data.reading.preprocessing import Preprocessing
+from pipeline.data.rules import read_rules
 from pipeline.data.selection import bootstrapped, part_of_training, select_classes
 from pipeline.data.sources import read_source
 from pipeline.data.split_files import read_split, write_split
@@ -208,7 +209,8 @@ def network(config: schema.Train, table: PictureTable, beside: Beside = ()) -> t
     head, chosen = HeadSpec.from_dict(config.head.model_dump()), backbones(config)
     shown = signatures(table) if head.kind is Concepts else None
     if shown is not None:
-        head = replace(head, options={**head.options, "attributes": shown.columns.tolist()})
+        ruled = bool(head.options["rules"])  # the rules are kept with the weights, not where they came from
+        head = replace(head, options={**head.options, "attributes": shown.columns.tolist(), "rules": ruled})
     made = build_classifier(NetworkSpec.of([one.part(config.data) for one in chosen], len(classes), head, beside))
     if made.join:
         made.join.dropout = config.metadata.dropout
@@ -217,7 +219,10 @@ def network(config: schema.Train, table: PictureTable, beside: Beside = ()) -> t
     if isinstance(made.head, FittedHead):
         made.head.meet(classes)
     if isinstance(made.head, Concepts) and shown is not None:
-        made.head.meet_attributes(shown)
+        pictures = table.rows["path"].unique()  # in the order in which the fitting numbers them
+        file = getattr(config.head, "rules", None)
+        rules = read_rules(file, classes, made.head.attributes) if file else None
+        made.head.meet_attributes(shown, by_picture(table, made.head.attributes, pictures), rules)
     if not pretrained:
         return made, []
     return made, [one.load(sight.backbone) for one, sight in zip(chosen, made.sights, strict=True)]

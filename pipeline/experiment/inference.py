@@ -16,7 +16,7 @@ from pipeline.common.wording import first_few
 from pipeline.config import schema
 from pipeline.data.batch import NOTHING, Inputs
 from pipeline.data.beside.exif import with_exif
-from pipeline.data.beside.registry import columns_of, known
+from pipeline.data.beside.registry import columns_of
 from pipeline.data.reading.loading import PictureBatches
 from pipeline.data.reading.preprocessing import Joined, Reading
 from pipeline.data.reading.tta import Views, canvas
@@ -136,7 +136,7 @@ def pictures(
             )
             for how in dict.fromkeys(want.reading for want in wants)
         },
-        {want: known(want.beside, facts) for want in wants},
+        {want: want.known(facts) for want in wants},
     )  # fmt: skip
 
 

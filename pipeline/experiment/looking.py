@@ -18,6 +18,7 @@ from pipeline.data.table import PictureTable
 from pipeline.experiment.build import memory_in_one_line
 from pipeline.experiment.inference import on_device, scored
 from pipeline.experiment.inference import pictures as as_seen
+from pipeline.explaining.attributes import InWords, in_words_of
 from pipeline.explaining.looks import Look, looks
 from pipeline.explaining.methods import Method
 from pipeline.models.classifier import Classifier, Wants
@@ -31,7 +32,8 @@ _FEW = 64  # pictures: to read so many by itself takes less than to start helper
 
 
 class Explained(NamedTuple):
-    """A row of the table: what was answered, and where each network looked for the class asked about.
+    """A row of the table: what was answered, where each network looked for the class asked about, and what attributes
+    say of it.
 
     `inputs` are that picture as the members want it.
     """
@@ -39,6 +41,7 @@ class Explained(NamedTuple):
     row: int
     answer: Answer
     looks: list[Look]
+    words: tuple[InWords, ...]
     inputs: Mapping[Wants, Inputs]
 
 
@@ -54,9 +57,10 @@ def explained(
             codes = found.scores.argmax(1) if code is None else torch.full((len(found.scores),), code)
             seen = looks(bundle.members, some.inputs, codes.to(fabric.device), config.method)
             said = answers(bundle, seen_of(bundle, found), [""] * len(found.scores), Wanted(top_k=1))
+            words = in_words_of(bundle.members, some.inputs, codes.to(fabric.device), bundle.classes)
             for place, (row, one, every) in enumerate(zip(some.rows.tolist(), said, seen, strict=True)):
                 own = {want: inputs.take(slice(place, place + 1)) for want, inputs in some.inputs.items()}
-                yield Explained(row, one, every, own)
+                yield Explained(row, one, every, words[place], own)
 
 
 def looked_at(

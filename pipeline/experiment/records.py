@@ -226,7 +226,7 @@ def keep_inputs(config: schema.Train, prepared: Prepared, run: TrackedRun) -> No
     if prepared.unseen is not None:
         keep_unseen(prepared.unseen, run.folder)
     if (known := prepared.split.attributes) is not None:
-        write_csv(known.copy().rename_axis("class"), run.folder / "attributes.csv", index=True)
+        write_csv(known.copy().rename_axis(known.index.name or "class"), run.folder / "attributes.csv", index=True)
     run.log_inputs(dataset_of(prepared.table))
     if prepared.split.unlisted is not None:
         run.log_metrics({"data/unlisted": prepared.split.unlisted})

@@ -4,10 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import pandas as pd
 import torch
 
 from pipeline.data.batch import NOTHING, Inputs
-from pipeline.data.beside.registry import Beside, from_list, to_list
+from pipeline.data.beside.registry import Beside, from_list, known, to_list
+from pipeline.data.beside.set_by_hand import attributes_set
 from pipeline.data.reading.preprocessing import Joined, Preprocessing, Reading
 from pipeline.models.heads.fitted import FittedHead
 from pipeline.models.heads.registry import HeadSpec
@@ -17,10 +19,18 @@ from pipeline.models.sight import Part, Sight
 
 @dataclass(frozen=True)
 class Wants:
-    """What a network is to be given of a picture: pixels, read in its way, and what comes beside them."""
+    """What a network is to be given of a picture: pixels, read in its way, and what comes beside them.
+
+    `attributes`: those that it reads of a picture, and that may be set by hand.
+    """
 
     reading: Reading
     beside: Beside = ()
+    attributes: tuple[str, ...] = ()
+
+    def known(self, rows: pd.DataFrame) -> Inputs:
+        """What n rows of a table know of their pictures beside the pixels. BadInput for what cannot be."""
+        return known(self.beside, rows)._replace(attributes=attributes_set(rows, self.attributes))
 
 
 @dataclass(frozen=True)
@@ -57,7 +67,7 @@ class NetworkSpec:
     @property
     def wants(self) -> Wants:
         """What it is to be given of a picture."""
-        return Wants(self.preprocessing, self.beside)
+        return Wants(self.preprocessing, self.beside, tuple(self.head.options.get("attributes", ())))
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON holds it."""
@@ -101,7 +111,8 @@ class Classifier(Sight):
         return torch.cat([given, self.join(features, NOTHING)]) if taught else given
 
     def forward(self, inputs: Inputs) -> torch.Tensor:
-        return self.head(self.joined(inputs))
+        given = self.joined(inputs)
+        return self.head(given) if inputs.attributes is None else self.head(given, inputs.attributes)
 
 
 def build_classifier(spec: NetworkSpec) -> Classifier:

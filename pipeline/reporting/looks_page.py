@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from pipeline.common.wording import counted, percent
+from pipeline.data.attributes import in_words
+from pipeline.explaining.attributes import InWords
 from pipeline.reporting import page
 from pipeline.reporting.page import Figure, Section
 
@@ -30,7 +32,8 @@ METHODS = {
 class Looked:
     """A picture, by the `path` that is shown: what was answered, the class whose evidence is shown, and the pictures.
 
-    `as_read` and `looks`, by a network's name, are JPEGs; `layers`, PNGs of activation maps by the layer's name.
+    `as_read` and `looks`, by a network's name, are JPEGs; `layers`, PNGs of activation maps by the layer's name;
+    `words`, what the attributes say of that class, of each network that reads any.
     """
 
     path: str
@@ -40,6 +43,7 @@ class Looked:
     as_read: bytes
     looks: Sequence[tuple[str, bytes]]
     layers: Sequence[tuple[str, bytes]] = ()
+    words: Sequence[InWords] = ()
 
 
 def looks_page(
@@ -80,7 +84,19 @@ def _picture(one: Looked) -> Markup:
         [one.as_read, *(jpeg for _, jpeg in one.looks)], ["as it is read", *(name for name, _ in one.looks)], large=True
     )
     words = Markup('<h3><bdi>{}</bdi></h3><p class="note">{}</p>').format(one.path, said)
-    return words + Markup('<div class="larger">{}</div>').format(shown)
+    return words + Markup('<div class="larger">{}</div>').format(shown) + Markup("").join(map(_in_words, one.words))
+
+
+def _in_words(one: InWords) -> Markup:
+    sides = (("for it", one.in_favour), ("against it", one.against))
+    said = [f"{side}: {'; '.join(map(str, some))}" for side, some in sides if some]
+    said.append(f"{percent(one.agreement, 0)} of what was weighed agrees with what is known of the class")
+    if one.overruled is not None:
+        said.append(f"out of the question by a rule: {one.overruled}")
+    if one.direct_share is not None:
+        said.append(f"{percent(one.direct_share, 0)} of the decision does not come from attributes")
+    said.append(f"worth asking first: {'; '.join(map(in_words, one.ask_first))}")
+    return Markup("").join(Markup("<p>{}</p>").format(line) for line in said)
 
 
 def _layers(one: Looked) -> Markup:

@@ -15,7 +15,7 @@ from pipeline.common.errors import BadInput
 from pipeline.common.wording import percent
 from pipeline.data.batch import Inputs
 from pipeline.data.beside.exif import with_exif
-from pipeline.data.beside.registry import known
+from pipeline.data.beside.set_by_hand import check_set
 from pipeline.data.boxes.columns import boxes_of
 from pipeline.data.boxes.crop import COLUMNS, boxed
 from pipeline.data.cells import whose
@@ -193,8 +193,16 @@ def _set(bundle: Bundle, codes: np.ndarray, likeliest: np.ndarray) -> tuple[str,
 def with_reasons(bundle: Bundle, said: Sequence[Answer], inputs: Mapping[Wants, Inputs]) -> list[Answer]:
     """Answers with reasons for their labels. BadInput where a network has none to give."""
     codes = torch.tensor([bundle.classes.index(one.label) for one in said], device=bundle.device)
-    given = reasons(bundle.members, inputs, codes)
+    given = reasons(bundle.members, inputs, codes, bundle.classes)
     return [replace(one, reasons=why) for one, why in zip(said, given, strict=True)]
+
+
+def reasons_of(bundle: Bundle, picture: bytes, label: str, facts: pd.DataFrame | None = None) -> Reasons:
+    """The reasons for a label in one picture; `facts`, as of `scores_of`, are its row."""
+    ((inputs, _),) = _scored(bundle, [picture], inf, facts)
+    code = torch.tensor([bundle.classes.index(label)], device=bundle.device)
+    (found,) = reasons(bundle.members, inputs, code, bundle.classes)
+    return found
 
 
 def digest(picture: bytes) -> str:
@@ -254,7 +262,8 @@ def _scored(
     rows = pd.DataFrame(index=range(len(pictures))) if facts is None else facts
     rows = with_exif(rows, bundle.columns, lambda: pictures)
     shown = as_shown(bundle, pictures, facts)
-    beside = {want: known(want.beside, rows) for want in dict.fromkeys(one.spec.wants for one in bundle.members)}
+    check_set(rows, bundle.attributes)
+    beside = {want: want.known(rows) for want in dict.fromkeys(one.spec.wants for one in bundle.members)}
     for start in range(0, len(pictures), BATCH):
         if monotonic() > until:
             raise BadInput(f"time ran out after {start:,} of {len(pictures):,} pictures: send fewer in a request")

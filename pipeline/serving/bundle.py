@@ -14,6 +14,7 @@ import torch
 
 from pipeline.common.errors import BadInput
 from pipeline.data.beside.registry import columns_of
+from pipeline.data.beside.set_by_hand import COLUMN as SET_BY_HAND
 from pipeline.data.boxes.crop import COLUMNS
 from pipeline.data.reading.preprocessing import looks_at_boxes
 from pipeline.ensembles.rules import Rule, from_dict, to_dict
@@ -63,6 +64,11 @@ class Bundle:
     def columns(self) -> dict[str, str]:
         """What its networks read beside the pictures, with its types; they answer without it too."""
         return _columns(member.spec for member in self.members)
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """What its networks read of a picture on the way to the class, and what may be set by hand."""
+        return tuple(dict.fromkeys(name for member in self.members for name in member.spec.wants.attributes))
 
     @property
     def device(self) -> torch.device:
@@ -116,10 +122,14 @@ def write_bundle(
 
 
 def _columns(several: Iterable[NetworkSpec]) -> dict[str, str]:
-    """What networks read beside the pictures, with its types: columns, and a box where one of them looks at it."""
+    """What networks read beside the pictures, with its types: columns, a box where one of them looks at it, attributes
+    that were set by hand where one of them has any.
+    """
     specs = list(several)
     boxes = any(looks_at_boxes(spec.preprocessing) for spec in specs)
-    return columns_of(spec.beside for spec in specs) | (dict.fromkeys(COLUMNS, "double") if boxes else {})
+    by_hand = any(spec.wants.attributes for spec in specs)
+    found = columns_of(spec.beside for spec in specs) | (dict.fromkeys(COLUMNS, "double") if boxes else {})
+    return found | ({SET_BY_HAND: "string"} if by_hand else {})
 
 
 def _check_weights(name: str, spec: NetworkSpec, weights: Path) -> None:

@@ -3,12 +3,13 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
 import pandas as pd
 
-from pipeline.serving.answers import Answer, Wanted, answer_group, answers, digest, seen_in
+from pipeline.serving.answers import Answer, Wanted, answer_group, answers, digest, reasons_of, seen_in
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.seen import all_of
 
@@ -43,8 +44,15 @@ class Answering:
             self._waiting -= 1
         seen, digests = all_of(found), [digest(picture) for picture in pictures]
         if together:
-            return [answer_group(bundle, seen, "".join(digests), wanted)]
-        return answers(bundle, seen, digests, wanted)
+            said = [answer_group(bundle, seen, "".join(digests), wanted)]
+        else:
+            said = answers(bundle, seen, digests, wanted)
+        if wanted.explain:  # of one specimen's pictures the first is looked at
+            for place, one in enumerate(said):
+                own = facts.iloc[place : place + 1].reset_index(drop=True)
+                why = await self.turn(partial(reasons_of, bundle, pictures[place], one.label, own))
+                said[place] = replace(one, reasons=why)
+        return said
 
     async def aside(self, do: Callable[[], Made]) -> Made:
         """Something short that nobody waits for, in the same thread, when no visitor does."""

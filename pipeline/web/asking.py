@@ -9,6 +9,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
 from pipeline.common.errors import BadInput
+from pipeline.data.beside.set_by_hand import COLUMN as SET_BY_HAND
 from pipeline.serving.answers import Answer, Wanted, as_shown
 from pipeline.serving.limits import Limits
 from pipeline.web.models import Ready
@@ -36,11 +37,12 @@ async def ask(
     site: Site, ready: Ready, sent: Sequence[Sent], wanted: Wanted, facts: Sequence[Mapping[str, Any]],
     *, together: bool = False,
 ) -> list[Answer]:  # fmt: skip
-    """An answer a picture, or one of all. `facts`: what is known beside each, of which the model's columns are read.
+    """An answer a picture, or one of all. `facts`: what is known beside each, of which the model's columns are read,
+    and attributes that were set by hand.
 
     BadInput, with the picture's name, for one that cannot be read, or of which a fact cannot be.
     """
-    rows = pd.DataFrame({name: [one.get(name) for one in facts] for name in ready.bundle.columns})
+    rows = pd.DataFrame({name: [one.get(name) for one in facts] for name in (*ready.bundle.columns, SET_BY_HAND)})
     rows = rows.dropna(axis=1, how="all").assign(path=[one.name for one in sent])
     await run_in_threadpool(_check_pixels, site, ready, sent, rows)
     pictures = [one.data for one in sent]

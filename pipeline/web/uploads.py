@@ -3,6 +3,7 @@
 Pictures lie in a folder of the server's own under names made by chance; the names that they came with are only shown.
 """
 
+import json
 import secrets
 import shutil
 import unicodedata
@@ -16,6 +17,7 @@ from typing import Any
 from PIL import Image
 
 from pipeline.config import schema
+from pipeline.data.beside.set_by_hand import COLUMN as SET_BY_HAND
 from pipeline.data.reading.decoding import decode
 from pipeline.serving.answers import Answer
 from pipeline.web.models import Ready
@@ -45,7 +47,7 @@ class Asked:
     """Pictures of one specimen, what is known beside them, and what was answered, by which model.
 
     `sure`: from how likely on it counts as an answer. `corrected` is what it shows where that is another label;
-    `checked` whether somebody looked.
+    `checked` whether somebody looked. `before`: the answer without the attributes that were set by hand.
     """
 
     token: str
@@ -56,6 +58,12 @@ class Asked:
     sure: float
     corrected: str = ""
     checked: bool = False
+    before: Answer | None = None
+
+    @property
+    def by_hand(self) -> dict[str, str]:
+        """Attributes that were set by hand."""
+        return dict(json.loads(self.facts.get(SET_BY_HAND, "{}")))
 
     @property
     def name(self) -> str:

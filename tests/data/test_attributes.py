@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from pipeline.common.errors import BadInput
-from pipeline.data.attributes import signatures, with_attributes
+from pipeline.data.attributes import by_picture, signatures, with_attributes
 from pipeline.data.table import SPLITS, PictureTable
 
 
@@ -31,6 +31,23 @@ def test_a_file_of_ones_own(known, caplog):
     assert "1 of 3 attributes are the same of all classes, and left out: grey" in caplog.text
 
 
+def test_attributes_of_pictures_are_shares_of_their_class(table, tmp_path, caplog):
+    rows = pd.concat([table.rows] * 3, ignore_index=True)
+    rows["path"] = [f"{split}/{number}.jpg" for number, split in enumerate(["train"] * 6 + ["test"] * 3)]
+    rows["split"] = pd.Categorical(["train"] * 6 + ["test"] * 3, categories=SPLITS)
+    rows["label"] = pd.Categorical(["Tern", "gull", "owl"] * 3, categories=table.classes)
+    (tmp_path / "birds.csv").write_text(
+        "file,red,tail\n0.jpg,yes,no\n3.jpg,no,no\n1.jpg,no,\n2.jpg,,yes\n6.jpg,yes,yes\n99.jpg,no,no\n"
+    )
+    known = with_attributes(table.with_rows(rows), str(tmp_path / "birds.csv"), "folder")
+    found = signatures(known)
+    np.testing.assert_array_equal(found, [[0.5, 0], [0, np.nan], [np.nan, 1]])  # test's are not looked at
+    assert "rows of which there is no picture: 99.jpg" in caplog.text
+    each = by_picture(known, ["tail", "red"], ["test/6.jpg", "train/2.jpg", "train/4.jpg"])
+    np.testing.assert_array_equal(each, [[1, 1], [1, np.nan], [np.nan, np.nan]])
+    assert by_picture(table, [], []) is None
+
+
 def test_percent_are_shares(known):
     assert known("class,red\nowl,0.5\ngull,25\ntern,100\n").attributes["red"].tolist() == pytest.approx(
         [0.005, 0.25, 1]
@@ -47,6 +64,9 @@ def test_percent_are_shares(known):
         ("class,red\nowl,140\n", "red of owl is '140'"),
         ("class,red,red\nowl,1,0\n", "two columns are called 'red'"),
         ("bird,red\nowl,1\n", "no column 'class'"),
+        ("path,red\na,1\na,0\n", "names 'a' twice"),
+        ("path,red\nz,1\n", "none of its pictures is one of these"),
+        ("path,red\nb,maybe\n", "red of b is 'maybe'"),
         ("class,red\nowl,yes\ntern,no\n", "no row for gull; add one"),
         ("class,red\nowl,1\ntern,1\ngull,\n", "no attribute tells any two classes apart"),
     ],

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
+from pipeline.evaluation.agreement import Agreement
 from pipeline.models.heads.concepts import Concepts
 
 NAMES = ["red", "tail", "crest"]
@@ -49,8 +50,6 @@ def test_what_attributes_add_comes_to_the_logit(fitted):
     added, without = fitted.contributions(fitted.concepts(features), labels)
     own = fitted(features).gather(1, labels[:, None])[:, 0]
     torch.testing.assert_close(added.sum(1) + without, own)
-    (said,) = fitted.reasons(features[:1], labels[:1], most=1)
-    assert said == f"for: tail (not seen, {added[0, 1]:+.1f})"
 
 
 def test_attributes_put_right_make_answers_right(fitted):
@@ -63,6 +62,32 @@ def test_attributes_put_right_make_answers_right(fitted):
     assert bool((fitted.of_concepts(truth).argmax(1) == labels).all())
 
 
+def test_what_is_set_by_hand_stands_as_far_as_any_class_shows_it(fitted):
+    features, labels = pictures(3)
+    by_hand = fitted.signatures[labels]
+    torch.testing.assert_close(fitted(features, by_hand), fitted.of_concepts(fitted.standardised(by_hand)))
+    torch.testing.assert_close(fitted(features, torch.full_like(by_hand, torch.nan)), fitted(features))
+    only = torch.full_like(by_hand, torch.nan)
+    only[:, 0] = 1.0  # all of a class show it, of the others' crest at most all
+    shares = fitted.shares(fitted.concepts(features, only))
+    torch.testing.assert_close(shares[:, 0], torch.ones(len(labels)))
+    torch.testing.assert_close(shares[:, 1:], fitted.shares(fitted.concepts(features))[:, 1:])
+
+
+def test_attributes_of_pictures_are_learnt_from_these():
+    features, labels = pictures(0)
+    chance = np.random.default_rng(1)
+    own = pd.DataFrame(np.where(chance.random((len(labels), 3)) < 0.3, np.nan, KNOWN.to_numpy()[labels]), columns=NAMES)
+    own["tail"] = (features[:, 7] > 0).float().numpy()  # of which classes say nothing
+    by_class = own.groupby(labels.numpy()).mean()
+    made = head_of()
+    made.meet_attributes(by_class, own)
+    made.fit(features, labels, pictures=torch.arange(len(labels)))
+    seen, _ = pictures(2)
+    read = made.concepts(seen)[:, 1]
+    assert float(torch.corrcoef(torch.stack([read, seen[:, 7]]))[0, 1]) > 0.7
+
+
 def test_what_is_not_known_teaches_nothing():
     features, labels = pictures(0)
     hidden = KNOWN.copy()
@@ -73,6 +98,43 @@ def test_what_is_not_known_teaches_nothing():
     assert all(bool(value.isfinite().all()) for value in some.state_dict().values())
     torch.testing.assert_close(some.mean[0], fewer.mean[0])
     torch.testing.assert_close(some.concepts(features)[:, 0], fewer.concepts(features)[:, 0], atol=0.15, rtol=0)
+
+
+def test_a_direct_path_tells_what_attributes_do_not():
+    alike = KNOWN.copy()
+    alike.loc[3] = alike.loc[0]  # no attribute tells the last class from the first
+    (features, labels), (seen, truth) = pictures(0), pictures(4)
+    plain, beside = head_of(alike), head_of(alike, residual=True)
+    for made in (plain, beside):
+        made.fit(features, labels)
+    right, more = ((made(seen).argmax(1) == truth).float().mean() for made in (plain, beside))
+    assert more > right
+    concepts, direct = beside.concepts(seen), beside.direct(seen)
+    torch.testing.assert_close(beside.of_concepts(concepts, direct), beside(seen))
+    torch.testing.assert_close(beside.of_concepts(concepts), plain(seen))  # attributes say what they said without it
+    share, changed = beside.decided_directly(concepts, direct)
+    assert bool(((share >= 0) & (share <= 1)).all())
+    torch.testing.assert_close(changed, plain(seen).argmax(1) != beside(seen).argmax(1))
+    again = head_of(alike, residual=True)
+    again.load_state_dict(beside.state_dict())
+    torch.testing.assert_close(again(seen), beside(seen))
+
+
+def test_punished_reasons_agree_more_with_what_is_known():
+    features, labels = pictures(0)
+    known = KNOWN.assign(crest=[0.4, 0.45, 1, 0.3])  # two show it more than others, and yet rarely
+    found = []
+    for agreement in (0.0, 20.0):
+        made = head_of(known, agreement=agreement)
+        made.fit(features, labels)
+        concepts = made.concepts(features)
+        added, _ = made.contributions(concepts, labels)
+        share = Agreement.of(added.detach().numpy(), concepts.numpy(), made.knowledge[labels].numpy()).share
+        found.append((share.mean(), float((made(features).argmax(1) == labels).float().mean())))
+    (before, right), (after, still_right) = found
+    assert after > before
+    assert still_right > right - 0.1
+    assert head_of(KNOWN.assign(red=np.nan)).knowledge[:, 0].tolist() == [0.0] * 4
 
 
 def test_it_is_read_again_as_it_was(fitted):

@@ -14,7 +14,7 @@ from pipeline.web.showing import Named, drawn, how_sure, meant
 class Later(Answer):
     """An answer of which a later version says more."""
 
-    reasons: tuple[str, ...] = ()
+    season: tuple[str, ...] = ()
 
 
 def test_each_field_that_says_something_has_its_place():
@@ -35,8 +35,8 @@ def test_how_deep_an_answer_is_sure_and_what_a_list_changed_have_their_place():
 
 
 def test_a_field_that_is_added_appears_by_being_declared():
-    (made,) = drawn(Later((("owl", 1.0),), reasons=("a beak",)), "more")
-    assert made == ("reasons", "answer/other.html.j2", ("a beak",))
+    (made,) = drawn(Later((("owl", 1.0),), season=("spring",)), "more")
+    assert made == ("season", "answer/other.html.j2", ("spring",))
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from pipeline.data.table import OWN_COLUMNS, RENAMED
 
 log = logging.getLogger(__name__)
 
-_OF_PICTURES = ("path", "picture", "image", "file", "filename", "file_name", "name", "stem")  # titles, in small letters
+OF_PICTURES = ("path", "picture", "image", "file", "filename", "file_name", "name", "stem")  # titles, in small letters
 _OF_CLASSES = ("label", "class", "species")
 _SHOWN = 3
 
@@ -70,7 +70,7 @@ def _partners(
     """The column of a file that says whose its rows are, what it calls them (m,), and so each of the pictures (n,)."""
     for title in map(str, table):
         cells = unguarded(table[title].map(cell_text)).replace("", None)
-        if title.lower() in _OF_PICTURES:
+        if title.lower() in OF_PICTURES:
             return title, *known_by(cells, rows["path"], root, source)
         if title.lower() in _OF_CLASSES and rows["label"].notna().any():
             return title, cells, rows["label"].astype("str").tolist()

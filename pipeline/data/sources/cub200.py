@@ -57,7 +57,7 @@ def class_attributes(root: str | Path) -> pd.DataFrame:
     names = _listing(listing, ["name"])["name"].sort_index()
     if len(names) != len(rows):
         raise BadInput(f"data.root: {file} has {len(rows)} rows for {len(names)} classes")
-    return pd.DataFrame(rows, index=pd.Index(names), columns=_attribute_names(folder)).astype("float32")
+    return pd.DataFrame(rows, index=pd.Index(names), columns=attribute_names(folder)).astype("float32")
 
 
 def _picture_attributes(folder: Path) -> pd.DataFrame:
@@ -69,11 +69,12 @@ def _picture_attributes(folder: Path) -> pd.DataFrame:
     )
     wide = said.pivot_table(index=0, columns=1, values=2, aggfunc="last", fill_value=0).astype(bool)
     wide.index = wide.index.astype("int64")
-    names = _attribute_names(folder)
+    names = attribute_names(folder)
     return wide.reindex(columns=range(1, len(names) + 1), fill_value=False).set_axis(names, axis=1)
 
 
-def _attribute_names(folder: Path) -> list[str]:
+def attribute_names(folder: Path) -> list[str]:
+    """The 312, in their order."""
     file = folder / "attributes" / "attributes.txt"
     # The published archive keeps this one beside the set's folder.
     other = folder.parent / "attributes.txt"

@@ -51,6 +51,7 @@ class Described(Listed):
     checkpoints: list[str] = Field(description="its kept epochs")
     classes: list[str]
     columns: dict[str, str] = Field(description="what it reads beside a picture, with its types")
+    attributes: list[str] = Field(description="what it reads of a picture, and what may be set by hand")
     figures: list[Measured]
     description: str
 
@@ -84,7 +85,7 @@ def model(
     ]  # fmt: skip
     return Described(
         **_listed(choice).model_dump(), checkpoints=known.checkpoints(choice), classes=list(bundle.classes),
-        columns=bundle.columns, figures=measured,
+        columns=bundle.columns, attributes=list(bundle.attributes), figures=measured,
         description=without_paths(choice.version.description or "") if choice.version else "",
     )  # fmt: skip
 

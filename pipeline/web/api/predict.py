@@ -7,6 +7,7 @@ from fastapi import APIRouter, File, Form, Request, UploadFile
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
+from pipeline.data.beside.set_by_hand import COLUMN as SET_BY_HAND
 from pipeline.serving.answers import Wanted
 from pipeline.web.api.problems import problems
 from pipeline.web.asking import Sent, ask
@@ -59,6 +60,13 @@ async def predict(
     facts: Annotated[
         str, Form(description="JSON: what is known beside the pictures, as {column: value}, or a list of such")
     ] = "{}",
+    attributes: Annotated[
+        str,
+        Form(
+            description='JSON: attributes that were set by hand, as {"red wing": "yes"}, or a list of such; see explain'
+        ),
+    ] = "{}",
+    explain: Annotated[bool, Form(description="adds reasons: where it looked, what spoke for and against")] = False,
     together: Annotated[bool, Form(description="whether all pictures show one specimen, which has one answer")] = False,
     top_k: Annotated[int, Form(description="how many of the likeliest labels", ge=1, le=1000)] = 5,
     coverage: Annotated[
@@ -77,8 +85,10 @@ async def predict(
     if len(sent) > site.settings.limits.pictures:
         raise Refused(413, f"at most {site.settings.limits.pictures:,} pictures in a request (limits.pictures)")
     beside = _facts(facts, len(sent))
+    given = zip(beside, _facts(attributes, len(sent), "attributes"), strict=True)
+    beside = [one | ({SET_BY_HAND: by_hand} if by_hand else {}) for one, by_hand in given]
     ready = await run_in_threadpool(site.models.asked, model, BEST if epoch is None else f"epoch_{epoch}")
-    wanted = Wanted(top_k=top_k, coverage=coverage, min_probability=min_probability)
+    wanted = Wanted(top_k=top_k, coverage=coverage, min_probability=min_probability, explain=explain)
     said = await ask(site, ready, sent, wanted, beside, together=together)
     names = [[one.name for one in sent]] if together else [[one.name] for one in sent]
     return Predicted(
@@ -87,16 +97,16 @@ async def predict(
     )  # fmt: skip
 
 
-def _facts(text: str, pictures: int) -> list[dict[str, Any]]:
+def _facts(text: str, pictures: int, key: str = "facts") -> list[dict[str, Any]]:
     """What is known beside each picture. Refused for what is no such JSON."""
     try:
         given = json.loads(text or "{}", parse_constant=lambda name: name)  # NaN is no number here
     except (ValueError, RecursionError):
-        raise Refused(400, "facts: that is no JSON") from None
+        raise Refused(400, f"{key}: that is no JSON") from None
     each = given if isinstance(given, list) else [given] * pictures
     plain = (str, int, float, bool, type(None))
     if any(not isinstance(one, dict) or any(not isinstance(cell, plain) for cell in one.values()) for one in each):
-        raise Refused(400, 'facts: say {"column": value}, or a list of such, one a picture')
+        raise Refused(400, f'{key}: say {{"name": value}}, or a list of such, one a picture')
     if len(each) != pictures:
-        raise Refused(400, f"facts: {len(each)} for {pictures} pictures")
+        raise Refused(400, f"{key}: {len(each)} for {pictures} pictures")
     return each

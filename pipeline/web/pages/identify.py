@@ -1,6 +1,7 @@
 """Identify: pictures in, names out, put right by whoever looks, and taken away as a table."""
 
 import io
+import json
 import re
 from dataclasses import replace
 from typing import Annotated, Any
@@ -13,10 +14,13 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 
 from pipeline.common.errors import BadInput
+from pipeline.data.attributes import in_words
 from pipeline.data.beside.encodings import Category
 from pipeline.data.beside.metadata import Metadata
+from pipeline.data.beside.set_by_hand import COLUMN as SET_BY_HAND
 from pipeline.data.files import write_csv
 from pipeline.reporting.page import source
+from pipeline.serving.answers import Answer
 from pipeline.serving.published import darwin_core
 from pipeline.web import showing
 from pipeline.web.asking import Sent, ask, page_wants
@@ -145,12 +149,39 @@ async def put_right(request: Request, token: str, do: Text = "correct", label: T
 @router.post("/identify/{token}/again")
 async def again(request: Request, token: str, model: Text = "", checkpoint: Text = BEST) -> Response:
     """The same pictures, another model; what a person said of them stays."""
-    site, one = site_of(request), _visit(request).of(token)
-    ready = await run_in_threadpool(site.models.asked, model, checkpoint)
-    sent = [Sent(picture.name, await run_in_threadpool(picture.file.read_bytes)) for picture in one.pictures]
-    (answer,) = await ask(site, ready, sent, page_wants(ready, one.sure), [one.facts] * len(sent), together=True)
-    one.ready, one.answer = ready, answer
+    one = _visit(request).of(token)
+    ready = await run_in_threadpool(site_of(request).models.asked, model, checkpoint)
+    facts = {name: value for name, value in one.facts.items() if name in ready.bundle.columns}
+    one.answer = await _said(request, one, ready, facts, explain=one.answer.reasons is not None)
+    one.ready, one.facts, one.before = ready, facts, None
     return HTMLResponse(_item(request, one)) if _PART in request.headers else RedirectResponse("/#results", 303)
+
+
+@router.post("/identify/{token}/why")
+async def why(request: Request, token: str, attribute: Text = "", value: Text = "") -> Response:
+    """The reasons of an answer; and the answer that follows where an attribute is set to yes or no, or left as it is
+    read again.
+    """
+    one = _visit(request).of(token)
+    by_hand, facts = one.by_hand, {name: cell for name, cell in one.facts.items() if name != SET_BY_HAND}
+    if attribute:
+        by_hand = {name: cell for name, cell in by_hand.items() if name != attribute} | (
+            {attribute: value} if value else {}
+        )
+    if by_hand:
+        facts[SET_BY_HAND] = json.dumps(by_hand)
+    made = await _said(request, one, one.ready, facts, explain=True)
+    one.before = (one.before or one.answer) if by_hand else None
+    one.answer, one.facts = made, facts
+    return HTMLResponse(_item(request, one)) if _PART in request.headers else RedirectResponse(f"/#asked-{token}", 303)
+
+
+async def _said(request: Request, one: Asked, ready: Ready, facts: dict[str, str], *, explain: bool) -> Answer:
+    """What a model says of pictures that were kept."""
+    sent = [Sent(picture.name, await run_in_threadpool(picture.file.read_bytes)) for picture in one.pictures]
+    wanted = replace(page_wants(ready, one.sure), explain=explain)
+    (answer,) = await ask(site_of(request), ready, sent, wanted, [facts] * len(sent), together=True)
+    return answer
 
 
 @router.get("/identify/{token}/alike")
@@ -195,12 +226,14 @@ def _item(request: Request, one: Asked) -> Markup:
         answer = replace(answer, taxonomy=showing.ranks(one.ready.bundle.taxonomy, one.corrected))
     return part(
         request, "asked.html.j2", one=one, names=_names(one), how_sure=showing.how_sure(one.answer),
+        attributes={name: in_words(name) for name in one.ready.bundle.attributes},
         drawn=lambda place: showing.drawn(answer, place),
     )  # fmt: skip
 
 
 def _names(one: Asked) -> dict[str, showing.Named]:
     labels = [label for label, _ in one.answer.top_k] + [*(one.answer.prediction_set or ()), one.shows]
+    labels += [one.before.label] if one.before else []
     return showing.names(one.ready.bundle.taxonomy, dict.fromkeys(labels))
 
 
@@ -233,7 +266,8 @@ def _choice(site: Site, model: str, checkpoint: str) -> dict[str, Any]:
     return {
         "choice": choice, "lost": lost, "checkpoint": checkpoint, "models": _with(site.models.choices(), choice),
         "checkpoints": site.models.checkpoints(choice), "labels": ready.names[:_LABELS],
-        "columns": ready.bundle.columns, "boxed": ready.bundle.looks_at_boxes,
+        "columns": {name: kind for name, kind in ready.bundle.columns.items() if name != SET_BY_HAND},
+        "boxed": ready.bundle.looks_at_boxes,
         "choices": {kind.column: kind.names for kind in kinds if isinstance(kind, Category)},
     }  # fmt: skip
 

@@ -179,6 +179,11 @@ document.addEventListener("submit", async (event) => {
     const next = (made || after)?.querySelector("h3") || document.getElementById(results.hidden ? "content" : "results-title");
     next.tabIndex = -1;
     next.focus();
-  } catch (error) { correction.querySelector("input").setCustomValidity(error.message); correction.reportValidity(); }
+  } catch (error) {
+    const field = correction.querySelector("input, select, button");
+    field.setCustomValidity(error.message);
+    correction.reportValidity();
+    setTimeout(() => field.setCustomValidity(""), 5000);
+  }
 });
 counted();
