@@ -36,7 +36,8 @@ def lapse(usual: Usual, confidence: np.ndarray, looks: Looks | None) -> Lapse | 
         pairs["how far they are from known classes"] = (usual.looks.distance, looks.distance)
         for number, axis in enumerate(zip(usual.looks.along.T, looks.along.T, strict=True)):
             pairs[f"what they look like ({number + 1})"] = axis
-    found = {name: float(ks_2samp(*pair).pvalue) for name, pair in pairs.items()}
+    # one picture whose value is no number would silence all
+    found = {name: float(ks_2samp(*pair, nan_policy="omit").pvalue) for name, pair in pairs.items()}
     least = min(found, key=lambda name: found[name])
-    less_sure = bool(np.median(confidence) < np.median(usual.confidence))
+    less_sure = bool(np.nanmedian(confidence) < np.nanmedian(usual.confidence))
     return Lapse(min(1.0, found[least] * len(found)), least.partition(" (")[0], less_sure)

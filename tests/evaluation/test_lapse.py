@@ -36,3 +36,14 @@ def test_of_few_pictures_nothing_is_said():
     assert lapse(usual, *drawn(chance, LEAST - 1, shift=9)) is None
     assert lapse(Usual(*drawn(chance, LEAST - 1)), *drawn(chance, 100)) is None
     assert lapse(usual, *drawn(chance, LEAST, shift=9)).p < LEVEL
+
+
+def test_one_picture_without_a_number_silences_nothing():
+    chance = np.random.default_rng(0)
+    usual = Usual(*drawn(chance, 150))
+    confidence, looks = drawn(chance, 100)
+    confidence = confidence / 2
+    confidence[3] = looks.distance[3] = looks.along[3] = np.nan
+    found = lapse(usual, confidence, looks)
+    assert found.p < 0.001
+    assert (found.shown_by, found.less_sure) == ("how sure it is", True)
