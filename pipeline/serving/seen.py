@@ -84,4 +84,4 @@ def unknown_among(bundle: Bundle, seen: Seen, share: float | None) -> list[tuple
         return [None] * len(seen.scores)
     distance = None if seen.looks is None else seen.looks.distance
     strange = known.strangeness.of(seen.confidence(bundle.calibration.temperature), distance)
-    return [(one, promised[0]) for one in (strange > promised[1]).tolist()]
+    return [(not one, promised[0]) for one in (strange <= promised[1]).tolist()]  # what is no number is unknown, too
