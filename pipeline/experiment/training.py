@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from lightning_fabric import Fabric
 
-from pipeline.common.errors import BadInput, Stopped
+from pipeline.common.errors import BadInput
 from pipeline.common.interruption import between_steps
 from pipeline.config import schema
 from pipeline.config.defaults import defaults
@@ -37,7 +37,7 @@ from pipeline.tracking.runs import config_digest
 from pipeline.training.checkpoints import Saver, has_state
 from pipeline.training.fitting import Fitting
 from pipeline.training.hardware import make_fabric, resolved
-from pipeline.training.loop import NOTHING_READ, Batches, Epoch, Learner, Progress, fit, layout_of
+from pipeline.training.loop import Batches, Epoch, Learner, NothingRead, Progress, fit, layout_of
 from pipeline.training.losses import BothWays
 from pipeline.training.optimization import Schedule, build_optimizer
 
@@ -190,7 +190,7 @@ def _measure(network: Classifier, batches: Batches, fabric: Fabric) -> None:
     """Bring what is joined to the size of the features: those of the first batch."""
     assert network.join
     if not (first := next(iter(batches), None)):
-        raise Stopped(NOTHING_READ)
+        raise NothingRead
     some = first.inputs.to(fabric.device, layout_of(network))
     network.join.measure(network.eval().features(some))
 

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from mlflow.entities import Run
 
@@ -25,7 +26,7 @@ from pipeline.reporting.run_report import Draw
 from pipeline.tracking.places import home
 from pipeline.tracking.runs import TrackedRun, flatten, tracked_run
 from pipeline.training.checkpoints import drop_state, has_state
-from pipeline.training.loop import Progress
+from pipeline.training.loop import Epoch, NothingRead, Progress
 
 log = logging.getLogger("pipeline.train")
 
@@ -64,7 +65,7 @@ def trained(config: schema.Train, prepared: Prepared, run: TrackedRun, *, goes_o
     announce(config, prepared, run)
     checkpoints, progress = run.folder / "checkpoints", Progress()
     logged = logged_epochs(run) if goes_on else set()
-    for number, epoch in enumerate(train(config, prepared, checkpoints, progress)):
+    for number, epoch in enumerate(_epochs(config, prepared, checkpoints, progress)):
         if not number:  # by now every picture of train and val was opened
             check_what_is_left(prepared.table, "train", "val")
         if epoch.epoch not in logged:
@@ -75,3 +76,12 @@ def trained(config: schema.Train, prepared: Prepared, run: TrackedRun, *, goes_o
     best = conclude(config, prepared, run, progress, goes_on=goes_on, draw=draw)
     drop_state(checkpoints)
     return best
+
+
+def _epochs(config: schema.Train, prepared: Prepared, checkpoints: Path, progress: Progress) -> Iterator[Epoch]:
+    """Those of `train`. BadInput that names the class where not one picture could be read."""
+    try:
+        yield from train(config, prepared, checkpoints, progress)
+    except NothingRead:
+        check_what_is_left(prepared.table, "train", "val")
+        raise

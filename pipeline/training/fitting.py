@@ -11,13 +11,12 @@ from lightning_fabric import Fabric
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from pipeline.common.errors import Stopped
 from pipeline.common.progress import watch
 from pipeline.data.batch import Batch, Inputs
 from pipeline.models.classifier import Classifier
 from pipeline.models.heads.fitted import FittedHead
 from pipeline.models.join import SCALES, USUAL_SCALE
-from pipeline.training.loop import NOTHING_READ, Batches, Epoch, Progress, measure
+from pipeline.training.loop import Batches, Epoch, NothingRead, Progress, measure
 
 log = logging.getLogger("pipeline.train")
 
@@ -146,6 +145,6 @@ class Fitting:
 
 def _all_of(batches: Iterable[Batch]) -> Batch:
     if not (some := list(batches)):
-        raise Stopped(NOTHING_READ)
+        raise NothingRead
     inputs, labels, rows, _ = zip(*some, strict=True)
     return Batch(Inputs.together(list(inputs)), torch.cat(labels), torch.cat(rows))

@@ -13,17 +13,24 @@ from lightning_fabric.wrappers import _FabricModule
 from torch import nn
 from torch.optim import Optimizer
 
-from pipeline.common.errors import Stopped
+from pipeline.common.errors import BadInput, Stopped
 from pipeline.common.progress import watch
 from pipeline.config import schema
 from pipeline.data.batch import Batch
 from pipeline.training.optimization import Schedule
 
 TOP5_FROM = 6  # with five classes or fewer, five guesses are always right
-NOTHING_READ = (
-    "not one of the pictures to learn from, or to measure by, could be read: python -m pipeline.explore says why"
-)
 _CHECK_EVERY = 50  # steps between looks at whether the loss is still a number; each look waits for the device
+
+
+class NothingRead(BadInput):
+    """Batches that held not one picture."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "not one of the pictures to learn from, or to measure by, could be read: "
+            "python -m pipeline.explore says why"
+        )
 
 
 class Batches(Protocol):
@@ -195,7 +202,7 @@ def fit(fabric: Fabric, learner: Learner, trainer: schema.Trainer, progress: Pro
     """Train a stage, yielding a record after each epoch; the caller saves, logs and shows.
 
     `progress` says where to go on from and is kept up to date. Stops early after `trainer.patience` epochs without
-    improvement. Raises Stopped when the loss is no number, or not one picture could be read.
+    improvement. Raises Stopped when the loss is no number, NothingRead when not one picture could be read.
     """
     val, last = learner.val, progress.stage_began + learner.epochs
     while progress.epoch < last and not progress.out_of(trainer.patience):
@@ -251,7 +258,7 @@ def _train_epoch(
             done.seconds = before + perf_counter() - began
             learner.after_step()
     if not tally.pictures:
-        raise Stopped(NOTHING_READ)
+        raise NothingRead
 
 
 def _with(after: Callable[[], object], batches: Iterable[Batch]) -> Iterator[Batch]:
@@ -277,13 +284,13 @@ def _gradient_norm(
 def measure(
     module: nn.Module, batches: Iterable[Batch], *, fabric: Fabric, loss: nn.Module
 ) -> tuple[float, float, float | None]:
-    """Loss, accuracy and, from six classes up, top-5 accuracy over batches. Stopped where these hold no picture."""
+    """Loss, accuracy and, from six classes up, top-5 accuracy over batches. NothingRead where these hold no picture."""
     tally, top5 = _Tally(), False
     for _rows, labels, logits in predict(module, batches, fabric=fabric):
         top5 = logits.shape[1] >= TOP5_FROM
         tally.add(loss(logits, labels), logits, labels, top5=top5)
     if not tally.pictures:
-        raise Stopped(NOTHING_READ)
+        raise NothingRead
     return tally.mean(tally.loss), tally.mean(tally.right), tally.mean(tally.right5) if top5 else None
 
 

@@ -10,10 +10,10 @@ from torchvision.models import squeezenet1_0
 
 from pipeline.cli.command import VERSION_BASE
 from pipeline.cli.messages import check
-from pipeline.common.errors import BadInput, Stopped
+from pipeline.common.errors import BadInput
 from pipeline.config.keys import CONF
 from pipeline.experiment.training import prepare, train
-from pipeline.training.loop import Progress
+from pipeline.training.loop import NothingRead, Progress
 
 
 def composed(*overrides):
@@ -79,5 +79,5 @@ def test_a_training_of_which_not_one_picture_can_be_read_ends(overrides, tmp_pat
         "model=squeezenet", f"model.weights_file={tmp_path / 'weights.pth'}", "data.image_size=64",
         "trainer.num_workers=0", "trainer.accelerator=cpu", "trainer.precision=fp32", *overrides,
     )  # fmt: skip
-    with pytest.raises(Stopped, match=r"not one of the pictures .* could be read: .*explore says why"):
+    with pytest.raises(NothingRead, match=r"not one of the pictures .* could be read: .*explore says why"):
         list(train(config, prepare(config), tmp_path / "run", Progress()))
