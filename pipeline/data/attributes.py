@@ -43,7 +43,7 @@ def with_attributes(table: PictureTable, asked: str | None, source: str) -> Pict
     file = existing(asked, "data.attributes", "table with a row a class")
     given = read_table(file, "data.attributes")
     said = f"data.attributes: {file}"
-    check_titles([str(title) for title in given], said)
+    check_titles([str(title).strip().casefold() for title in given], said)  # attributes are called in any case
     title = next((name for name in given if str(name).lower() in OF_PICTURES), None)
     if "class" not in given and title is not None:
         return replace(table, attributes=_of_pictures(given, str(title), table, said))
@@ -131,13 +131,20 @@ def _of_classes(table: PictureTable) -> pd.DataFrame | None:
 def _shares(cells: pd.DataFrame, said: str) -> pd.DataFrame:
     """Cells as shares. BadInput, which names class and attribute, for one that is none."""
     texts = cells.map(cell_text)
-    numbers = texts.map(lambda text: MEANT.get(text.lower(), text)).apply(pd.to_numeric, errors="coerce")
-    odd = (numbers.isna() & (texts != "")) | (numbers < 0) | (numbers > _PERCENT)
+    words = texts.map(lambda text: MEANT.get(text.lower(), np.nan)).astype("float64")
+    numbers = texts.apply(pd.to_numeric, errors="coerce").astype("float64")
+    odd = (numbers.isna() & words.isna() & (texts != "")) | (numbers < 0) | (numbers > _PERCENT)
     if odd.to_numpy().any():
         row, place = np.argwhere(odd.to_numpy())[0]
         raise BadInput(
             f"{said}: {texts.columns[place]} of {texts.index[row]} is {texts.iat[row, place]!r}; it takes yes or no, a "
             "share from 0 to 1, or percent"
         )
-    percent = bool((numbers > 1).to_numpy().any())
-    return (numbers / _PERCENT if percent else numbers).astype("float32")
+    above = np.argwhere((numbers > 1).to_numpy())
+    if len(above):
+        row, place = above[0]
+        log.info(
+            "%s: numbers are read as percent, as %s of %s is %s",
+            said, texts.columns[place], texts.index[row], texts.iat[row, place],
+        )  # fmt: skip
+    return words.fillna(numbers / _PERCENT if len(above) else numbers).astype("float32")

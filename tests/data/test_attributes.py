@@ -54,6 +54,13 @@ def test_percent_are_shares(known):
     )
 
 
+def test_beside_percent_a_yes_is_all_and_they_are_told_of(known, caplog):
+    caplog.set_level("INFO")
+    found = known("class,red,tail\nowl,yes,1.5\ngull,no,1\ntern,,true\n").attributes
+    np.testing.assert_allclose(found, [[1, 0.015], [0, 0.01], [np.nan, 1]])
+    assert "numbers are read as percent, as tail of owl is 1.5" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -63,6 +70,7 @@ def test_percent_are_shares(known):
         ("class,red\nowl,maybe\n", "red of owl is 'maybe'"),
         ("class,red\nowl,140\n", "red of owl is '140'"),
         ("class,red,red\nowl,1,0\n", "two columns are called 'red'"),
+        ("class,red,Red\nowl,1,0\n", "two columns are called 'red'"),
         ("bird,red\nowl,1\n", "no column 'class'"),
         ("path,red\na,1\na,0\n", "names 'a' twice"),
         ("path,red\nz,1\n", "none of its pictures is one of these"),

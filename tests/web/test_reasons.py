@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from small_networks import of_attributes
+from small_networks import SIGNS, of_attributes
 from stored import finished
 
 from pipeline.models.saved import NetworkFacts, read_facts, save_best
@@ -17,11 +17,18 @@ PART = {"x-part": "1"}
 @pytest.fixture
 def page(store, open_page):
     """A visitor of a page over one training, which reads attributes."""
-    folder = artifact_folder(find_run(store, finished()), "checkpoints")
-    facts, network = read_facts(folder), of_attributes()
+    training(store)
+    return open_page()
+
+
+def training(store, known=SIGNS, **changes):
+    """One that reads the attributes that are `known`; gives its id."""
+    run = finished(**changes)
+    folder = artifact_folder(find_run(store, run), "checkpoints")
+    facts, network = read_facts(folder), of_attributes(known)
     torch.nn.init.normal_(network.head.species.linear.weight)
     save_best(folder, network, NetworkFacts(network.spec, facts.classes))
-    return open_page()
+    return run
 
 
 def sent(photograph):
@@ -55,6 +62,18 @@ def test_the_page_says_why_and_an_attribute_set_there_changes_the_answer(page, p
     assert "Dónde miró el modelo" in html
 
 
+def test_another_model_is_told_what_it_has_attributes_for(page, store, photograph):
+    other = training(store, SIGNS.rename(columns={"crest": "tail"}), seed=1)
+    html = page.post("/identify", files=sent(photograph), headers=PART).text
+    token = html.partition('data-token="')[2].partition('"')[0]
+    for name in ("crest", "red_wing"):
+        page.post(f"/identify/{token}/why", data={"attribute": name, "value": "yes"}, headers=PART)
+    assert page.post(f"/identify/{token}/again", data={"model": other}, headers=PART).status_code == 200
+    row = page.get("/identify/answers.csv").text
+    assert '""red_wing"": ""yes""' in row
+    assert "crest" not in row.partition("attributes_set")[2]
+
+
 def test_what_cannot_be_set_is_said_and_nothing_changes(page, photograph):
     html = page.post("/identify", files=sent(photograph), headers=PART).text
     token = html.partition('data-token="')[2].partition('"')[0]
@@ -78,6 +97,8 @@ def test_programs_set_attributes_and_are_told_why(page, photograph):
     for attributes, detail in (
         ("{", "attributes: that is no JSON"),
         ('{"tail": 1}', "the model has no attribute tail"),
+        ('{"crest": 1, "crest": 0}', "attributes: that is no JSON"),
+        ('{"bill: dagger": 1, "has_bill::dagger": 0}', "are one attribute; set it to one value"),
         ('[{"crest": 1}, {"crest": 0}]', "attributes: 2 for 1 pictures"),
     ):
         refused = page.post("/api/predict", files=sent(photograph), data={"attributes": attributes})

@@ -37,7 +37,10 @@ def with_attributes_set(
 def check_set(
     rows: pd.DataFrame, known: Collection[str], said: str = COLUMN, named: Sequence[str] | None = None
 ) -> None:
-    """BadInput where attributes are set that a model does not have, to what cannot be; `named`: those in question."""
+    """BadInput where attributes are set that a model does not have, to what cannot be, or to two values.
+
+    `named`: those in question.
+    """
     if COLUMN not in rows:
         return
     each = [_read(rows, row) for row in range(len(rows))]
@@ -47,7 +50,20 @@ def check_set(
     places = called(known)
     for name in names:
         if name.casefold() not in places:
-            raise BadInput(f"{said}: the model has no attribute {name}{did_you_mean(name, known)}")
+            raise BadInput(f"{said}: the model has no attribute {' '.join(name.split())}{did_you_mean(name, known)}")
+    for row, one in enumerate(each):
+        first = dict[int, tuple[str, float]]()
+        for name, share in one.items():
+            other = first.setdefault(places[name.casefold()], (name, share))
+            if other[1] != share:
+                raise BadInput(f"{whose(rows, row)}: {other[0]} and {name} are one attribute; set it to one value")
+
+
+def once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object that names nothing twice, of which JSON itself would keep the last. ValueError otherwise."""
+    if len(made := dict(pairs)) < len(pairs):
+        raise ValueError("a name stands twice")
+    return made
 
 
 def attributes_set(rows: pd.DataFrame, attributes: Sequence[str]) -> torch.Tensor | None:
@@ -70,11 +86,11 @@ def _read(rows: pd.DataFrame, row: int) -> dict[str, float]:
     cell: Any = rows[COLUMN].iloc[row]
     if not isinstance(cell, Mapping):
         try:
-            cell = json.loads(cell_text(cell) or "{}")
+            cell = json.loads(cell_text(cell) or "{}", object_pairs_hook=once)
         except (ValueError, RecursionError):
             cell = None
     if not isinstance(cell, Mapping):
-        raise BadInput(f'{whose(rows, row)}: {COLUMN} is no JSON object such as {{"red_wing": "yes"}}')
+        raise BadInput(f'{whose(rows, row)}: {COLUMN} is no JSON object such as {{"red_wing": "yes"}}, each once')
     return {str(name): _share(value, str(name), rows, row) for name, value in cell.items() if value is not None}
 
 

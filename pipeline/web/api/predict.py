@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
 from pipeline.data.beside.set_by_hand import COLUMN as SET_BY_HAND
+from pipeline.data.beside.set_by_hand import once
 from pipeline.serving.answers import Wanted
 from pipeline.web.api.problems import problems
 from pipeline.web.asking import Sent, ask
@@ -100,7 +101,7 @@ async def predict(
 def _facts(text: str, pictures: int, key: str = "facts") -> list[dict[str, Any]]:
     """What is known beside each picture. Refused for what is no such JSON."""
     try:
-        given = json.loads(text or "{}", parse_constant=lambda name: name)  # NaN is no number here
+        given = json.loads(text or "{}", object_pairs_hook=once, parse_constant=str)  # NaN is no number here
     except (ValueError, RecursionError):
         raise Refused(400, f"{key}: that is no JSON") from None
     each = given if isinstance(given, list) else [given] * pictures

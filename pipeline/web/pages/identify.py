@@ -14,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 
 from pipeline.common.errors import BadInput
-from pipeline.data.attributes import in_words
+from pipeline.data.attributes import called, in_words
 from pipeline.data.beside.encodings import Category
 from pipeline.data.beside.metadata import Metadata
 from pipeline.data.beside.set_by_hand import COLUMN as SET_BY_HAND
@@ -151,7 +151,10 @@ async def again(request: Request, token: str, model: Text = "", checkpoint: Text
     """The same pictures, another model; what a person said of them stays."""
     one = _visit(request).of(token)
     ready = await run_in_threadpool(site_of(request).models.asked, model, checkpoint)
-    facts = {name: value for name, value in one.facts.items() if name in ready.bundle.columns}
+    kept = ready.bundle.columns.keys() - {SET_BY_HAND}
+    facts, known = {name: value for name, value in one.facts.items() if name in kept}, called(ready.bundle.attributes)
+    if by_hand := {name: cell for name, cell in one.by_hand.items() if name.casefold() in known}:
+        facts[SET_BY_HAND] = json.dumps(by_hand)
     one.answer = await _said(request, one, ready, facts, explain=one.answer.reasons is not None)
     one.ready, one.facts, one.before = ready, facts, None
     return HTMLResponse(_item(request, one)) if _PART in request.headers else RedirectResponse("/#results", 303)

@@ -43,6 +43,17 @@ def test_what_a_csv_cannot_say(text, said, tmp_path):
         ('{"tail": true}', KNOWN, "the model has no attribute tail"),
         ('{"red_wing": -0.1}', KNOWN, "picture 0: red_wing is '-0.1'"),
         ('{"red_wing": {"a": 1}}', KNOWN, "picture 0: red_wing is"),
+        ('{"a\\nb": 1}', KNOWN, "the model has no attribute a b; it can be"),
+        (
+            '{"red_wing": 1, "Red wing": "no"}',
+            KNOWN,
+            "picture 0: red_wing and Red wing are one attribute",
+        ),
+        (
+            '{"red_wing": 1, "red_wing": "no"}',
+            KNOWN,
+            "attributes_set is no JSON object such as .*, each once",
+        ),
         ("[1]", KNOWN, "picture 0: attributes_set is no JSON object"),
         ("{", KNOWN, "picture 0: attributes_set is no JSON object"),
     ],
