@@ -199,7 +199,8 @@ def test_a_sweeps_job_that_failed_is_done_again(train, store, tmp_path, capsys):
 
 
 SLOW = """
-import time
+import signal, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job is started deaf to it
 from pipeline.training import loop
 really = loop._gradient_norm
 def slow(*all):
