@@ -45,7 +45,8 @@ def tell_tree(
     same = float((tree.predict(head.shares(concepts).numpy()) == answered.numpy()).mean())
     said = f"answers as the network does on {100 * same:.1f} % of {split}; attributes are shares, 0 to 1"
     text = export_text(tree, feature_names=names, class_names=answers, decimals=2, max_depth=1000)
-    (run.folder / "rules.txt").write_text(f"A tree of {tree.get_n_leaves()} answers, which {said}.\n\n{text}", "utf-8")
+    text = f"A tree of {tree.get_n_leaves()} answers, which {said}.\n\n{text}"
+    (run.folder / "rules.txt").write_text(text, encoding="utf-8")
     figure = first_questions(tree, names, answers, f"The first questions of a tree that {said}")
     figure.savefig(run.folder / "rules.png")
     log.info("rules.txt says in questions what the network has learnt: a tree that %s", said)
