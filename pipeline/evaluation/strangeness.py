@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.common.errors import BadInput
+from pipeline.evaluation.promises import Promise, Thresholds
 from pipeline.predictions.predictions import Predictions
 
 SOFTER = 2.0  # than what is calibrated
@@ -21,6 +21,7 @@ _DISTANCE = 0.5  # what a standard deviation of it counts, beside one of doubt
 PERCENTS = range(1, 51)  # of known pictures sent away, for which thresholds are kept
 USUAL = 0.05  # of known pictures: how many are sent away unless somebody says otherwise
 _LEAST = 1e-6  # a standard deviation
+_PROMISE = Promise("known_sent_away", USUAL, "to send so few known away", "it promises none")
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Strangeness:
 
     doubt: tuple[float, float]
     distance: tuple[float, float] | None
-    thresholds: tuple[tuple[int, float], ...] = ()
+    thresholds: Thresholds = ()
 
     def of(self, confidence: np.ndarray, distance: np.ndarray | None) -> np.ndarray:
         """(n,) how strange pictures are, by the largest softened probability of each and its features' distance."""
@@ -46,19 +47,7 @@ class Strangeness:
 
         None asked: `USUAL`, else the least that can be promised, else None. BadInput where `share` cannot be.
         """
-        if share is None:
-            return self._kept(USUAL) or (self.thresholds and self._kept(self.thresholds[0][0] / 100)) or None
-        if not 0 < share < 1:
-            raise BadInput(f"known_sent_away={share}: a share between 0 and 1, such as 0.05")
-        found = self._kept(share)
-        if found is None:
-            least = f"at least {self.thresholds[0][0] / 100}" if self.thresholds else "it promises none"
-            raise BadInput(f"known_sent_away={share}: this model cannot promise to send so few known away: {least}")
-        return found
-
-    def _kept(self, share: float) -> tuple[float, float] | None:
-        kept = [pair for pair in self.thresholds if pair[0] <= round(100 * share, 6)]
-        return (kept[-1][0] / 100, kept[-1][1]) if kept else None
+        return _PROMISE.kept(self.thresholds, share)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON holds it."""

@@ -35,17 +35,17 @@ def tell_attributes(config: schema.Train, prepared: Prepared, run: TrackedRun, s
         for batch in feature_batches(config, prepared, split)
     ]
     given, labels, rows = (torch.cat(some) for some in zip(*found, strict=True))
-    concepts, table = head.concepts(given), prepared.table
+    concepts, direct, table = head.concepts(given), head.direct(given), prepared.table
     own = by_picture(table, head.attributes, table.rows["path"].iloc[rows.numpy()].tolist())
     truth, of = (head.signatures.numpy(), labels) if own is None else (own.to_numpy(), torch.arange(len(rows)))
     tell_how_well_read(head, concepts.numpy(), truth, of.numpy(), run, split)
-    answered = head(given).argmax(1)
+    answered = head.of_concepts(concepts, direct).argmax(1)
     tell_agreement(head, concepts, answered, prepared.table.classes, run, split)
     tell_tree(config, prepared, run, split, concepts, answered)
     if head.rules is not None:
-        tell_overruled(head, concepts, head.direct(given), labels, run, split)
+        tell_overruled(head, concepts, direct, labels, run, split)
     if head.beside is not None:
-        share, changed = head.decided_directly(concepts, head.direct(given))
+        share, changed = head.decided_directly(concepts, direct)
         run.log_metrics({
             f"{split}/direct_share": float(share.mean()), f"{split}/direct_changes": float(changed.float().mean())
         })  # fmt: skip

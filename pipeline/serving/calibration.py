@@ -11,6 +11,7 @@ from pipeline.common.errors import BadInput
 from pipeline.evaluation.calibration import fit_temperature
 from pipeline.evaluation.conformal import SetRule, calibrate, true_scores
 from pipeline.evaluation.depth import Tree, thresholds, wrong_up_to
+from pipeline.evaluation.promises import Promise, Thresholds
 from pipeline.predictions.pooling import pool
 from pipeline.predictions.predictions import Predictions
 
@@ -18,6 +19,7 @@ PERCENTS = range(50, 100)  # the coverages that are kept
 DEFAULT_ERROR = 0.05  # of answers whose rank the model chooses
 FEWEST_GROUPS = 20  # that a calibration of groups is made on
 ERRORS = range(1, 51)  # the shares of wrong answers, in percent, that are
+_PROMISE = Promise("error", DEFAULT_ERROR, "so few wrong answers", "it promises none; promote the run again")
 
 
 @dataclass(frozen=True)
@@ -32,8 +34,8 @@ class Calibration:
 
     temperature: float = 1.0
     sets: SetRule | None = None
-    thresholds: tuple[tuple[int, float], ...] = ()
-    depths: tuple[tuple[int, float], ...] = ()
+    thresholds: Thresholds = ()
+    depths: Thresholds = ()
     shares: tuple[float, ...] = ()
     groups: "Calibration | None" = None
 
@@ -55,19 +57,7 @@ class Calibration:
 
         None asked: `DEFAULT_ERROR`, else the least that can be promised, else None. BadInput where `error` cannot be.
         """
-        if error is None:
-            return self._depth(DEFAULT_ERROR) or (self.depths and self._depth(self.depths[0][0] / 100)) or None
-        if not 0 < error < 1:
-            raise BadInput(f"error={error}: a share between 0 and 1, such as 0.05")
-        found = self._depth(error)
-        if found is None:
-            least = f"at least {self.depths[0][0] / 100}" if self.depths else "it promises none; promote the run again"
-            raise BadInput(f"error={error}: this model cannot promise so few wrong answers: {least}")
-        return found
-
-    def _depth(self, error: float) -> tuple[float, float] | None:
-        kept = [pair for pair in self.depths if pair[0] <= round(100 * error, 6)]
-        return (kept[-1][0] / 100, kept[-1][1]) if kept else None
+        return _PROMISE.kept(self.depths, error)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON holds it."""

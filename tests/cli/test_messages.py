@@ -33,6 +33,6 @@ def test_what_an_interpolation_found_wrong_is_said_without_omegaconfs_frame():
 
     OmegaConf.register_new_resolver("nothing_here", nothing_here, replace=True)
     with pytest.raises(OmegaConfBaseException) as raised:
-        OmegaConf.create({"model": "${nothing_here:}"}).model  # noqa: B018 - asking is what resolves it
+        OmegaConf.resolve(OmegaConf.create({"model": "${nothing_here:}"}))
     assert one_line(raised.value) == "of no network are the weights here"
     assert exit_code(raised.value) == BAD_INPUT
