@@ -86,6 +86,12 @@ class Models:
                 self._listed = (monotonic(), found)
         return found
 
+    def is_in_use(self, run_id: str) -> bool:
+        """Whether a run's model is a champion now. Asked of the store: a list may be older than a promotion's end."""
+        registered = self._client.search_registered_models(max_results=1000)
+        champions = [(one.name, one.aliases[CHAMPION]) for one in registered if CHAMPION in one.aliases]
+        return any(self._run_of(self._client.get_model_version(*one)) == run_id for one in champions)
+
     def first(self) -> Choice | None:
         """Who answers where nobody is named: who was named at the start, else the newest champion; None: nobody yet."""
         if self._settings.model is not None:

@@ -24,7 +24,6 @@ from pipeline.web.jobs.forecast import foretold
 from pipeline.web.jobs.form import FIELDS, LEARNING, PICTURES, Wrong, defaults
 from pipeline.web.jobs.record import Job
 from pipeline.web.jobs.run import run_of
-from pipeline.web.models import CHAMPION
 from pipeline.web.pages.shown import helpers
 from pipeline.web.refusal import Refused, told
 from pipeline.web.rendering import explained, page, part, words
@@ -143,7 +142,8 @@ def followed_job(request: Request, job_id: str) -> dict[str, Any]:
         "job": job, "facts": facts, "ahead": queue.ahead_of(job), "curves": _curves(facts), "report": _report(job),
         "earlier": _earlier(run) if run and finished else [], "measured": figures(run) if run and finished else [],
         "verdict": _verdict(run) if run and finished else None,
-        "in_use": run is not None and _in_use(request, run.info.run_id), "foretold": foretold(facts["log"]),
+        "in_use": bool(run and finished and site_of(request).models.is_in_use(run.info.run_id)),
+        "foretold": foretold(facts["log"]),
         "follow": next((one.id for one in (job, *later) if not one.is_over), ""),
         "promotion": next((one for one in later if one.kind == "promotion"), None),
         "comparison": next((one for one in later if one.kind == "comparison"), None),
@@ -174,11 +174,6 @@ def _verdict(run: Run) -> dict[str, str] | None:
     """What the training itself says of whether its figures can be believed."""
     text = run.data.tags.get("verdict")
     return {"kind": run.data.tags.get("verdict.kind", ""), "text": text} if text else None
-
-
-def _in_use(request: Request, run_id: str) -> bool:
-    """Whether a run's model is the one that answers first."""
-    return any(CHAMPION in one.aliases and one.run_id == run_id for one in site_of(request).models.choices())
 
 
 def _earlier(run: Run) -> list[tuple[Run, bool]]:

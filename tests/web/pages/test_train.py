@@ -3,10 +3,11 @@
 from dataclasses import replace
 
 import pytest
+from mlflow import MlflowClient
 from PIL import Image
 
 from pipeline.web.jobs.queue import Queue
-from pipeline.web.jobs.record import write
+from pipeline.web.jobs.record import Job, write
 
 EVIL = "<img src=x onerror=alert(1)>"
 PHOTOS = {"data": "folder", "data.root": "photos"}
@@ -139,3 +140,20 @@ def test_a_forecast_is_shown_in_figures(page, queue):
     said = page.get(f"/train/{job.id}?lang=es").text
     assert "<b>1,2 min</b>" in said
     assert "<b>18 MB</b>" in said
+
+
+def test_a_model_is_in_use_from_the_moment_of_its_promotion(trained, open_page):
+    page, client = open_page(), MlflowClient()
+    version = client.get_model_version_by_alias("birds", "champion").version
+    run_id = next(one["run_id"] for one in page.get("/api/models").json() if one["address"] == f"birds/{version}")
+    job = replace(Job.asked("training", (), about="birds"), state="finished", process="0 long gone", run_id=run_id)
+    file = trained / "mlruns" / "jobs" / f"{job.id}.json"
+    file.parent.mkdir(exist_ok=True)
+    write(job, file.parent)
+    client.delete_registered_model_alias("birds", "champion")
+    try:
+        assert "Put this model to use" in page.get(f"/train/{job.id}/live").text
+    finally:
+        client.set_registered_model_alias("birds", "champion", version)
+    assert "This model is in use" in page.get(f"/train/{job.id}/live").text
+    file.unlink()
