@@ -22,7 +22,7 @@ from mlflow import MlflowClient
 from mlflow.entities import DatasetInput, InputTag, Run, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking.context.registry import resolve_tags
-from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_PARENT_RUN_ID
+from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_PARENT_RUN_ID, MLFLOW_SOURCE_NAME
 
 from pipeline.common.errors import BadInput, Stopped
 from pipeline.common.interruption import requested
@@ -204,7 +204,10 @@ def run_experiment(experiment: str) -> str:
 
 def _create(experiment: str, name: str | None, tags: Mapping[str, str]) -> Run:
     parent = os.environ.get(PARENT_VARIABLE)
-    known = resolve_tags({**tags, **({MLFLOW_PARENT_RUN_ID: parent} if parent else {})})
+    above = {MLFLOW_PARENT_RUN_ID: parent} if parent else {}
+    # Else MLflow names the program, which is a launcher's own under some.
+    source = {MLFLOW_SOURCE_NAME: f"pipeline.{tags['stage']}"} if "stage" in tags else {}
+    known = resolve_tags({**source, **tags, **above})
     return MlflowClient().create_run(run_experiment(experiment), tags=known, run_name=name)
 
 

@@ -11,7 +11,7 @@ from hashlib import sha256
 from mlflow import MlflowClient
 from mlflow.entities import Param, Run
 from mlflow.exceptions import MlflowException
-from mlflow.utils.mlflow_tags import MLFLOW_USER
+from mlflow.utils.mlflow_tags import MLFLOW_SOURCE_NAME, MLFLOW_USER
 
 from pipeline.common.names import PARENT_VARIABLE, SWEPT_VARIABLE
 from pipeline.tracking.liveness import KILLED, RUNNING, is_own, is_under_way, own_process
@@ -50,7 +50,8 @@ def open_sweep(
     given, client = run_given(experiment), MlflowClient()
     belongs_to, digest = experiment_id(experiment), sweep_digest(jobs or [shlex.join(overrides)])
     tags = {
-        "stage": "sweep", "overrides": shlex.join(overrides), "git_sha": git_sha(), MLFLOW_USER: getuser(),
+        "stage": "sweep", "overrides": shlex.join(overrides), "git_sha": git_sha(),
+        MLFLOW_USER: getuser(), MLFLOW_SOURCE_NAME: "pipeline.train",
         "sweep_digest": digest, **({"jobs": str(len(set(jobs)))} if jobs else {}), **own_process(),
     }  # fmt: skip
     with claimed(belongs_to, digest):

@@ -106,6 +106,8 @@ def test_a_sweeps_parent_says_what_was_asked_by_whom_and_of_which_pictures(store
     for _ in range(2):
         with tracked_run("digits", name=None, tags={"stage": "train"}, params={}) as run:
             run.log_inputs(dataset_of(read_source("digits")))
+    sources = {store.get_run(one).data.tags["mlflow.source.name"] for one in (parent, run.id)}
+    assert sources == {"pipeline.train"}  # the same under each launcher, whose own program it may be
     assert not sweeps.close_sweep(parent).failed
     made = store.get_run(parent)
     assert made.data.params == {"data": "digits", "seed": "0,1"}
