@@ -35,7 +35,7 @@ from pipeline.training.loop import Batches, layout_of
 log = logging.getLogger(__name__)
 
 
-Note = Callable[[torch.Tensor | None], object]  # whoever is told the features (n, d) of each batch
+Note = Callable[[Said], object]  # whoever is told what is said of each batch
 
 
 def split_answers(config: schema.Train, prepared: Prepared, split: str, note: Note = lambda _: None) -> Predictions:
@@ -170,5 +170,5 @@ def _predictions(
     builder = PredictionsBuilder(table.classes)
     for some, found in scored(members, rule, asked, fabric, views, what):
         builder.add(paths[some.rows.numpy()], some.labels, found.scores)
-        note(found.features)
+        note(found)
     return builder.finish()

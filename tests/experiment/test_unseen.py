@@ -73,6 +73,12 @@ def test_a_frozen_network_tells_of_kinds_that_it_never_saw(photos, store, typed,
     by_its_file = data.split.model_copy(update={"file": str(folder / "split.csv")})
     _, by_file, _ = own_or_new_pictures(data.model_copy(update={"split": by_its_file}), None)
     assert data_digest(by_file) == data_digest(anew)
+    one_more = photos / "bee" / "one more.png"  # of a kind that is held out, so that the others stay where they were
+    one_more.write_bytes((photos / "bee" / "01.png").read_bytes() + b"!")
+    split, table, held = own_or_new_pictures(data, None)
+    one_more.unlink()
+    assert (data_digest(table), len(held.rows)) == (data_digest(anew), 21)
+    assert not split.rows["split"].isna().any()
     others = data.model_copy(update={"unseen": ["cow"]})
     assert data_digest(own_or_new_pictures(others, None)[1]) != data_digest(anew)
 
