@@ -46,9 +46,8 @@ def main(classes: int, width: int, times: int) -> None:
             answers(bundle, seen_of(bundle, said), [""], Wanted())
             taken[name].append(1000 * (process_time() - start))
     for name, each in taken.items():
-        print(
-            f"{name}: {np.median(each[5:]):.2f} ms (quarter to three quarters {np.percentile(each[5:], (25, 75)).round(2)})"
-        )
+        low, middle, high = np.percentile(each[5:], (25, 50, 75))
+        print(f"{name}: {middle:.2f} ms (half of them between {low:.2f} and {high:.2f})")
 
 
 if __name__ == "__main__":

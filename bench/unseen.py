@@ -18,7 +18,7 @@ import torch
 from pipeline.evaluation.calibration import fit_temperature
 from pipeline.evaluation.familiar import Familiar
 from pipeline.evaluation.strangeness import softened, strangeness_on
-from pipeline.experiment.unseen import auroc
+from pipeline.evaluation.unknown import auroc
 from pipeline.models.heads.logistic import LogisticRegression
 from pipeline.predictions.predictions import Predictions
 

@@ -7,12 +7,12 @@ from PIL import Image
 
 from pipeline.data.digest import data_digest
 from pipeline.evaluation.familiar import read_familiar
+from pipeline.evaluation.unknown import auroc
 from pipeline.experiment.own_pictures import own_pictures
 from pipeline.experiment.stored import data_config
 from pipeline.experiment.training import own_or_new_pictures
-from pipeline.experiment.unseen import auroc
 from pipeline.predictions.parquet import read_predictions
-from pipeline.serving.from_run import known_of
+from pipeline.serving.from_run import known_of, looks_of
 from pipeline.tracking.finished import artifact_folder
 
 QUICK = (
@@ -81,6 +81,28 @@ def test_a_frozen_network_tells_of_kinds_that_it_never_saw(photos, store, typed,
     assert not split.rows["split"].isna().any()
     others = data.model_copy(update={"unseen": ["cow"]})
     assert data_digest(own_or_new_pictures(others, None)[1]) != data_digest(anew)
+
+    assert typed("evaluate", f"run={run.info.run_id}", "evaluation.known_sent_away=0.1") == 0
+    own = runs(store)[0].data.metrics
+    test, looks = read_predictions(folder / "predictions" / "test.parquet"), looks_of(run)[1]["test"]
+    val = read_predictions(folder / "predictions" / "val.parquet")
+    temperature = own["temperature"]
+    known = known_of(run, val.at_temperature(temperature))
+    strange = known.strange(test.at_temperature(temperature), looks)
+    assert own["test/known_sent_away_10"] == (strange > known.strangeness.sends_away(0.1)[1]).mean()
+    others = ("evaluate", f"run={run.info.run_id}", "data=folder", f"data.root={photos}", "trainer.precision=fp32",
+              "trainer.num_workers=0", "evaluation.unknown_classes=ask")  # fmt: skip
+    assert typed(*others) == 0
+    asked_again = runs(store)[0]
+    assert asked_again.data.metrics["unseen/accepted"] == figures["unseen/accepted"]
+    assert pd.read_csv(artifact_folder(asked_again, "") / "unseen.csv")["strangeness"].to_numpy() == pytest.approx(
+        said["strangeness"].to_numpy(), abs=0.01
+    )
+    capsys.readouterr()
+    assert typed(*others, "data.classes=[bee]") == 0  # nothing but what it does not know: its own test stands beside
+    told = capsys.readouterr()
+    assert "told from the known (its own 12 of test) with an area under" in told.out + told.err
+    assert runs(store)[0].data.metrics["unseen/auroc_near"] == pytest.approx(figures["unseen/auroc_near"])
 
     assert typed("promote", f"run={run.info.run_id}") == 0
     assert typed("predict", f"images={photos}", "answers.known_sent_away=0.1") == 0
