@@ -1,5 +1,7 @@
 """Species held out as wholes, and what runs tell of what they do not know: trained, promoted, asked as typed."""
 
+from shutil import copytree
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -98,11 +100,15 @@ def test_a_frozen_network_tells_of_kinds_that_it_never_saw(photos, store, typed,
     assert pd.read_csv(artifact_folder(asked_again, "") / "unseen.csv")["strangeness"].to_numpy() == pytest.approx(
         said["strangeness"].to_numpy(), abs=0.01
     )
+    for name in ("bee", "wasp"):  # nothing but what it does not know: its own test stands beside
+        copytree(photos / "bee", tmp_path / "far" / name)
     capsys.readouterr()
-    assert typed(*others, "data.classes=[bee]") == 0  # nothing but what it does not know: its own test stands beside
+    assert typed(*others, f"data.root={tmp_path / 'far'}") == 0
     told = capsys.readouterr()
     assert "told from the known (its own 12 of test) with an area under" in told.out + told.err
-    assert runs(store)[0].data.metrics["unseen/auroc_near"] == pytest.approx(figures["unseen/auroc_near"])
+    far = runs(store)[0].data.metrics
+    assert far["unseen/auroc_near"] == pytest.approx(figures["unseen/auroc_near"])
+    assert (far["unseen/classes"], far["unseen/pictures"]) == (2, 40)
 
     assert typed("promote", f"run={run.info.run_id}") == 0
     assert typed("predict", f"images={photos}", "answers.known_sent_away=0.1") == 0
