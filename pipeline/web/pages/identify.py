@@ -54,11 +54,10 @@ async def identify(
 
 @router.post("/identify")
 async def asked(
-    request: Request, files: Annotated[list[UploadFile], File(default_factory=list)], model: Text = "",
-    checkpoint: Text = BEST,
+    request: Request, files: Annotated[list[UploadFile], File(default_factory=list)],
+    places: Annotated[list[UploadFile], File(default_factory=list)], model: Text = "", checkpoint: Text = BEST,
     sure: Annotated[float, Form(ge=0, le=1)] = 0.5, together: Annotated[bool, Form()] = False,
     only: Annotated[str, Form(max_length=100_000)] = "", region: Text = "",
-    places: Annotated[list[UploadFile], File(default_factory=list)] = (),
 ) -> Response:  # fmt: skip
     """Answers to pictures: to the script a list item each, else the page again."""
     sent = await Sent.of(files)
