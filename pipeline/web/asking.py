@@ -83,7 +83,7 @@ def names_in(text: str) -> list[str]:
 async def listed_in(ready: Ready, table: Sent, region: str) -> list[str]:
     """The names of a list that somebody sent, or those that its table has for a region; BadInput as `answers.only`."""
     with TemporaryDirectory() as folder:
-        file = Path(folder) / f"list{Path(table.name).suffix.lower()}"
+        file = Path(folder) / ("list.tsv" if table.name.lower().endswith(".tsv") else "list.csv")
         file.write_bytes(table.data)
         try:
             if region:

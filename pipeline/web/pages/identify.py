@@ -295,6 +295,7 @@ def _item(request: Request, one: Asked) -> Markup:
 def _names(one: Asked) -> dict[str, showing.Named]:
     labels = [label for label, _ in one.answer.top_k] + [*(one.answer.prediction_set or ()), one.shows]
     labels += [one.before.label] if one.before else []
+    labels += [one.answer.elsewhere[0]] if one.answer.elsewhere else []
     return showing.names(one.ready.bundle.taxonomy, dict.fromkeys(labels))
 
 
