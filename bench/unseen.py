@@ -18,7 +18,7 @@ import torch
 from pipeline.evaluation.calibration import fit_temperature
 from pipeline.evaluation.familiar import Familiar
 from pipeline.evaluation.strangeness import softened, strangeness_on
-from pipeline.experiment.unseen import auroc
+from pipeline.evaluation.unknown import auroc
 from pipeline.models.heads.logistic import LogisticRegression
 from pipeline.predictions.predictions import Predictions
 
@@ -48,18 +48,24 @@ def one_draw(
     head.fit(torch.from_numpy(features[train]), torch.from_numpy(codes[train]))
     familiar = Familiar.of(features[train], codes[train], len(kept))
 
-    def said(values: np.ndarray, truth: np.ndarray | None = None) -> Predictions:
+    def logits_of(values: np.ndarray) -> np.ndarray:
         with torch.no_grad():
-            logits = head(torch.from_numpy(values)).numpy()
+            return np.asarray(head(torch.from_numpy(values)))
+
+    def said(values: np.ndarray, truth: np.ndarray | None = None) -> Predictions:
+        logits = logits_of(values)
         truth = np.zeros(len(values), np.int64) if truth is None else truth
         return Predictions(np.arange(len(values)).astype(str), truth, [str(code) for code in kept], logits)
 
+    def away(values: np.ndarray) -> np.ndarray:
+        return familiar.looks(values, logits_of(values)).distance
+
     val = inside & (split == "val")
     temperature = fit_temperature(said(features[val], codes[val]))
-    rule = strangeness_on(said(features[val]).at_temperature(temperature), familiar.looks(features[val]).distance)
+    rule = strangeness_on(said(features[val]).at_temperature(temperature), away(features[val]))
 
     def strange(values: np.ndarray, *, by: str = "both") -> np.ndarray:
-        confidence, distance = softened(said(values).at_temperature(temperature)), familiar.looks(values).distance
+        confidence, distance = softened(said(values).at_temperature(temperature)), away(values)
         return {"both": rule.of(confidence, distance), "softmax": -confidence, "distance": distance}[by]
 
     test = split == "test"

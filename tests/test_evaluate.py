@@ -237,6 +237,12 @@ def test_labels_are_matched_by_name_and_unknown_ones_named(asked, store, tmp_pat
     found = kept(latest(store), "all")
     assert found.classes == CLASSES
     assert set(found.labels) == {1, 2}
+    capsys.readouterr()
+    assert evaluate(*arguments, "evaluation.unknown_classes=ask") == 0
+    again = kept(latest(store), "all")
+    assert again.ids.tolist() == found.ids.tolist()
+    told = capsys.readouterr()
+    assert "nothing was noted of the pictures; train the run again" in told.out + told.err
 
 
 @pytest.mark.parametrize(

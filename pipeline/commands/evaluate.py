@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 from mlflow import MlflowClient
 from mlflow.entities import Run
@@ -13,6 +14,7 @@ from pipeline.config import schema
 from pipeline.evaluation.assessment import Assessment, assess
 from pipeline.experiment.evaluation_run import keep
 from pipeline.experiment.question import Question
+from pipeline.experiment.unknown import unknown_among
 from pipeline.predictions.predictions import Predictions
 from pipeline.reporting.assessment import summary_table
 from pipeline.reporting.terminal import console
@@ -30,14 +32,16 @@ def run(config: schema.Evaluate) -> None:
     client = MlflowClient()
     question = Question(client, config, chosen(client, config))
     question.check_group()  # before any network is asked
-    raw, source = question.answers(question.split)
+    heard = question.answers(question.split)
     changes = question.changes()
-    val, answered = question.val(), question.pooled(raw)
+    val, answered = question.val(), question.pooled(heard.predictions)
     found = assess(answered, val, taxonomy_of(question.run), config.evaluation.coverage, config.evaluation.error)
+    unknown = unknown_among(question, heard)
+    found = replace(found, figures=found.figures | unknown.figures, notes=found.notes + unknown.notes)
     if question.own and question.split in ("test", "all"):
         count_test_looks(client, [question.run])
-    show(question, answered, found, source)
-    keep(question, raw, answered, found, source, changes)
+    show(question, answered, found, heard.source)
+    keep(question, heard, answered, found, unknown.told, changes)
 
 
 def chosen(client: MlflowClient, config: schema.Evaluate) -> Run:
@@ -62,7 +66,8 @@ def show(question: Question, answered: Predictions, found: Assessment, source: s
     screen.print(label(question.run))
     screen.print(f"on {question.split} of {question.name}: {many}, from {source}")
     summary_table(found).show(screen)
-    for row in found.tables["most_confused"].head(5).to_dict("records"):
-        screen.print(f"  {row['true']} taken for {row['predicted']}: {row['pictures']} ({row['share']:.0%} of it)")
+    if "most_confused" in found.tables:
+        for row in found.tables["most_confused"].head(5).to_dict("records"):
+            screen.print(f"  {row['true']} taken for {row['predicted']}: {row['pictures']} ({row['share']:.0%} of it)")
     for line in found.notes:
         log.info("%s", line)

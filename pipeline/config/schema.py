@@ -650,6 +650,8 @@ class Scoring(Section):
     group: str | None
     coverage: Annotated[float, Field(gt=0, lt=1)]
     error: Annotated[float, Field(gt=0, lt=1)]
+    known_sent_away: Annotated[float, Field(gt=0, lt=1)]
+    unknown_classes: Literal["raise", "ask"]
 
 
 class Runner(Section):

@@ -25,6 +25,11 @@ class Said(NamedTuple):
     scores: torch.Tensor
     features: torch.Tensor | None = None
 
+    def arrays(self) -> tuple[np.ndarray, np.ndarray]:
+        """Features and scores as float32, of a network that has features."""
+        assert self.features is not None
+        return self.features.float().cpu().numpy(), self.scores.numpy()
+
 
 @torch.inference_mode()
 def said_of(

@@ -33,7 +33,12 @@ def assess(
     coverage: float = 0.9,
     error: float = 0.05,
 ) -> Assessment:
-    """`val` (other pictures, answered the same way) gives the temperature and the thresholds of sets and ranks."""
+    """`val` (other pictures, answered the same way) gives the temperature and the thresholds of sets and ranks.
+
+    Of no predictions nothing is said.
+    """
+    if not len(predictions):
+        return Assessment({}, {}, notes=["no picture is of a class that the network knows"])
     figures = summary(predictions)
     interval = interval_of_share(predictions.correct)
     figures |= {"accuracy_low": interval.low, "accuracy_high": interval.high}

@@ -1,8 +1,9 @@
 """What a network's features of known pictures are like: the mean of each class, and along what they vary.
 
-The distance of a picture is one less the cosine to the nearest class's mean: the mean tells what is strange as well as
-the nearest training pictures do (`bench/unseen.py`), is one row a class and takes no search. Features that are never
-negative are spread by their square roots first, as `pipeline.models.heads.fitted.Rooted` does.
+The distance of a picture is one less the cosine to the nearest mean of the classes that the network takes it for: the
+mean tells what is strange as well as the nearest training pictures do (`bench/unseen.py`), is one row a class and takes
+no search. Features that are never negative are spread by their square roots first, as
+`pipeline.models.heads.fitted.Rooted` does.
 """
 
 from collections.abc import Mapping
@@ -19,10 +20,13 @@ from pipeline.common.errors import BadInput
 
 AXES = 16  # the directions that are looked along where sets of pictures are compared
 _MOST = 500  # pictures that they are found from
+_LIKELIEST = 16  # classes whose means a picture is compared with
 
 
 class Looks(NamedTuple):
-    """Of n pictures the `distance` (n,) to the nearest class, and where `along` the axes (n, p) they lie. float32."""
+    """Of n pictures the `distance` (n,) to the nearest of the likeliest classes, and where `along` the axes (n, p) they
+    lie. float32.
+    """
 
     distance: np.ndarray
     along: np.ndarray
@@ -58,11 +62,18 @@ class Familiar:
         centre = spread.mean(axis=0)
         return cls(_of_length_one(sums), centre, _axes(spread[:: -(-len(spread) // _MOST)] - centre), rooted)
 
-    def looks(self, features: np.ndarray) -> Looks:
-        """Of features (n, d); a distance of 0 is as alike as can be, 1 has nothing in common."""
+    def looks(self, features: np.ndarray, scores: np.ndarray) -> Looks:
+        """Of features (n, d) and what the network makes of them, scores (n, k) of classes; a distance of 0 is as alike
+        as can be, 1 has nothing in common.
+        """
         spread = _spread(features, self.rooted)
-        distance = 1 - (_of_length_one(spread) @ self.means.T).max(axis=1)
-        return Looks(distance, (spread - self.centre) @ self.axes.T)
+        unit, classes = _of_length_one(spread), scores.shape[1]
+        if classes <= _LIKELIEST:
+            cosines = unit @ self.means.T
+        else:
+            likeliest = np.argpartition(scores, classes - _LIKELIEST, axis=1)[:, -_LIKELIEST:]
+            cosines = (self.means[likeliest] @ unit[:, :, None])[:, :, 0]
+        return Looks(1 - cosines.max(axis=1), (spread - self.centre) @ self.axes.T)
 
 
 @dataclass(frozen=True, eq=False)

@@ -28,6 +28,8 @@ class Promise(NamedTuple):
         if not 0 < asked < 1:
             raise BadInput(f"{self.name}={asked}: a share between 0 and 1, such as {self.usual}")
         found = _at_most(thresholds, asked)
+        if found and asked > (most := thresholds[-1][0] / 100):
+            raise BadInput(f"{self.name}={asked}: this model knows shares up to {most}")
         if found is None:
             least_said = f"at least {thresholds[0][0] / 100}" if thresholds else self.none
             raise BadInput(f"{self.name}={asked}: this model cannot promise {self.so_few}: {least_said}")

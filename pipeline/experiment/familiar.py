@@ -11,6 +11,7 @@ import torch
 from pipeline.common.progress import watch
 from pipeline.config import schema
 from pipeline.data.reading.preprocessing import Preprocessing
+from pipeline.ensembles.scoring import Said
 from pipeline.evaluation.familiar import Familiar, Looks, together, write_familiar
 from pipeline.experiment import build
 from pipeline.experiment.build import Prepared
@@ -28,10 +29,10 @@ class Noted:
     def __init__(self, familiar: Familiar | None) -> None:
         self._familiar, self._some = familiar, list[Looks]()
 
-    def add(self, seen: torch.Tensor | None) -> None:
-        """Features (n, d) of the next pictures."""
-        if self._familiar is not None and seen is not None:
-            self._some.append(self._familiar.looks(seen.float().cpu().numpy()))
+    def add(self, said: Said) -> None:
+        """What is said of the next pictures."""
+        if self._familiar is not None and said.features is not None:
+            self._some.append(self._familiar.looks(*said.arrays()))
 
     @property
     def looks(self) -> Looks | None:

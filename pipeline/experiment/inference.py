@@ -35,7 +35,7 @@ from pipeline.training.loop import Batches, layout_of
 log = logging.getLogger(__name__)
 
 
-Note = Callable[[torch.Tensor | None], object]  # whoever is told the features (n, d) of each batch
+Note = Callable[[Said], object]  # whoever is told what is said of each batch
 
 
 def split_answers(config: schema.Train, prepared: Prepared, split: str, note: Note = lambda _: None) -> Predictions:
@@ -54,19 +54,21 @@ def matched(table: PictureTable, classes: Sequence[str]) -> PictureTable:
     if unknown:
         raise BadInput(
             f"{table.name} has classes that the network does not know: {first_few(unknown, 3)}; "
-            f"of its {len(classes):,} ({', '.join(list(classes)[:3])}, ...) choose with data.classes=[...]"
+            f"of its {len(classes):,} ({', '.join(list(classes)[:3])}, ...) choose with data.classes=[...], or ask how "
+            "many of the others it calls unknown with evaluation.unknown_classes=ask"
         )
     return replace(table, taxonomy=None).with_classes(list(classes))
 
 
 def answers(
     members: Sequence[Classifier], rule: Rule | None, table: PictureTable, rows: np.ndarray, trainer: schema.Runner,
-    *, views: Views = "none", on_unreadable: Literal["raise", "skip"] = "raise",
+    *, views: Views = "none", on_unreadable: Literal["raise", "skip"] = "raise", note: Note = lambda _: None,
 ) -> Predictions:  # fmt: skip
     """What networks say, by their rule, of the pictures `rows` of a table whose classes are theirs."""
     with build.memory_in_one_line(trainer.batch_size):
         asked = pictures(members, table, rows, trainer, views=views, on_unreadable=on_unreadable)
-        return _predictions(members, rule, table, asked, make_fabric(trainer.accelerator, trainer.precision), views)
+        fabric = make_fabric(trainer.accelerator, trainer.precision)
+        return _predictions(members, rule, table, asked, fabric, views, note=note)
 
 
 class Shown(NamedTuple):
@@ -170,5 +172,5 @@ def _predictions(
     builder = PredictionsBuilder(table.classes)
     for some, found in scored(members, rule, asked, fabric, views, what):
         builder.add(paths[some.rows.numpy()], some.labels, found.scores)
-        note(found.features)
+        note(found)
     return builder.finish()

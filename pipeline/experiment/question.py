@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
+from typing import NamedTuple
 
 import numpy as np
 from mlflow import MlflowClient
@@ -18,18 +19,22 @@ from pipeline.data.beside.registry import columns_of
 from pipeline.data.digest import content_digest
 from pipeline.data.groups import with_groups
 from pipeline.data.table import SPLITS, PictureTable
+from pipeline.data.unseen import apart
 from pipeline.ensembles.recipe import Recipe
+from pipeline.evaluation.familiar import Looks
 from pipeline.experiment import build
 from pipeline.experiment.backbones import beside_digest
+from pipeline.experiment.familiar import Noted
 from pipeline.experiment.inference import answers, matched
 from pipeline.experiment.own_pictures import OwnPictures, own_pictures
 from pipeline.experiment.stored import data_config
 from pipeline.models.classifier import Classifier
 from pipeline.models.saved import BEFORE_REFIT, read_facts, weights_for
+from pipeline.predictions.builder import PredictionsBuilder
 from pipeline.predictions.pooling import pool
 from pipeline.predictions.predictions import Predictions
 from pipeline.serving.bundle import Bundle, read_bundle
-from pipeline.serving.from_run import bundle_of, ingredients, kept_weights
+from pipeline.serving.from_run import bundle_of, ingredients, kept_weights, looks_of
 from pipeline.tracking.finished import artifact_folder, facts_of, has_predictions, label, stored_predictions
 from pipeline.tracking.registry import fetch_model
 from pipeline.tracking.selection import evaluated_run, find_run
@@ -37,6 +42,14 @@ from pipeline.tracking.selection import evaluated_run, find_run
 log = logging.getLogger("pipeline.evaluate")
 NETWORK = "the network"  # where answers came from that were not stored
 STORED = "the run's stored predictions"
+
+
+class Heard(NamedTuple):
+    """What was said of pictures, where that came `source`d from, and what was noted of their features, if anything."""
+
+    predictions: Predictions
+    source: str
+    looks: Looks | None = None
 
 
 @dataclass(frozen=True)
@@ -105,8 +118,28 @@ class Question:
     def _pictures(self) -> PictureTable:
         if self.own:
             return self.own_pictures.split if self.split == "all" else self.own_pictures.table
+        given, _ = self._given
+        if self.split == "all" or not len(given.rows):
+            return given
+        return build.picture_table(self.data, build.split_pictures(self.data, given))
+
+    @cached_property
+    def _given(self) -> tuple[PictureTable, PictureTable | None]:
+        """Of others' pictures those of the network's classes, and, where they are to be asked, the rest."""
         given = build.all_pictures(self.data, needs_boxes=False)
-        return given if self.split == "all" else build.picture_table(self.data, build.split_pictures(self.data, given))
+        if self.config.evaluation.unknown_classes == "raise":
+            return given, None
+        known = set(self.bundle.classes)
+        return apart(given, [name for name in given.classes if name not in known])
+
+    @property
+    def unseen(self) -> PictureTable | None:
+        """Pictures of classes that the network does not know, which are asked whether they are told for unknown."""
+        unseen = None if self.own else self._given[1]
+        if unseen is None or self.split == "all":
+            return unseen
+        brought = unseen.where(self.split)
+        return unseen.take(brought) if len(brought) else unseen
 
     def rows(self, split: str) -> np.ndarray:
         """Row numbers of a split. BadInput where it is empty."""
@@ -116,7 +149,7 @@ class Question:
                 "pictures it was trained on is not known; ask for val or test, or name pictures with data=..."
             )
         rows = np.arange(len(self.table.rows)) if split == "all" else self.table.where(split)
-        if not len(rows):
+        if not len(rows) and not self.unseen:
             there = [name for name in SPLITS if len(self.table.where(name))]
             raise BadInput(
                 f"split={split}: {self.table.name} has no such pictures; it can be {', '.join(there)} or all"
@@ -150,21 +183,30 @@ class Question:
                 return bundle_of(rule, files)
         return self.bundle
 
-    def answers(self, split: str) -> tuple[Predictions, str]:
+    def answers(self, split: str) -> Heard:
         """The answers for a split, and where they came from: stored ones where there are, else the network's."""
         config, run = self.config, self.run
         as_kept = self.own and config.evaluation.tta == "none" and config.checkpoint == "best"
         if as_kept and (stored := _left(run, split)) is not None:
-            return stored, STORED
+            return Heard(stored, STORED, looks_of(run)[1].get(split))
+        rows = self.rows(split)
+        if not len(rows):
+            return Heard(PredictionsBuilder(list(self.bundle.classes)).finish(), NETWORK)
         earlier = evaluated_run(self.client, run.info.experiment_id, self.key(split))
         if earlier and (stored := _left(earlier, split)) is not None:
-            return stored, f"the evaluation {earlier.info.run_name}"
+            return Heard(stored, f"the evaluation {earlier.info.run_name}", looks_of(earlier)[1].get(split))
         bundle = self._as_chosen() if self.own and split == "val" else self.bundle
+        return self.asked(bundle, matched(self.table, bundle.classes), rows)
+
+    def asked(self, bundle: Bundle, table: PictureTable, rows: np.ndarray) -> Heard:
+        """What networks say of some pictures of a table of their classes."""
+        config = self.config
+        note = Noted(looks_of(self.run)[0] if config.checkpoint == "best" else None)
         made = answers(
-            bundle.members, bundle.rule, matched(self.table, bundle.classes), self.rows(split), config.trainer,
-            views=config.evaluation.tta, on_unreadable=self.data.on_unreadable,
+            bundle.members, bundle.rule, table, rows, config.trainer, views=config.evaluation.tta,
+            on_unreadable=self.data.on_unreadable, note=note.add,
         )  # fmt: skip
-        return made, NETWORK
+        return Heard(made, NETWORK, note.looks)
 
     def key(self, split: str) -> str:
         """What makes two evaluations the same question; the run's id also of a model, as an alias moves on."""
@@ -182,7 +224,7 @@ class Question:
         None where val is itself asked about, or the run left no answers for it.
         """
         if self.own:
-            return None if self.split in ("val", "all") else self.pooled(self.answers("val")[0])
+            return None if self.split in ("val", "all") else self.pooled(self.answers("val").predictions)
         if not has_predictions(self.run, "val"):
             return None
         if self.config.evaluation.tta != "none" or self.config.evaluation.group:

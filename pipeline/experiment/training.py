@@ -128,8 +128,9 @@ def own_or_new_pictures(
     if own:
         unseen = own.unseen and join_taxonomy(own.unseen, data.taxonomy)
         return join_taxonomy(own.split, data.taxonomy), join_taxonomy(own.table, data.taxonomy), unseen
-    whole = build.split_pictures(data)
-    split, unseen = apart(whole, unseen_classes(whole, data.unseen, data.split.seed))
+    given = build.all_pictures(data)
+    known, unseen = apart(given, unseen_classes(given, data.unseen, data.split.seed))
+    split = build.split_pictures(data, known)  # as if the others were not there
     table = build.picture_table(data, split)
     for part, key, remedy in (
         ("train", "data.split", "choose smaller shares for val and test"),

@@ -18,6 +18,8 @@ _SHARES = ("top5_accuracy", "balanced_accuracy", "macro_f1", "weighted_f1")
 def summary_table(found: Assessment) -> Table:
     """Names and figures, as people read them."""
     figures = found.figures
+    if "accuracy" not in figures:
+        return Table(["", ""], [])
     low, high = 100 * figures["accuracy_low"], 100 * figures["accuracy_high"]
     rows = [
         ("accuracy", f"{100 * figures['accuracy']:.2f} %   95 %: {low:.2f} to {high:.2f}"),
@@ -36,6 +38,9 @@ def summary_table(found: Assessment) -> Table:
             full = 100 * figures[f"rank_full_{percent}"]
             said = f"{100 * value:.1f} % wrong, {full:.1f} % name the class, the others a higher rank or none"
             rows.append((f"answers of at most {percent} % errors", said))
+        if name.startswith("known_sent_away_"):
+            percent = name.removeprefix("known_sent_away_")
+            rows.append((f"called unknown, at most {percent} % promised", f"{100 * value:.1f} %"))
     return Table(["", ""], rows)
 
 

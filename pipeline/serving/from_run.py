@@ -16,7 +16,6 @@ from pipeline.evaluation.calibration import expected_calibration_error
 from pipeline.evaluation.conformal import set_summary
 from pipeline.evaluation.depth import Tree, answered, depth_figures
 from pipeline.evaluation.familiar import Familiar, Looks, read_familiar
-from pipeline.evaluation.strangeness import softened
 from pipeline.models.saved import BEST_WEIGHTS, load_network, read_facts
 from pipeline.predictions.predictions import Predictions
 from pipeline.serving.bundle import Bundle, share_backbones, write_bundle
@@ -130,9 +129,9 @@ def figures_of(test: Predictions, calibration: Calibration, taxonomy: pd.DataFra
 def sent_away(known: Known, test: Predictions, looks: Mapping[str, Looks]) -> dict[str, float]:
     """Which share of test, at the temperature, is told for unknown, by the promise that is usual."""
     promised = known.strangeness.sends_away(None)
-    if promised is None or (known.familiar is not None and "test" not in looks):
+    strange = known.strange(test, looks.get("test"))
+    if promised is None or strange is None:
         return {}
-    strange = known.strangeness.of(softened(test), looks["test"].distance if known.familiar else None)
     return {f"test/known_sent_away_{100 * promised[0]:g}": float((strange > promised[1]).mean())}
 
 

@@ -30,6 +30,15 @@ class Known:
         usual = Usual(softened(val)[some], None if looks is None else looks.take(some))
         return cls(strangeness, usual, familiar)
 
+    def strange(self, said: Predictions, looks: Looks | None) -> np.ndarray | None:
+        """(n,) how strange pictures are, by predictions at the temperature that was fitted and what was noted of them.
+
+        None where nothing was, and it goes by that.
+        """
+        if self.familiar is not None and looks is None:
+            return None
+        return self.strangeness.of(softened(said), None if looks is None else looks.distance)
+
     def write(self, folder: Path) -> dict[str, Any]:
         """Its arrays into a folder; the rest as JSON holds it."""
         looks = {} if self.usual.looks is None else self.usual.looks._asdict()

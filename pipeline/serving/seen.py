@@ -36,7 +36,7 @@ def seen_of(bundle: Bundle, said: Said) -> Seen:
     known = bundle.known
     if known is None or known.familiar is None or said.features is None:
         return Seen(said.scores)
-    return Seen(said.scores, known.familiar.looks(said.features.float().cpu().numpy()))
+    return Seen(said.scores, known.familiar.looks(*said.arrays()))
 
 
 def all_of(several: Sequence[Seen]) -> Seen:

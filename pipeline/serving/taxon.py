@@ -55,7 +55,7 @@ def _taxon(
     tree: Tree, taxonomy: pd.DataFrame | None, code: int, line: np.ndarray, level: int, threshold: float
 ) -> Taxon:
     names, finest = tree.names[code], int(tree.finest[code])
-    asked = f"{percent(threshold, 0)} asked"
+    asked = f"{percent(threshold, 0)} asked" if threshold >= 0.005 else "no least asked, as so few of val were wrong"
     if level == NOTHING:
         likeliest = f"{names[finest]} would be the likeliest, with {percent(float(line[finest]), 0)} ({asked})"
         return Taxon(f"sure of no rank: {likeliest}")

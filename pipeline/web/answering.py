@@ -11,7 +11,7 @@ import pandas as pd
 
 from pipeline.serving.answers import Answer, Wanted, answer_group, answers, digest, reasons_of, seen_in
 from pipeline.serving.bundle import Bundle
-from pipeline.serving.seen import all_of
+from pipeline.serving.seen import Seen, all_of
 
 _TURN = 4  # pictures: whoever comes meanwhile waits for these
 _PAUSE = 0.05  # seconds between looks whether the thread is idle
@@ -31,8 +31,10 @@ class Answering:
 
     async def answers(
         self, bundle: Bundle, pictures: Sequence[bytes], wanted: Wanted, facts: pd.DataFrame, *, together: bool
-    ) -> list[Answer]:
-        """An answer a picture, or one of all of them `together`; `facts` has a row a picture. As `serving.answers`."""
+    ) -> tuple[list[Answer], Seen]:
+        """An answer a picture, or one of all of them `together`, and what was seen in each; `facts` has a row a
+        picture. As `serving.answers`.
+        """
         found = []
         self._waiting += 1
         try:
@@ -52,7 +54,7 @@ class Answering:
                 own = facts.iloc[place : place + 1].reset_index(drop=True)
                 why = await self.turn(partial(reasons_of, bundle, pictures[place], one.label, own))
                 said[place] = replace(one, reasons=why)
-        return said
+        return said, seen
 
     async def aside(self, do: Callable[[], Made]) -> Made:
         """Something short that nobody waits for, in the same thread, when no visitor does."""

@@ -1,7 +1,10 @@
 """Pictures that somebody sent, answered: what the page and REST share."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
@@ -12,9 +15,11 @@ from pipeline.common.errors import BadInput
 from pipeline.data.beside.set_by_hand import COLUMN as SET_BY_HAND
 from pipeline.serving.answers import Answer, Wanted, as_shown
 from pipeline.serving.limits import Limits
+from pipeline.serving.only import listed, of_regions
 from pipeline.web.models import Ready
 from pipeline.web.refusal import Refused
 from pipeline.web.site import Site
+from pipeline.web.together import Part
 
 _SETS = 0.9  # how often a set of labels on the page holds the right one, where the model can promise that
 
@@ -36,9 +41,10 @@ class Sent:
 async def ask(
     site: Site, ready: Ready, sent: Sequence[Sent], wanted: Wanted, facts: Sequence[Mapping[str, Any]],
     *, together: bool = False,
-) -> list[Answer]:  # fmt: skip
-    """An answer a picture, or one of all. `facts`: what is known beside each, of which the model's columns are read,
-    and attributes that were set by hand.
+) -> tuple[list[Answer], list[Part]]:  # fmt: skip
+    """An answer a picture, or one of all, and of each what they say together by.
+
+    `facts`: what is known beside each, of which the model's columns are read, and attributes that were set by hand.
 
     BadInput, with the picture's name, for one that cannot be read, or of which a fact cannot be.
     """
@@ -46,7 +52,9 @@ async def ask(
     rows = rows.dropna(axis=1, how="all").assign(path=[one.name for one in sent])
     await run_in_threadpool(_check_pixels, site, ready, sent, rows)
     pictures = [one.data for one in sent]
-    return await site.answering.answers(ready.bundle, pictures, wanted, rows, together=together)
+    said, seen = await site.answering.answers(ready.bundle, pictures, wanted, rows, together=together)
+    each = [seen] if together else [seen.at(place) for place in range(len(said))]
+    return said, [Part.of(ready.bundle, *one, wanted) for one in zip(each, said, strict=True)]
 
 
 def _check_pixels(site: Site, ready: Ready, sent: Sequence[Sent], rows: pd.DataFrame) -> None:
@@ -60,8 +68,27 @@ def _check_pixels(site: Site, ready: Ready, sent: Sequence[Sent], rows: pd.DataF
             raise Refused(413, f"{one.name}: {str(error).partition(': ')[2]}") from None
 
 
-def page_wants(ready: Ready, sure: float) -> Wanted:
+def page_wants(ready: Ready, sure: float, only: tuple[str, ...] = ()) -> Wanted:
     """What the page asks of each picture."""
     kept = ready.bundle.calibration.thresholds
     sets = _SETS if kept and kept[-1][0] >= 100 * _SETS else None
-    return Wanted(top_k=5, coverage=sets, min_probability=sure)
+    return Wanted(top_k=5, coverage=sets, min_probability=sure, only=only)
+
+
+def names_in(text: str) -> list[str]:
+    """Names that somebody typed, one a line, or with commas or semicolons between."""
+    return [name.strip() for name in re.split(r"[\n,;]", text) if name.strip()]
+
+
+async def listed_in(ready: Ready, table: Sent, region: str) -> list[str]:
+    """The names of a list that somebody sent, or those that its table has for a region; BadInput as `answers.only`."""
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / ("list.tsv" if table.name.lower().endswith(".tsv") else "list.csv")
+        file.write_bytes(table.data)
+        try:
+            if region:
+                found = await run_in_threadpool(of_regions, str(file), [region], ready.bundle.called)
+                return found[region]
+            return (await run_in_threadpool(listed, str(file), ready.bundle.called, "only"))[0]
+        except BadInput as error:
+            raise BadInput(str(error).replace(str(file), table.name)) from None

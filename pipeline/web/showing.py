@@ -91,6 +91,11 @@ def how_sure(answer: Answer) -> str:
     return next((word for word, least in SURE if answer.probability >= least), NOT_SURE)
 
 
+def differs_by(shown_by: str) -> str:
+    """The word for what pictures differ in, of `pipeline.evaluation.lapse`."""
+    return {"how sure it is": "sure", "how far they are from known classes": "far"}.get(shown_by, "looks")
+
+
 def drawn(answer: Answer, place: str) -> Iterator[tuple[str, str, Any]]:
     """The fields with something to draw in a place: name, template, value."""
     for field in fields(answer):

@@ -22,6 +22,7 @@ from pipeline.data.reading.decoding import decode
 from pipeline.serving.answers import Answer
 from pipeline.web.models import Ready
 from pipeline.web.refusal import Refused
+from pipeline.web.together import Part
 
 _SHORTER, _LONGER = 320, 480  # pixels a side of what is shown
 _LONGEST = 150  # letters of a name
@@ -46,8 +47,9 @@ class Picture:
 class Asked:
     """Pictures of one specimen, what is known beside them, and what was answered, by which model.
 
-    `sure`: from how likely on it counts as an answer. `corrected` is what it shows where that is another label;
-    `checked` whether somebody looked. `before`: the answer without the attributes that were set by hand.
+    `sure`: from how likely on it counts as an answer; `only`: the names of what can be one. `corrected` is what it
+    shows where that is another label; `checked` whether somebody looked. `before`: the answer without the attributes
+    that were set by hand.
     """
 
     token: str
@@ -56,6 +58,8 @@ class Asked:
     ready: Ready
     answer: Answer
     sure: float
+    only: tuple[str, ...]
+    part: Part
     corrected: str = ""
     checked: bool = False
     before: Answer | None = None
@@ -74,6 +78,14 @@ class Asked:
     def shows(self) -> str:
         """The label of what it shows, as far as anybody knows."""
         return self.corrected or self.answer.label
+
+    @property
+    def counted(self) -> Part:
+        """What is counted of it: what somebody says that it is, where somebody does."""
+        if not self.corrected and not self.checked:
+            return self.part
+        classes = self.ready.bundle.classes
+        return self.part.shows(classes.index(self.shows) if self.shows in classes else None)
 
     def to_row(self) -> dict[str, Any]:
         """As a line of a CSV says it, with the columns that `predict` writes."""
@@ -110,11 +122,18 @@ class Visit:
         """The newest first."""
         return list(self.asked.values())[::-1]
 
-    def add(self, pictures: list[Picture], facts: dict[str, str], ready: Ready, answer: Answer, sure: float) -> Asked:
+    def add(
+        self, pictures: list[Picture], facts: dict[str, str], ready: Ready, answer: Answer, sure: float,
+        only: tuple[str, ...], part: Part,
+    ) -> Asked:  # fmt: skip
         """What was answered of pictures that were kept."""
-        one = Asked(secrets.token_urlsafe(16), pictures, facts, ready, answer, sure)
+        one = Asked(secrets.token_urlsafe(16), pictures, facts, ready, answer, sure, only, part)
         self.asked[one.token] = one
         return one
+
+    def by_newest(self) -> list[Asked]:
+        """Of all those that the model of the newest answered, as several models' have nothing in common."""
+        return [one for one in self.all() if one.ready.bundle is self.all()[0].ready.bundle]
 
     def of(self, token: str) -> Asked:
         """Refused for what is not this visitor's."""

@@ -45,5 +45,7 @@ def test_what_so_few_pictures_cannot_promise_is_told():
     assert rule.sends_away(0.155)[0] == 0.15
     with pytest.raises(BadInput, match=r"known_sent_away=0\.05: this model cannot promise .* at least 0\.1"):
         rule.sends_away(0.05)
+    with pytest.raises(BadInput, match=r"known_sent_away=0\.6: this model knows shares up to 0\.5"):
+        rule.sends_away(0.6)
     with pytest.raises(BadInput, match="a share between 0 and 1"):
         rule.sends_away(1.0)

@@ -74,7 +74,7 @@ def test_it_answers_alike_at_its_end_and_evaluated_predicted_and_served(joined, 
     kept = stored_predictions(run, "test")
     question = Question(store, evaluated(f"run={run.info.run_id}", "split=test"), run)
     monkeypatch.setattr("pipeline.experiment.question.has_predictions", lambda *_: False)
-    asked, source = question.answers("test")
+    asked, source, _ = question.answers("test")
     assert source == NETWORK
     np.testing.assert_array_equal(asked.ids, kept.ids)
     np.testing.assert_allclose(asked.probabilities(), kept.probabilities(), atol=1e-4)

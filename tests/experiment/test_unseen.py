@@ -1,5 +1,7 @@
 """Species held out as wholes, and what runs tell of what they do not know: trained, promoted, asked as typed."""
 
+from shutil import copytree
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,12 +9,12 @@ from PIL import Image
 
 from pipeline.data.digest import data_digest
 from pipeline.evaluation.familiar import read_familiar
+from pipeline.evaluation.unknown import auroc
 from pipeline.experiment.own_pictures import own_pictures
 from pipeline.experiment.stored import data_config
 from pipeline.experiment.training import own_or_new_pictures
-from pipeline.experiment.unseen import auroc
 from pipeline.predictions.parquet import read_predictions
-from pipeline.serving.from_run import known_of
+from pipeline.serving.from_run import known_of, looks_of
 from pipeline.tracking.finished import artifact_folder
 
 QUICK = (
@@ -73,8 +75,40 @@ def test_a_frozen_network_tells_of_kinds_that_it_never_saw(photos, store, typed,
     by_its_file = data.split.model_copy(update={"file": str(folder / "split.csv")})
     _, by_file, _ = own_or_new_pictures(data.model_copy(update={"split": by_its_file}), None)
     assert data_digest(by_file) == data_digest(anew)
+    one_more = photos / "bee" / "one more.png"  # of a kind that is held out, so that the others stay where they were
+    one_more.write_bytes((photos / "bee" / "01.png").read_bytes() + b"!")
+    split, table, held = own_or_new_pictures(data, None)
+    one_more.unlink()
+    assert (data_digest(table), len(held.rows)) == (data_digest(anew), 21)
+    assert not split.rows["split"].isna().any()
     others = data.model_copy(update={"unseen": ["cow"]})
     assert data_digest(own_or_new_pictures(others, None)[1]) != data_digest(anew)
+
+    assert typed("evaluate", f"run={run.info.run_id}", "evaluation.known_sent_away=0.1") == 0
+    own = runs(store)[0].data.metrics
+    test, looks = read_predictions(folder / "predictions" / "test.parquet"), looks_of(run)[1]["test"]
+    val = read_predictions(folder / "predictions" / "val.parquet")
+    temperature = own["temperature"]
+    known = known_of(run, val.at_temperature(temperature))
+    strange = known.strange(test.at_temperature(temperature), looks)
+    assert own["test/known_sent_away_10"] == (strange > known.strangeness.sends_away(0.1)[1]).mean()
+    others = ("evaluate", f"run={run.info.run_id}", "data=folder", f"data.root={photos}", "trainer.precision=fp32",
+              "trainer.num_workers=0", "evaluation.unknown_classes=ask")  # fmt: skip
+    assert typed(*others) == 0
+    asked_again = runs(store)[0]
+    assert asked_again.data.metrics["unseen/accepted"] == figures["unseen/accepted"]
+    assert pd.read_csv(artifact_folder(asked_again, "") / "unseen.csv")["strangeness"].to_numpy() == pytest.approx(
+        said["strangeness"].to_numpy(), abs=0.01
+    )
+    for name in ("bee", "wasp"):  # nothing but what it does not know: its own test stands beside
+        copytree(photos / "bee", tmp_path / "far" / name)
+    capsys.readouterr()
+    assert typed(*others, f"data.root={tmp_path / 'far'}") == 0
+    told = capsys.readouterr()
+    assert "told from the known (its own 12 of test) with an area under" in told.out + told.err
+    far = runs(store)[0].data.metrics
+    assert far["unseen/auroc_near"] == pytest.approx(figures["unseen/auroc_near"])
+    assert (far["unseen/classes"], far["unseen/pictures"]) == (2, 40)
 
     assert typed("promote", f"run={run.info.run_id}") == 0
     assert typed("predict", f"images={photos}", "answers.known_sent_away=0.1") == 0

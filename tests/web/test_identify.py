@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
+from pipeline.evaluation import lapse
 from pipeline.web.uploads import shown_name
 
 EVIL = "<img src=x onerror=alert(1)>"
@@ -315,3 +316,50 @@ def test_without_a_model_the_page_says_what_to_do(open_page):
     html = open_page().get("/").text
     assert "There is no model yet" in html
     assert 'href="/train"' in html
+
+
+def test_only_what_lives_somewhere_can_be_the_answer(trained, open_page, photograph):
+    page, one = open_page(), sent(("a.jpg", photograph("owl")))
+    assert "any of the 3 that the model knows" in page.get("/").text
+    html = page.post("/identify", files=one, data={"only": "Troglodytidae;\n"}, headers=PART).text
+    assert re.search(r"<h3>.*<bdi>Wren</bdi>", html)
+    assert "Without the list of what can be: <bdi>Tawny Owl</bdi>" in re.sub(r"</?strong>", "", html)
+    (token,) = tokens(html)
+    assert "<bdi>Wren</bdi>" in page.post(f"/identify/{token}/why", headers=PART).text  # the list stays
+    places = b"region,species\nMadeira,Troglodytes troglodytes\nAzores,Strix aluco\n"
+    table_sent = [*one, ("places", ("where.csv", places, "text/csv"))]
+    html = page.post("/identify", files=table_sent, data={"region": "Madeira"}, headers=PART).text
+    assert re.search(r"<h3>.*<bdi>Wren</bdi>", html)
+    for data, files, said in (
+        ({"only": "dodo"}, one, "only: the model knows no class and no taxon dodo"),
+        ({"region": "Madera"}, table_sent, "where.csv has no region Madera; did you mean Madeira?"),
+        ({"region": "Madeira"}, one, "region: send a table of regions"),
+    ):
+        refused = page.post("/identify", files=files, data=data, headers=PART)
+        assert (refused.status_code, said in refused.json()["detail"]) == (400, True), refused.text
+    rest = page.post("/api/predict", files=one, data={"only": ["Troglodytidae"]}).json()
+    assert rest["answers"][0]["label"] == "wren"
+    assert page.post("/api/predict", files=one, data={"only": "dodo"}).status_code == 400
+
+
+def test_many_answers_say_how_many_there_are_and_that_pictures_differ(trained, open_page, photograph, monkeypatch):
+    monkeypatch.setattr(lapse, "LEAST", 15)  # there are 18 of val
+    page = open_page()
+    assert "There is nothing to count" in page.get("/identify/counts").text
+    # Alike, and all of one kind: no 24 pictures of val are so.
+    many = sent(*[(f"{number}.jpg", photograph("owl", seed=100 + number)) for number in range(24)])
+    html = page.post("/identify", files=many, follow_redirects=True).text
+    assert "These pictures differ from those on which the model was checked" in html
+    assert "se diferencian" in page.get("/identify/together?lang=es").text
+    assert page.get("/identify/counts?lang=en").text.count("<tr>") >= 2
+    found = pd.read_csv(io.BytesIO(page.get("/identify/counts.csv").content)).set_index("label")
+    assert found["answers"].sum() == 24 - table(page)["unknown"].sum()
+    corrected = tokens(html)[0]
+    page.post(f"/identify/{corrected}", data={"label": "wren"})
+    again = pd.read_csv(io.BytesIO(page.get("/identify/counts.csv").content)).set_index("label")
+    assert again.loc["wren", "answers"] >= 1
+    rest = page.post("/api/predict", files=many, data={"counts": "true"}).json()
+    assert rest["differs"]["p"] < 0.02
+    assert sum(row["answers"] for row in rest["counts"]) == found["answers"].sum()
+    alone = page.post("/api/predict", files=many[:1]).json()
+    assert (alone["differs"], alone["counts"]) == (None, None)

@@ -11,11 +11,12 @@ from pipeline.data.beside.set_by_hand import COLUMN as SET_BY_HAND
 from pipeline.data.beside.set_by_hand import once
 from pipeline.serving.answers import Wanted
 from pipeline.web.api.problems import problems
-from pipeline.web.asking import Sent, ask
+from pipeline.web.asking import Sent, ask, names_in
 from pipeline.web.fetching import fetched
 from pipeline.web.models import BEST
 from pipeline.web.refusal import Refused
 from pipeline.web.site import site_of
+from pipeline.web.together import differs, how_many
 
 router = APIRouter(prefix="/api", tags=["predict"])
 
@@ -36,12 +37,34 @@ class Said(Labelled):
     top_k: list[Labelled]
 
 
+class Differs(BaseModel):
+    """In what pictures differ from those that promises were made on."""
+
+    p: float = Field(description="how often pictures from the same source would differ as much, at most")
+    shown_by: str
+    less_sure: bool = Field(description="whether the model is less sure of most of them")
+
+
+class Counted(BaseModel):
+    """How many there are of a class, corrected for what is taken for what, with its 95 % interval."""
+
+    label: str
+    answers: int
+    estimate: float
+    low: float
+    high: float
+
+
 class Predicted(BaseModel):
     """The answers, in the order of the pictures."""
 
     model: str = Field(description="who answered: a registered version, or a run")
     checkpoint: str
     answers: list[Said]
+    differs: Differs | None = Field(
+        None, description="where 20 or more pictures differ from val's, so that what was promised may not hold"
+    )
+    counts: list[Counted] | None = Field(None, description="with counts=true, the most frequent class first")
 
 
 @router.post("/predict", summary="What is on pictures", responses=problems(400, 404, 409))
@@ -53,6 +76,9 @@ async def predict(
     urls: Annotated[
         list[str],
         Form(description="addresses of pictures, on a server of allowed_hosts", max_length=50, default_factory=list),
+    ],
+    only: Annotated[
+        list[str], Form(description="the classes, or taxa above them, that can be the answer", default_factory=list)
     ],
     model: Annotated[
         str | None, Form(description="NAME/VERSION, NAME@ALIAS or a run's id; the first of GET /api/models if left out")
@@ -76,6 +102,7 @@ async def predict(
     min_probability: Annotated[
         float, Form(description="adds answered: whether the label is so likely", ge=0, le=1)
     ] = 0,
+    counts: Annotated[bool, Form(description="adds counts: how many there are of each class")] = False,
 ) -> Predicted:
     """An answer a picture, or one of all of them together."""
     site = site_of(request)
@@ -89,12 +116,19 @@ async def predict(
     given = zip(beside, _facts(attributes, len(sent), "attributes"), strict=True)
     beside = [one | ({SET_BY_HAND: by_hand} if by_hand else {}) for one, by_hand in given]
     ready = await run_in_threadpool(site.models.asked, model, BEST if epoch is None else f"epoch_{epoch}")
-    wanted = Wanted(top_k=top_k, coverage=coverage, min_probability=min_probability, explain=explain)
-    said = await ask(site, ready, sent, wanted, beside, together=together)
+    named = tuple(name for text in only for name in names_in(text))
+    wanted = Wanted(
+        top_k=top_k, coverage=coverage, min_probability=min_probability, only=named, explain=explain,
+    )  # fmt: skip
+    said, parts = await ask(site, ready, sent, wanted, beside, together=together)
     names = [[one.name for one in sent]] if together else [[one.name] for one in sent]
+    lapse = await run_in_threadpool(differs, ready.bundle, parts)
+    table = await run_in_threadpool(how_many, ready.bundle, parts) if counts else None
     return Predicted(
         model=ready.choice.address, checkpoint=ready.checkpoint,
         answers=[Said(files=some, **one.to_dict()) for some, one in zip(names, said, strict=True)],
+        differs=None if lapse is None else Differs(**lapse._asdict()),
+        counts=None if table is None else [Counted(**row) for row in table.to_dict("records")],
     )  # fmt: skip
 
 

@@ -21,13 +21,15 @@ from pipeline.data.beside.set_by_hand import COLUMN as SET_BY_HAND
 from pipeline.data.files import write_csv
 from pipeline.reporting.page import source
 from pipeline.serving.answers import Answer
+from pipeline.serving.only import among
 from pipeline.serving.published import darwin_core
 from pipeline.web import showing
-from pipeline.web.asking import Sent, ask, page_wants
+from pipeline.web.asking import Sent, ask, listed_in, names_in, page_wants
 from pipeline.web.models import BEST, Choice, Ready
 from pipeline.web.refusal import Refused, status_of, told
 from pipeline.web.rendering import explained, page, part, visitor, words
 from pipeline.web.site import Site, site_of
+from pipeline.web.together import Part, differs, how_many
 from pipeline.web.uploads import Asked, Visit
 
 router = APIRouter(include_in_schema=False)
@@ -52,16 +54,19 @@ async def identify(
 
 @router.post("/identify")
 async def asked(
-    request: Request, files: Annotated[list[UploadFile], File(default_factory=list)], model: Text = "",
-    checkpoint: Text = BEST,
+    request: Request, files: Annotated[list[UploadFile], File(default_factory=list)],
+    places: Annotated[list[UploadFile], File(default_factory=list)], model: Text = "", checkpoint: Text = BEST,
     sure: Annotated[float, Form(ge=0, le=1)] = 0.5, together: Annotated[bool, Form()] = False,
+    only: Annotated[str, Form(max_length=100_000)] = "", region: Text = "",
 ) -> Response:  # fmt: skip
     """Answers to pictures: to the script a list item each, else the page again."""
     sent = await Sent.of(files)
     if not sent:
         return await _page(request, 1, problem=words(request)("identify.choose_first"), status=400)
     try:
-        made, failed = await _answers(request, sent, model, checkpoint, sure, together=together)
+        ready = await run_in_threadpool(site_of(request).models.asked, model, checkpoint)
+        names = await _listed(ready, only, await Sent.of(places), region.strip())
+        made, failed = await _answers(request, ready, sent, names, sure, together=together)
     except (BadInput, Refused) as error:
         made, failed = [], [error]
     if failed and _PART in request.headers:
@@ -74,32 +79,46 @@ async def asked(
     return RedirectResponse("/#results", 303)
 
 
+async def _listed(ready: Ready, only: str, places: list[Sent], region: str) -> tuple[str, ...]:
+    """What can be the answer: names that were typed, and those of a table that was sent. BadInput for strange ones."""
+    names = names_in(only)
+    if region and not places:
+        raise BadInput("region: send a table of regions and what lives there beside it")
+    for table in places:
+        names += await listed_in(ready, table, region)
+    if names:
+        among(names, ready.bundle.called, len(ready.bundle.classes), "only")
+    return tuple(names)
+
+
 async def _answers(
-    request: Request, sent: list[Sent], model: str, checkpoint: str, sure: float, *, together: bool
+    request: Request, ready: Ready, sent: list[Sent], only: tuple[str, ...], sure: float, *, together: bool
 ) -> tuple[list[Asked], list[Exception]]:
     """One a picture, or one of all; and why others have none."""
-    ready = await run_in_threadpool(site_of(request).models.asked, model, checkpoint)
     given = (await request.form()).items()
     facts = {key.removeprefix(_PREFIX): str(value).strip() for key, value in given if key.startswith(_PREFIX)}
     groups = [sent] if together else [[one] for one in sent]
     made, failed = list[Asked](), list[Exception]()
     for group in groups:
         try:
-            made.append(await _answered(request, ready, group, facts, sure))
+            made.append(await _answered(request, ready, group, facts, sure, only))
         except (BadInput, Refused) as error:
             failed.append(error)
     return made, failed
 
 
-async def _answered(request: Request, ready: Ready, sent: list[Sent], facts: dict[str, str], sure: float) -> Asked:
+async def _answered(
+    request: Request, ready: Ready, sent: list[Sent], facts: dict[str, str], sure: float, only: tuple[str, ...]
+) -> Asked:
     """One specimen's pictures kept and answered; nothing stays of those that have no answer."""
     site = site_of(request)
     visit = site.visits.begin(visitor(request), len(sent))
     kinds = ready.bundle.columns
     known = {name: _with_point(value, kinds[name]) for name, value in facts.items() if value and name in kinds}
-    (answer,) = await ask(site, ready, sent, page_wants(ready, sure), [known] * len(sent), together=True)
+    wanted = page_wants(ready, sure, only)
+    (answer,), (part,) = await ask(site, ready, sent, wanted, [known] * len(sent), together=True)
     pictures = [await run_in_threadpool(visit.keep, one.data, one.name) for one in sent]
-    return visit.add(pictures, known, ready, answer, sure)
+    return visit.add(pictures, known, ready, answer, sure, only, part)
 
 
 def _with_point(value: str, kind: str) -> str:
@@ -129,6 +148,43 @@ async def darwin_core_csv(request: Request) -> Response:
     return await run_in_threadpool(_csv, pd.concat(made) if made else pd.DataFrame(), "darwin_core.csv")
 
 
+@router.get("/identify/counts.csv")
+async def counts_csv(request: Request) -> Response:
+    """How many there are, as `predict counts=true` writes it."""
+    found = await run_in_threadpool(_counts, _visit(request))
+    return await run_in_threadpool(_csv, pd.DataFrame() if found is None else found, "counts.csv")
+
+
+@router.get("/identify/counts")
+async def counts(request: Request) -> HTMLResponse:
+    """How many there are of each class among what was answered."""
+    several = _visit(request).by_newest()
+    found = await run_in_threadpool(_counts, _visit(request))
+    rows = [] if found is None else found.to_dict("records")
+    taxonomy = several[0].ready.bundle.taxonomy if several else None
+    return page(
+        request, "counts.html.j2", here="identify", rows=rows, count=len(several),
+        names=showing.names(taxonomy, [row["label"] for row in rows]),
+    )  # fmt: skip
+
+
+def _counts(visit: Visit) -> pd.DataFrame | None:
+    several = visit.by_newest()
+    return how_many(several[0].ready.bundle, [one.counted for one in several]) if several else None
+
+
+@router.get("/identify/together")
+async def said_together(request: Request) -> HTMLResponse:
+    """What is to be said of all pictures together, for the page's script."""
+    return HTMLResponse(await run_in_threadpool(_together, request))
+
+
+def _together(request: Request) -> Markup:
+    several = _visit(request).by_newest()
+    lapse = differs(several[0].ready.bundle, [one.part for one in several]) if several else None
+    return part(request, "together.html.j2", lapse=lapse, shown_by=lapse and showing.differs_by(lapse.shown_by))
+
+
 @router.post("/identify/{token}")
 async def put_right(request: Request, token: str, do: Text = "correct", label: Text = "") -> Response:
     """Say what it shows, that the answer is right, or take it away."""
@@ -155,7 +211,7 @@ async def again(request: Request, token: str, model: Text = "", checkpoint: Text
     facts, known = {name: value for name, value in one.facts.items() if name in kept}, called(ready.bundle.attributes)
     if by_hand := {name: cell for name, cell in one.by_hand.items() if name.casefold() in known}:
         facts[SET_BY_HAND] = json.dumps(by_hand)
-    one.answer = await _said(request, one, ready, facts, explain=one.answer.reasons is not None)
+    one.answer, one.part = await _said(request, one, ready, facts, explain=one.answer.reasons is not None)
     one.ready, one.facts, one.before = ready, facts, None
     return HTMLResponse(_item(request, one)) if _PART in request.headers else RedirectResponse("/#results", 303)
 
@@ -173,18 +229,20 @@ async def why(request: Request, token: str, attribute: Text = "", value: Text = 
         )
     if by_hand:
         facts[SET_BY_HAND] = json.dumps(by_hand)
-    made = await _said(request, one, one.ready, facts, explain=True)
+    made, one.part = await _said(request, one, one.ready, facts, explain=True)
     one.before = (one.before or one.answer) if by_hand else None
     one.answer, one.facts = made, facts
     return HTMLResponse(_item(request, one)) if _PART in request.headers else RedirectResponse(f"/#asked-{token}", 303)
 
 
-async def _said(request: Request, one: Asked, ready: Ready, facts: dict[str, str], *, explain: bool) -> Answer:
+async def _said(
+    request: Request, one: Asked, ready: Ready, facts: dict[str, str], *, explain: bool
+) -> tuple[Answer, Part]:
     """What a model says of pictures that were kept."""
     sent = [Sent(picture.name, await run_in_threadpool(picture.file.read_bytes)) for picture in one.pictures]
-    wanted = replace(page_wants(ready, one.sure), explain=explain)
-    (answer,) = await ask(site_of(request), ready, sent, wanted, [facts] * len(sent), together=True)
-    return answer
+    wanted = replace(page_wants(ready, one.sure, one.only), explain=explain)
+    (answer,), (made,) = await ask(site_of(request), ready, sent, wanted, [facts] * len(sent), together=True)
+    return answer, made
 
 
 @router.get("/identify/{token}/alike")
@@ -237,6 +295,7 @@ def _item(request: Request, one: Asked) -> Markup:
 def _names(one: Asked) -> dict[str, showing.Named]:
     labels = [label for label, _ in one.answer.top_k] + [*(one.answer.prediction_set or ()), one.shows]
     labels += [one.before.label] if one.before else []
+    labels += [one.answer.elsewhere[0]] if one.answer.elsewhere else []
     return showing.names(one.ready.bundle.taxonomy, dict.fromkeys(labels))
 
 
@@ -248,6 +307,7 @@ async def _page(request: Request, number: int, *, problem: str = "", status: int
     return page(
         request, "identify.html.j2", here="identify", status=status, problem=problem,
         results=[_item(request, one) for one in shown], count=len(every), current=number,
+        together=await run_in_threadpool(_together, request),
         pages_of_results=-(-len(every) // _ON_A_PAGE), minutes=f"{site.settings.limits.idle_minutes:g}",
         **values,
     )  # fmt: skip
@@ -270,7 +330,8 @@ def _choice(site: Site, model: str, checkpoint: str) -> dict[str, Any]:
         "choice": choice, "lost": lost, "checkpoint": checkpoint, "models": _with(site.models.choices(), choice),
         "checkpoints": site.models.checkpoints(choice), "labels": ready.names[:_LABELS],
         "columns": {name: kind for name, kind in ready.bundle.columns.items() if name != SET_BY_HAND},
-        "boxed": ready.bundle.looks_at_boxes,
+        "boxed": ready.bundle.looks_at_boxes, "classes": len(ready.bundle.classes),
+        "listed": ready.bundle.taxonomy is not None,
         "choices": {kind.column: kind.names for kind in kinds if isinstance(kind, Category)},
     }  # fmt: skip
 

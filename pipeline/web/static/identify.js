@@ -15,6 +15,11 @@ function counted() {
   if (again) again.hidden = list.children.length === 0;
 }
 
+// What is to be said of all answers together, whether the pictures differ from those that the model was checked on.
+async function together() {
+  try { document.getElementById("together").innerHTML = await part("/identify/together"); } catch { /* next time */ }
+}
+
 // A server that is away is waited for, by all that ask it together. Gives whether it is the same again, was started
 // anew, when it knows no answer any more, or stays away.
 const PATIENCE = 300, EVERY = 1;  // seconds
@@ -82,6 +87,7 @@ async function each(items, name, work, anew = false) {
     }
   }
   await Promise.all(Array.from({ length: AT_ONCE }, worker));
+  together();
   said.textContent = text(said.dataset.ready);
   stop.hidden = bar.hidden = true;
   if (running === here) running = null;
