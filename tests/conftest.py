@@ -18,6 +18,14 @@ settings.register_profile("any machine", deadline=None)  # a busy one takes its 
 settings.load_profile("any machine")
 
 
+# Files that take longest, first: the last one would keep one of two processes waiting for the other.
+_LONG = {"test_training_in_a_browser.py", "test_main_job.py", "test_walkthrough.py", "test_faults.py", "test_earlier.py"}
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.path.name not in _LONG)
+
+
 @pytest.fixture(autouse=True)
 def _denormals_as_a_process_begins():
     """A run makes denormal numbers zero for the rest of its process, which in the tests is everybody's."""
