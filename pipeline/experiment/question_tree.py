@@ -3,42 +3,28 @@
 from __future__ import annotations
 
 import logging
-from itertools import islice
 
 import torch
 
-from pipeline.config import schema
 from pipeline.data.attributes import in_words
-from pipeline.experiment.build import Prepared
-from pipeline.experiment.stages import feature_batches
 from pipeline.models.heads.concepts import Concepts
 from pipeline.reporting.plots.tree import first_questions
 from pipeline.tracking.runs import TrackedRun
 
 log = logging.getLogger("pipeline.train")
-_MOST = 20_000  # pictures
 _LEAVES = 2  # a class
 
 
 def tell_tree(
-    config: schema.Train,
-    prepared: Prepared,
-    run: TrackedRun,
-    split: str,
-    concepts: torch.Tensor,
+    head: Concepts, classes: list[str], run: TrackedRun, split: str, given: torch.Tensor, concepts: torch.Tensor,
     answered: torch.Tensor,
-) -> None:
-    """Write the tree, learnt from the network's answers to training pictures, as text and as a picture of its first
-    questions; how often it answers as the network does is told of a split's `concepts` and what was `answered` (n,).
+) -> None:  # fmt: skip
+    """Write the tree, learnt from the network's answers to what it is `given` (m, f) of training pictures, as text and
+    as a picture of its first questions; how often it answers as the network does is told of a split's `concepts` and
+    what was `answered` (n,).
     """
     from sklearn.tree import DecisionTreeClassifier, export_text  # noqa: PLC0415 - costs time, and most runs need none
 
-    network, classes = prepared.network, prepared.table.classes
-    head = network.head
-    assert isinstance(head, Concepts)
-    batches = feature_batches(config, prepared, "train", training=True)
-    some = [network.joined(batch.inputs).float() for batch in islice(batches, -(-_MOST // config.trainer.batch_size))]
-    given = torch.cat(some)
     tree = DecisionTreeClassifier(criterion="entropy", max_leaf_nodes=max(2, _LEAVES * len(classes)), random_state=0)
     tree.fit(head.shares(head.concepts(given)).numpy(), head(given).argmax(1).numpy())
     names, answers = list(map(in_words, head.attributes)), [classes[code] for code in tree.classes_]

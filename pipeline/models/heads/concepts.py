@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import nn
-from torch.nn.functional import cross_entropy, linear
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, linear
 
 from pipeline.models.heads.fitted import Rooted, Tempered, best_temperature, usual_scale
 from pipeline.models.heads.logistic import STRENGTHS, LogisticRegression, dealt_out
@@ -20,6 +20,7 @@ log = logging.getLogger("pipeline.train")
 _SHOWN = 0.5  # of a class's pictures
 _DIRECT = 0.1  # of C, for the direct path: chosen on val of three splits of 100 birds
 _LITTLE = 1e-4
+_RARE = 0.01
 _OUT = 50.0  # of a logit
 
 
@@ -35,32 +36,35 @@ class Concepts(Rooted, Tempered):
     `agreement` punishes reasons that contradict what is known of the class: so much times their share is added to a
     picture's loss. That is SHAP-Backprop (Diaz-Rodriguez et al. 2022, arXiv:2104.11914) for a linear layer, but added
     where they multiply: by its end most pictures have no loss left to multiply. On val that gave more for less.
+
+    Where the backbone trains it is not `fitted` but learns with it: attributes are then the sigmoid of a linear layer,
+    and what is minimised is the class's loss and `attribute_loss` times theirs (see `besides`).
     """
 
     weighs: ClassVar[bool] = True
+    trains: ClassVar[bool] = True
     mean: torch.Tensor
     scale: torch.Tensor
     given: torch.Tensor
     known: torch.Tensor
-    weight: torch.Tensor
-    bias: torch.Tensor
     rules: torch.Tensor | None
 
     def __init__(
         self, n_features: int, n_classes: int, C: float | Literal["auto"] = "auto",  # noqa: N803 - scikit-learn's name
         attributes: Sequence[str] = (), residual: bool = False, agreement: float = 0.0,
-        rules: bool | str | None = None,
+        rules: bool | str | None = None, attribute_loss: float = 1.0, fitted: bool = True,
     ) -> None:  # fmt: skip
         super().__init__()
-        self.inverse_penalty, self.agreement = C, agreement
-        self._of_pictures: np.ndarray | None = None
+        self.inverse_penalty, self.agreement, self.attribute_loss, self.fitted = C, agreement, attribute_loss, fitted
+        self._read: torch.Tensor | None = None  # before the sigmoid, of pictures that are being learnt from
+        self._of_pictures: torch.Tensor | None = None
         self.attributes, width = tuple(attributes), len(attributes)
         self.register_buffer("mean", torch.zeros(width))
         self.register_buffer("scale", torch.ones(width))
         self.register_buffer("given", torch.zeros(n_classes, width))
         self.register_buffer("known", torch.ones(n_classes, width, dtype=torch.bool))
-        self.register_buffer("weight", torch.zeros(width, n_features))
-        self.register_buffer("bias", torch.zeros(width))
+        self.weight = nn.Parameter(torch.zeros(width, n_features), requires_grad=not fitted)
+        self.bias = nn.Parameter(torch.zeros(width), requires_grad=not fitted)
         # At least one: to make a layer of none, PyTorch warns.
         self.species = LogisticRegression(max(width, 1), n_classes, 1.0 if C == "auto" else C)
         self.beside = nn.Linear(n_features, n_classes) if residual else None
@@ -95,6 +99,9 @@ class Concepts(Rooted, Tempered):
         largest share that any class has, a no as the smallest, as the classes were learnt by those.
         """
         read = linear(self.spread(features), self.weight, self.bias)
+        if not self.fitted:
+            self._read = read if self.training else None
+            read = self.standardised(read.sigmoid())
         if by_hand is None:
             return read
         return torch.where(by_hand.isnan(), read, self.standardised(by_hand.clamp(*self.ends)))
@@ -116,10 +123,10 @@ class Concepts(Rooted, Tempered):
     def of_concepts(self, concepts: torch.Tensor, direct: torch.Tensor | float = 0.0) -> torch.Tensor:
         """Standardised attributes (n, attributes), some of them put right perhaps, -> logits (n, n_classes).
 
-        A class that breaks one of its rules is out of the question.
+        A class that breaks one of its rules is out of the question, but not while it is being learnt.
         """
         logits = (self.species.logits(concepts) + direct) / self.temperature
-        if self.rules is None:
+        if self.rules is None or self.training:
             return logits
         which, broken = self.broken(concepts)
         return logits - _OUT * torch.zeros_like(logits).index_add(1, which[:, 0], broken.to(logits.dtype))
@@ -182,10 +189,56 @@ class Concepts(Rooted, Tempered):
         """
         if self.rules is not None and rules is not None:
             self.rules.copy_(torch.from_numpy(rules))
-        self._of_pictures = None if of_pictures is None else of_pictures.to_numpy(np.float32)
+        self._of_pictures = None if of_pictures is None else torch.tensor(of_pictures.to_numpy(np.float32))
         shares = torch.tensor(signatures.to_numpy(np.float32))
         self.given.copy_(shares.nan_to_num(0.0))
         self.known.copy_(~shares.isnan())
+
+    @torch.no_grad()
+    def begin(self, labels: torch.Tensor, pictures: torch.Tensor) -> None:
+        """Before it learns by gradient from pictures with `labels` (n,), told apart by `pictures` (n,) as in `fit`.
+
+        It begins by reading in each picture what is usual among them.
+        """
+        self._targets(labels, pictures, np.ones(len(labels)))
+        self.bias.copy_(self.mean.clamp(_RARE, 1 - _RARE).logit())
+        nn.init.normal_(self.weight, std=_RARE)
+
+    def besides(self, labels: torch.Tensor, pictures: torch.Tensor) -> torch.Tensor:
+        """What is minimised beside the class's loss, of the pictures (n,) with `labels` (n,) that it has just seen.
+
+        The mean cross-entropy of their attributes, of those that are known, each weighed by the inverse of its spread,
+        so that rare ones count too; and reasons that contradict what is known, where they are punished.
+        """
+        assert self._read is not None
+        read, self._read = self._read, None
+        shown = self._shown(labels, pictures).to(read.device).repeat(len(read) // len(labels), 1)
+        known, worth = ~shown.isnan(), 1 / self.scale
+        each = binary_cross_entropy_with_logits(read, shown.nan_to_num(0.0), reduction="none")
+        losses = (each * known * worth / worth.mean()).sum() / known.sum().clamp(min=1)
+        if not self.agreement:
+            return self.attribute_loss * losses
+        of, concepts = labels.repeat(len(read) // len(labels)), self.standardised(read.detach().sigmoid())
+        return self.attribute_loss * losses + self._contradicting(concepts, of)(self.species.linear.weight).mean()
+
+    def _shown(self, labels: torch.Tensor, pictures: torch.Tensor) -> torch.Tensor:
+        """(n, attributes) shares of what pictures with `labels` (n,) show, NaN where that is not known."""
+        if self._of_pictures is None:
+            return self.signatures[labels]
+        return self._of_pictures[pictures]
+
+    def _targets(self, labels: torch.Tensor, pictures: torch.Tensor, counts: np.ndarray) -> np.ndarray:
+        """What `_shown` says, with mean 0 and spread 1 among pictures that count so much (n,), as it is from now on."""
+        given = self._shown(labels, pictures).numpy()
+        known = ~np.isnan(given)
+        total = np.maximum((known * counts[:, None]).sum(0), 1e-9)
+        centre = np.where(known, given, 0).T @ counts / total
+        apart = np.where(known, given - centre, 0)
+        spans = np.sqrt(apart.T**2 @ counts / total)
+        spans[spans < 1e-6] = 1.0  # the same of all classes that have pictures
+        self.mean.copy_(torch.from_numpy(centre))
+        self.scale.copy_(torch.from_numpy(spans))
+        return np.where(known, apart / spans, np.nan).astype(np.float32)
 
     @torch.no_grad()
     def fit(
@@ -197,16 +250,8 @@ class Concepts(Rooted, Tempered):
         values = ((spread.numpy() - mean) / size).astype(np.float32)
         counts = np.ones(len(labels)) if weights is None else weights.numpy().astype(np.float64)
         own = np.arange(len(labels)) if pictures is None else pictures.numpy()
-        given = self.signatures.numpy()[labels.numpy()] if self._of_pictures is None else self._of_pictures[own]
-        known = ~np.isnan(given)
-        total = np.maximum((known * counts[:, None]).sum(0), 1e-9)
-        centre = np.where(known, given, 0).T @ counts / total
-        apart = np.where(known, given - centre, 0)
-        spans = np.sqrt(apart.T**2 @ counts / total)
-        spans[spans < 1e-6] = 1.0  # the same of all classes that have pictures
-        targets = (apart / spans).astype(np.float32)
-        self.mean.copy_(torch.from_numpy(centre))
-        self.scale.copy_(torch.from_numpy(spans))
+        targets = self._targets(labels, torch.from_numpy(own), counts)
+        known, targets = ~np.isnan(targets), np.nan_to_num(targets)
         _, first, owner = np.unique(own, return_index=True, return_inverse=True)
         fold = dealt_out(labels.numpy()[first])[owner]
         left_out, penalty = told_by_others(values, targets, known, counts, fold)
