@@ -120,6 +120,6 @@ def tell_overruled(
     run.log_metrics({f"{split}/overruled": float((before != after).float().mean())})
     log.info(
         "head.rules: %d rules overruled %d of %d answers on %s: %d of them were right before, %d are now",
-        len(head.rules.nonzero()), (before != after).sum(), len(labels), split,
+        len(head.rules), (before != after).sum(), len(labels), split,
         ((before != after) & (before == labels)).sum(), ((before != after) & (after == labels)).sum(),
     )  # fmt: skip

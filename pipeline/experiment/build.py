@@ -224,7 +224,7 @@ def network(config: schema.Train, table: PictureTable, beside: Beside = ()) -> t
     if isinstance(made.head, Concepts) and shown is not None:
         numbers, pictures = pd.factorize(table.rows["path"])
         file = getattr(config.head, "rules", None)
-        rules = read_rules(file, classes, made.head.attributes) if file else None
+        rules = read_rules(file, classes, made.head.attributes) if file else ()
         made.head.meet_attributes(shown, by_picture(table, made.head.attributes, pictures.tolist()), rules)
         if not made.head.fitted:
             train = table.where("train")

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
+import numpy as np
+import pandas as pd
 import torch
 
 from pipeline.data.attributes import in_words
+from pipeline.data.files import write_csv
+from pipeline.data.rules import Rule
 from pipeline.models.heads.concepts import Concepts
 from pipeline.reporting.plots.tree import first_questions
 from pipeline.tracking.runs import TrackedRun
 
 log = logging.getLogger("pipeline.train")
 _LEAVES = 2  # a class
+_COUNTS = 1.0  # of a logit: what breaking a rule that was learnt takes, until somebody says otherwise
 
 
 def tell_tree(
@@ -35,4 +41,37 @@ def tell_tree(
     (run.folder / "rules.txt").write_text(text, encoding="utf-8")
     figure = first_questions(tree, names, answers, f"The first questions of a tree that {said}")
     figure.savefig(run.folder / "rules.png")
+    rows = [
+        {
+            "class": classes[one.label],
+            "attribute": head.attributes[one.attribute],
+            "rule": one.kind,
+            "weight": one.weight,
+        }
+        for one in rules_of(tree)
+    ]
+    write_csv(pd.DataFrame(rows, columns=["class", "attribute", "rule", "weight"]), run.folder / "rules_learnt.csv")
     log.info("rules.txt says in questions what the network has learnt: a tree that %s", said)
+
+
+def rules_of(tree: Any) -> list[Rule]:
+    """What all ways of scikit-learn's `tree` to a class have in common: at least, or at most, a share of an attribute."""
+    nodes, wide = tree.tree_, tree.n_features_in_
+    low = np.full((len(tree.classes_), wide), np.inf)  # of the class's ways, the least that one asks for
+    high = np.full((len(tree.classes_), wide), -np.inf)
+    ways = [(0, np.full(wide, -np.inf), np.full(wide, np.inf))]
+    while ways:
+        node, above, below = ways.pop()
+        if nodes.children_left[node] < 0:
+            place = nodes.value[node].argmax()
+            low[place], high[place] = np.minimum(low[place], above), np.maximum(high[place], below)
+            continue
+        asked, at = nodes.feature[node], nodes.threshold[node]
+        less, more = below.copy(), above.copy()
+        less[asked], more[asked] = min(less[asked], at), max(more[asked], at)
+        ways += [(nodes.children_left[node], above, less), (nodes.children_right[node], more, below)]
+    return [
+        Rule(int(tree.classes_[place]), int(asked), sign, float(shares[place, asked]), _COUNTS)
+        for shares, sign in ((low, 1), (high, -1))
+        for place, asked in np.argwhere(np.isfinite(shares) & (shares > 0) & (shares < 1)).tolist()
+    ]

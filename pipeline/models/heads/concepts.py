@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, linear
 
+from pipeline.data.rules import Rule
 from pipeline.models.heads.fitted import Rooted, Tempered, best_temperature, usual_scale
 from pipeline.models.heads.logistic import STRENGTHS, LogisticRegression, dealt_out
 from pipeline.models.heads.punished import Punishment, fit_layer
@@ -21,7 +22,6 @@ _SHOWN = 0.5  # of a class's pictures
 _DIRECT = 0.1  # of C, for the direct path: chosen on val of three splits of 100 birds
 _LITTLE = 1e-4
 _RARE = 0.01
-_OUT = 50.0  # of a logit
 
 
 class Concepts(Rooted, Tempered):
@@ -68,7 +68,7 @@ class Concepts(Rooted, Tempered):
         # At least one: to make a layer of none, PyTorch warns.
         self.species = LogisticRegression(max(width, 1), n_classes, 1.0 if C == "auto" else C)
         self.beside = nn.Linear(n_features, n_classes) if residual else None
-        self.register_buffer("rules", torch.zeros(n_classes, width, dtype=torch.int8) if rules else None)
+        self.register_buffer("rules", torch.zeros(0, len(Rule._fields)) if rules else None)
 
     @property
     def signatures(self) -> torch.Tensor:
@@ -123,26 +123,35 @@ class Concepts(Rooted, Tempered):
     def of_concepts(self, concepts: torch.Tensor, direct: torch.Tensor | float = 0.0) -> torch.Tensor:
         """Standardised attributes (n, attributes), some of them put right perhaps, -> logits (n, n_classes).
 
-        A class that breaks one of its rules is out of the question, but not while it is being learnt.
+        A class loses what the rules that it breaks take, but not while it is being learnt.
         """
         logits = (self.species.logits(concepts) + direct) / self.temperature
         if self.rules is None or self.training:
             return logits
-        which, broken = self.broken(concepts)
-        return logits - _OUT * torch.zeros_like(logits).index_add(1, which[:, 0], broken.to(logits.dtype))
+        taken = self.broken(concepts) * self.rules[:, 4]
+        return logits - torch.zeros_like(logits).index_add(1, self.rules[:, 0].long(), taken.to(logits.dtype))
 
-    def broken(self, concepts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The rules (m, 2), of which class and attribute, and (n, m) bool which of them pictures break.
+    def broken(self, concepts: torch.Tensor) -> torch.Tensor:
+        """(n, m) bool: which of the rules (see `Rule`; m) pictures break.
 
         What is always shown has to be read as nearer to its usual share than to the least of any class; what never is,
         nearer than to the most. On val of 100 birds 1,119 rules that were so of at least nine of ten of a class's
         pictures overruled one of 900 answers by that, and 13 by half of that way.
         """
         assert self.rules is not None
-        which = self.rules.nonzero()
-        here, always = concepts[:, which[:, 1]], self.rules[which[:, 0], which[:, 1]] > 0
-        least, most = (self.standardised(end)[which[:, 1]] for end in self.ends)
-        return which, torch.where(always, here <= least / 2, here >= most / 2)
+        _, place, sign, share, _ = self.rules.T
+        place, at_least, plain = place.long(), sign > 0, share.isnan()
+        here, (least, most) = concepts[:, place], (self.standardised(end)[place] / 2 for end in self.ends)
+        named = (share - self.mean[place]) / self.scale[place]
+        below = torch.where(plain, here <= least, here < named)
+        return torch.where(at_least, below, torch.where(plain, here >= most, here > named))
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        stored = state_dict.get(f"{prefix}rules")
+        if stored is not None and stored.dtype == torch.int8:  # earlier versions: 1 always, -1 never, of each pair
+            made = [Rule(code, place, int(stored[code, place])) for code, place in stored.nonzero().tolist()]
+            state_dict[f"{prefix}rules"] = torch.tensor(made).reshape(-1, len(Rule._fields))
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def logits(self, features: torch.Tensor) -> torch.Tensor:
         return self.of_concepts(self.concepts(features), self.direct(features))
@@ -181,14 +190,13 @@ class Concepts(Rooted, Tempered):
         return (likely @ known.square() - (likely @ known).square()) * self.scale
 
     def meet_attributes(
-        self, signatures: pd.DataFrame, of_pictures: pd.DataFrame | None = None, rules: np.ndarray | None = None
+        self, signatures: pd.DataFrame, of_pictures: pd.DataFrame | None = None, rules: Sequence[Rule] = ()
     ) -> None:
         """Told, before any work, the attributes of the classes, a row a class in their order; or `of_pictures`, a row
-        for each of the numbers by which `fit` tells pictures apart, which are then what it learns from. `rules`
-        (n_classes, attributes) say what a class always (1) or never (-1) shows.
+        for each of the numbers by which `fit` tells pictures apart, which are then what it learns from.
         """
-        if self.rules is not None and rules is not None:
-            self.rules.copy_(torch.from_numpy(rules))
+        if self.rules is not None:
+            self.rules = torch.tensor(rules, dtype=torch.float32).reshape(-1, len(Rule._fields))
         self._of_pictures = None if of_pictures is None else torch.tensor(of_pictures.to_numpy(np.float32))
         shares = torch.tensor(signatures.to_numpy(np.float32))
         self.given.copy_(shares.nan_to_num(0.0))
