@@ -15,6 +15,7 @@ from pipeline.data.files import write_csv
 from pipeline.evaluation.agreement import Agreement, mean_by_class
 from pipeline.evaluation.attributes import attribute_table, mean_auc
 from pipeline.experiment.build import Prepared
+from pipeline.experiment.knowledge import tell_knowledge
 from pipeline.experiment.question_tree import tell_tree
 from pipeline.experiment.stages import learning, stages
 from pipeline.models.heads.concepts import Concepts
@@ -43,6 +44,7 @@ def tell_attributes(config: schema.Train, prepared: Prepared, run: TrackedRun, s
     answered = head.of_concepts(concepts, direct).argmax(1)
     tell_agreement(head, concepts, answered, prepared.table.classes, run, split)
     tell_tree(head, prepared.table.classes, run, split, some, concepts, answered)
+    tell_knowledge(head, prepared.table.classes, run, split, labels, answered)
     if head.rules is not None:
         tell_overruled(head, concepts, direct, labels, run, split)
     if head.beside is not None:

@@ -55,7 +55,7 @@ def tell_tree(
 
 
 def rules_of(tree: Any) -> list[Rule]:
-    """What all ways of scikit-learn's `tree` to a class have in common: at least, or at most, a share of an attribute."""
+    """What all ways of scikit-learn's `tree` to a class have in common: at least, or at most, a share."""
     nodes, wide = tree.tree_, tree.n_features_in_
     low = np.full((len(tree.classes_), wide), np.inf)  # of the class's ways, the least that one asks for
     high = np.full((len(tree.classes_), wide), -np.inf)
