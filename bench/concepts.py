@@ -123,7 +123,7 @@ def agreement_and_direct_path(
                 mean_by_class(mine - others, labels.numpy()),
             )
             print(
-                f"  {name}, {what} with shuffled rows: {mean:.3f}; own less that: {value:+.3f} [{low:+.3f}, {high:+.3f}]",
+                f"  {name}, {what} with shuffled rows: {mean:.3f}; own less: {value:+.3f} [{low:+.3f}, {high:+.3f}]",
                 flush=True,
             )  # fmt: skip
     for name, before, after in zip(("accuracy", "agreement", "edit distance"), off, on, strict=True):
