@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
-
 from pipeline.common.errors import BadInput, did_you_mean
 from pipeline.data.attributes import called
 from pipeline.data.files import cell_text, column, existing, read_table
@@ -12,6 +10,7 @@ from pipeline.data.files import cell_text, column, existing, read_table
 PLAIN = {"always": 1, "never": -1}
 BOUNDS = {"at least": 1, "at most": -1}  # a share
 OVERRULES = 50.0  # of a logit: what is left is out of the question
+_NONE = -1.0  # for a share: a network's weights hold no NaN
 _KEY = "head.rules"
 _FORMS = [*PLAIN, *(f"{word} 0.5" for word in BOUNDS)]
 
@@ -19,21 +18,21 @@ _FORMS = [*PLAIN, *(f"{word} 0.5" for word in BOUNDS)]
 class Rule(NamedTuple):
     """What a class shows of an attribute (each by its place).
 
-    `sign` 1: always, or at least a `share` of it (NaN: none is named); -1: never, or at most so much. `weight`: how
+    `sign` 1: always, or at least a `share` of it (below 0: none is named); -1: never, or at most so much. `weight`: how
     much of the class's logit breaking it takes.
     """
 
     label: int
     attribute: int
     sign: int
-    share: float = np.nan
+    share: float = _NONE
     weight: float = OVERRULES
 
     @property
     def kind(self) -> str:
         """As a file says it."""
         plain, bound = (next(word for word, sign in some.items() if sign == self.sign) for some in (PLAIN, BOUNDS))
-        return plain if np.isnan(self.share) else f"{bound} {self.share:.3g}"
+        return plain if self.share < 0 else f"{bound} {self.share:.3g}"
 
     def told(self, attribute: str) -> str:
         """In words; what it takes, where it does not overrule."""
@@ -63,7 +62,8 @@ def read_rules(file: str, classes: Sequence[str], attributes: Sequence[str]) -> 
             codes[name.casefold()], places[attribute.casefold()], *_sign_and_share(rule, file), _weight(weight, file)
         )
         other = found.get((made.label, made.attribute, -made.sign))
-        if other and not made.sign * made.share < made.sign * other.share:
+        named = other and min(made.share, other.share) >= 0
+        if other and not (named and made.sign * made.share < made.sign * other.share):
             both = " and ".join(one.kind for one in (made, other))
             both = "both always and never" if both in ("always and never", "never and always") else f"both {both}"
             raise BadInput(f"{_KEY}={file}: {name} shows {attribute} {both}: keep one of the two rules")
@@ -76,7 +76,7 @@ def read_rules(file: str, classes: Sequence[str], attributes: Sequence[str]) -> 
 
 def _sign_and_share(rule: str, file: str) -> tuple[int, float]:
     if (plain := rule.casefold()) in PLAIN:
-        return PLAIN[plain], np.nan
+        return PLAIN[plain], _NONE
     word, _, number = plain.rpartition(" ")
     if word not in BOUNDS:
         raise BadInput(f"{_KEY}={file}: there is no rule {rule!r}{did_you_mean(rule, _FORMS)}")

@@ -140,7 +140,7 @@ class Concepts(Rooted, Tempered):
         """
         assert self.rules is not None
         _, place, sign, share, _ = self.rules.T
-        place, at_least, plain = place.long(), sign > 0, share.isnan()
+        place, at_least, plain = place.long(), sign > 0, share < 0
         here, (least, most) = concepts[:, place], (self.standardised(end)[place] / 2 for end in self.ends)
         named = (share - self.mean[place]) / self.scale[place]
         below = torch.where(plain, here <= least, here < named)
