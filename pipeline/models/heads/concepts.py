@@ -123,10 +123,10 @@ class Concepts(Rooted, Tempered):
     def of_concepts(self, concepts: torch.Tensor, direct: torch.Tensor | float = 0.0) -> torch.Tensor:
         """Standardised attributes (n, attributes), some of them put right perhaps, -> logits (n, n_classes).
 
-        A class loses what the rules that it breaks take, but not while it is being learnt.
+        A class loses what the rules that it breaks take, but not while it learns by gradient.
         """
         logits = (self.species.logits(concepts) + direct) / self.temperature
-        if self.rules is None or self.training:
+        if self.rules is None or (self.training and not self.fitted):
             return logits
         taken = self.broken(concepts) * self.rules[:, 4]
         return logits - torch.zeros_like(logits).index_add(1, self.rules[:, 0].long(), taken.to(logits.dtype))
