@@ -72,6 +72,8 @@ def check_fitted(config: schema.Train, typed: Sequence[str] = ()) -> None:
     """
     named = f"head={config.head.name}"
     if not is_fitted(config):
+        if config.trainer.refit and issubclass(HEADS[config.head.name], FittedHead):
+            raise BadInput(f"trainer.refit=true: {named} learns with a backbone that trains: add regime=frozen")
         if config.trainer.refit:
             fitted = ", ".join(name for name, kind in HEADS.items() if issubclass(kind, FittedHead))
             raise BadInput(
