@@ -217,8 +217,8 @@ class Concepts(Rooted, Tempered):
 
         The cross-entropy of their attributes, the mean of those that are known, times how many there are, each weighed
         by the inverse of its spread, so that rare ones count too; and reasons that contradict what is known, where they
-        are punished. If it counted much less, the class's loss would make a code of its own of what is read: on val of
-        20 birds the mean AUC of attributes was 0.97, 0.88 at a tenth, and at a hundredth chance, the accuracy as high.
+        are punished. If it counted much less, the class's loss would make of what is read a code of its own: of 20
+        birds the mean AUC of attributes was 0.97, 0.88 at a tenth and chance at a hundredth, the accuracy as high.
         """
         assert self._read is not None
         read, self._read = self._read, None
