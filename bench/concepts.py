@@ -6,7 +6,8 @@
    by the nearest row of attributes, beside chance. Intervals: species drawn anew.
 3. Wrong answers put right: so many attributes, asked for by `Concepts.ask_first`, which does not know the label, are
    answered as the table has them for the true species, with its shares or with yes and no, or (shuffled) for another.
-4. How far reasons agree with what is known, `head.agreement` off and on: differences by picture, species drawn anew.
+4. How far reasons agree with what is known, `head.agreement` off and on, and with what is known of another species
+   (shuffled rows), which has to be less: differences by picture, species drawn anew.
 5. `head.residual=true`: accuracy, the direct path's share of decisions, and how many are others without it.
 """
 
@@ -104,13 +105,27 @@ def agreement_and_direct_path(
         made.calibrate(*pictures["val"])
         return made
 
-    def of(one: Concepts) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def of(one: Concepts, shuffled: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         concepts, answered = one.concepts(seen), one(seen).argmax(1)
         added, _ = one.contributions(concepts, answered)
-        found = Agreement.of(added.detach().numpy(), concepts.numpy(), one.knowledge[answered].numpy())
+        whose = (
+            torch.from_numpy(np.random.default_rng(0).permutation(len(known))) if shuffled else torch.arange(len(known))
+        )
+        found = Agreement.of(added.detach().numpy(), concepts.numpy(), one.knowledge[whose[answered]].numpy())
         return (answered == labels).numpy().astype(float), found.share, found.edits.astype(float)
 
-    off, on = of(head), of(fitted(agreement=PUNISHED))
+    punished = fitted(agreement=PUNISHED)
+    off, on = of(head), of(punished)
+    for name, one, own in (("not punished", head, off), ("punished", punished, on)):
+        for what, mine, others in zip(("agreement", "edit distance"), own[1:], of(one, shuffled=True)[1:], strict=True):
+            mean, (value, low, high) = (
+                mean_by_class(others, labels.numpy())[0],
+                mean_by_class(mine - others, labels.numpy()),
+            )
+            print(
+                f"  {name}, {what} with shuffled rows: {mean:.3f}; own less: {value:+.3f} [{low:+.3f}, {high:+.3f}]",
+                flush=True,
+            )  # fmt: skip
     for name, before, after in zip(("accuracy", "agreement", "edit distance"), off, on, strict=True):
         means = [f"{mean_by_class(one, labels.numpy())[0]:.3f}" for one in (before, after)]
         value, low, high = mean_by_class(after - before, labels.numpy())

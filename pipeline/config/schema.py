@@ -281,6 +281,7 @@ class Concepts(Section):
     residual: bool = False
     agreement: NotNegative = 0.0
     rules: str | None = None
+    attribute_loss: NotNegative = 1.0
 
 
 class Prototype(Section):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 import torch
 from lightning_fabric import Fabric
 from torch import nn
@@ -48,7 +49,7 @@ from pipeline.models.blocks import parameters_below
 from pipeline.models.classifier import Classifier, NetworkSpec, build_classifier
 from pipeline.models.heads.concepts import Concepts
 from pipeline.models.heads.fitted import FittedHead
-from pipeline.models.heads.registry import HEADS, HeadSpec
+from pipeline.models.heads.registry import HEADS, HeadSpec, fits_once
 from pipeline.models.join import USUAL_SCALE
 from pipeline.models.weights import Loaded
 from pipeline.tracking.registry import check_renamed
@@ -210,7 +211,9 @@ def network(config: schema.Train, table: PictureTable, beside: Beside = ()) -> t
     shown = signatures(table) if head.kind is Concepts else None
     if shown is not None:
         ruled = bool(head.options["rules"])  # the rules are kept with the weights, not where they came from
-        head = replace(head, options={**head.options, "attributes": shown.columns.tolist(), "rules": ruled})
+        fitted = fits_once(head.name, config.regime.trains)
+        told = {"attributes": shown.columns.tolist(), "rules": ruled, "fitted": fitted}
+        head = replace(head, options={**head.options, **told})
     made = build_classifier(NetworkSpec.of([one.part(config.data) for one in chosen], len(classes), head, beside))
     if made.join:
         made.join.dropout = config.metadata.dropout
@@ -219,10 +222,13 @@ def network(config: schema.Train, table: PictureTable, beside: Beside = ()) -> t
     if isinstance(made.head, FittedHead):
         made.head.meet(classes)
     if isinstance(made.head, Concepts) and shown is not None:
-        pictures = table.rows["path"].unique()  # in the order in which the fitting numbers them
+        numbers, pictures = pd.factorize(table.rows["path"])
         file = getattr(config.head, "rules", None)
-        rules = read_rules(file, classes, made.head.attributes) if file else None
-        made.head.meet_attributes(shown, by_picture(table, made.head.attributes, pictures), rules)
+        rules = read_rules(file, classes, made.head.attributes) if file else ()
+        made.head.meet_attributes(shown, by_picture(table, made.head.attributes, pictures.tolist()), rules)
+        if not made.head.fitted:
+            train = table.where("train")
+            made.head.begin(torch.from_numpy(table.labels[train]), torch.from_numpy(numbers[train]))
     if not pretrained:
         return made, []
     return made, [one.load(sight.backbone) for one, sight in zip(chosen, made.sights, strict=True)]

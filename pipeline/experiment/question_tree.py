@@ -3,42 +3,34 @@
 from __future__ import annotations
 
 import logging
-from itertools import islice
+from typing import Any
 
+import numpy as np
+import pandas as pd
 import torch
 
-from pipeline.config import schema
 from pipeline.data.attributes import in_words
-from pipeline.experiment.build import Prepared
-from pipeline.experiment.stages import feature_batches
+from pipeline.data.files import write_csv
+from pipeline.data.rules import Rule
 from pipeline.models.heads.concepts import Concepts
 from pipeline.reporting.plots.tree import first_questions
 from pipeline.tracking.runs import TrackedRun
 
 log = logging.getLogger("pipeline.train")
-_MOST = 20_000  # pictures
 _LEAVES = 2  # a class
+_COUNTS = 1.0  # of a logit: what breaking a rule that was learnt takes, until somebody says otherwise
 
 
 def tell_tree(
-    config: schema.Train,
-    prepared: Prepared,
-    run: TrackedRun,
-    split: str,
-    concepts: torch.Tensor,
+    head: Concepts, classes: list[str], run: TrackedRun, split: str, given: torch.Tensor, concepts: torch.Tensor,
     answered: torch.Tensor,
-) -> None:
-    """Write the tree, learnt from the network's answers to training pictures, as text and as a picture of its first
-    questions; how often it answers as the network does is told of a split's `concepts` and what was `answered` (n,).
+) -> None:  # fmt: skip
+    """Write the tree, learnt from the network's answers to what it is `given` (m, f) of training pictures, as text and
+    as a picture of its first questions; how often it answers as the network does is told of a split's `concepts` and
+    what was `answered` (n,).
     """
     from sklearn.tree import DecisionTreeClassifier, export_text  # noqa: PLC0415 - costs time, and most runs need none
 
-    network, classes = prepared.network, prepared.table.classes
-    head = network.head
-    assert isinstance(head, Concepts)
-    batches = feature_batches(config, prepared, "train", training=True)
-    some = [network.joined(batch.inputs).float() for batch in islice(batches, -(-_MOST // config.trainer.batch_size))]
-    given = torch.cat(some)
     tree = DecisionTreeClassifier(criterion="entropy", max_leaf_nodes=max(2, _LEAVES * len(classes)), random_state=0)
     tree.fit(head.shares(head.concepts(given)).numpy(), head(given).argmax(1).numpy())
     names, answers = list(map(in_words, head.attributes)), [classes[code] for code in tree.classes_]
@@ -49,4 +41,37 @@ def tell_tree(
     (run.folder / "rules.txt").write_text(text, encoding="utf-8")
     figure = first_questions(tree, names, answers, f"The first questions of a tree that {said}")
     figure.savefig(run.folder / "rules.png")
+    rows = [
+        {
+            "class": classes[one.label],
+            "attribute": head.attributes[one.attribute],
+            "rule": one.kind,
+            "weight": one.weight,
+        }
+        for one in rules_of(tree)
+    ]
+    write_csv(pd.DataFrame(rows, columns=["class", "attribute", "rule", "weight"]), run.folder / "rules_learnt.csv")
     log.info("rules.txt says in questions what the network has learnt: a tree that %s", said)
+
+
+def rules_of(tree: Any) -> list[Rule]:
+    """What all ways of scikit-learn's `tree` to a class have in common: at least, or at most, a share."""
+    nodes, wide = tree.tree_, tree.n_features_in_
+    low = np.full((len(tree.classes_), wide), np.inf)  # of the class's ways, the least that one asks for
+    high = np.full((len(tree.classes_), wide), -np.inf)
+    ways = [(0, np.full(wide, -np.inf), np.full(wide, np.inf))]
+    while ways:
+        node, above, below = ways.pop()
+        if nodes.children_left[node] < 0:
+            place = nodes.value[node].argmax()
+            low[place], high[place] = np.minimum(low[place], above), np.maximum(high[place], below)
+            continue
+        asked, at = nodes.feature[node], nodes.threshold[node]
+        less, more = below.copy(), above.copy()
+        less[asked], more[asked] = min(less[asked], at), max(more[asked], at)
+        ways += [(nodes.children_left[node], above, less), (nodes.children_right[node], more, below)]
+    return [
+        Rule(int(tree.classes_[place]), int(asked), sign, float(shares[place, asked]), _COUNTS)
+        for shares, sign in ((low, 1), (high, -1))
+        for place, asked in np.argwhere(np.isfinite(shares) & (shares > 0) & (shares < 1)).tolist()
+    ]

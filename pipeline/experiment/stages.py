@@ -24,7 +24,7 @@ from pipeline.experiment.build import Prepared
 from pipeline.models.below import Below, cut
 from pipeline.models.blocks import parameters_below
 from pipeline.models.heads.fitted import FittedHead
-from pipeline.models.heads.registry import HEADS, HeadSpec
+from pipeline.models.heads.registry import HEADS, HeadSpec, fits_once
 from pipeline.models.regimes import Phase
 from pipeline.models.sight import Sight
 from pipeline.training.feature_files import FeatureFiles, feature_key, weights_digest
@@ -57,7 +57,7 @@ def stages(config: schema.Train) -> list[Stage]:
 
 def is_fitted(config: schema.Train) -> bool:
     """Whether the head is fitted to features, and learns nothing by gradient."""
-    return issubclass(HEADS[config.head.name], FittedHead)
+    return fits_once(config.head.name, config.regime.trains)
 
 
 def refits(config: schema.Train) -> bool:
@@ -72,6 +72,8 @@ def check_fitted(config: schema.Train, typed: Sequence[str] = ()) -> None:
     """
     named = f"head={config.head.name}"
     if not is_fitted(config):
+        if config.trainer.refit and issubclass(HEADS[config.head.name], FittedHead):
+            raise BadInput(f"trainer.refit=true: {named} learns with a backbone that trains: add regime=frozen")
         if config.trainer.refit:
             fitted = ", ".join(name for name, kind in HEADS.items() if issubclass(kind, FittedHead))
             raise BadInput(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -31,6 +31,7 @@ from pipeline.experiment.own_pictures import OwnPictures
 from pipeline.experiment.stages import Stage, check_epochs, check_fitted, is_fitted, learning, refits, stages
 from pipeline.models.backbone import without_memory
 from pipeline.models.classifier import Classifier
+from pipeline.models.heads.concepts import Concepts
 from pipeline.models.regimes import enter, parameter_groups, set_training
 from pipeline.models.saved import BEFORE_REFIT, NetworkFacts, save_best, save_epoch, save_weights
 from pipeline.tracking.runs import config_digest
@@ -214,7 +215,11 @@ def _learner(config: schema.Train, prepared: Prepared, stage: Stage, saver: Save
     loss = build.loss(config, prepared.table)
     if network.join:
         loss = BothWays(loss, network.join.dropout)
-    return Learner(
+    learner = Learner(
         module, optimizer, schedule, fabric.to_device(loss), train_batches, val_batches, stage.epochs,
         partial(set_training, network, stage.phase), saver.after_step,
     )  # fmt: skip
+    if isinstance(head := network.head, Concepts):
+        pictures = torch.from_numpy(pd.factorize(prepared.table.rows["path"])[0])
+        return replace(learner, besides=lambda labels, rows: head.besides(labels, pictures[rows]))
+    return learner

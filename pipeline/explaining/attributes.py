@@ -8,6 +8,7 @@ import torch
 
 from pipeline.data.attributes import in_words
 from pipeline.data.batch import Inputs
+from pipeline.data.rules import Rule
 from pipeline.evaluation.agreement import Agreement
 from pipeline.models.classifier import Classifier, Wants
 from pipeline.models.heads.concepts import Concepts
@@ -60,6 +61,7 @@ class InWords:
     added, whose share of what sets the answer apart from the next one is `direct_share` (None: there is none).
     `ask_first`: whose answer is worth most. `agreement`: what share of these reasons, by size, agrees with what is
     known of the class. `overruled`: which class would have been the answer, had it not broken a rule, and which.
+    `broken`: the rules that this class breaks, and what they took from its logit.
     """
 
     name: str
@@ -71,6 +73,7 @@ class InWords:
     direct: float | None = None
     direct_share: float | None = None
     overruled: str | None = None
+    broken: "Broken | None" = None
 
     @property
     def in_favour(self) -> Sequence[Spoke]:
@@ -83,20 +86,23 @@ class InWords:
         return _foremost([one for one in self.spoke[::-1] if one.added < 0])
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON says it: `without`, those named, the `others` and a direct path add up to the logit."""
+        """As JSON says it: `without`, those named, the `others`, a direct path and rules add up to the logit."""
         named = [*self.in_favour, *self.against]
         beside: dict[str, Any] = {} if self.overruled is None else {"overruled": self.overruled}
         beside |= {} if self.direct is None else {"direct": self.direct, "direct_share": self.direct_share}
+        beside |= {} if self.broken is None else {"broken": self.broken._asdict()}
+        rest = self.logit - self.without - (self.direct or 0.0) - (self.broken.added if self.broken else 0.0)
         return {
             "network": self.name, "logit": self.logit, "without": self.without,
             "for": [one.to_dict() for one in self.in_favour], "against": [one.to_dict() for one in self.against],
-            "others": self.logit - self.without - (self.direct or 0.0) - sum(one.added for one in named),
+            "others": rest - sum(one.added for one in named),
             "ask_first": list(self.ask_first), "agreement": self.agreement,
         } | beside  # fmt: skip
 
     def to_row(self) -> dict[str, Any]:
         """As a line of a CSV says it."""
         beside = {"direct_share": self.direct_share, "overruled": self.overruled}
+        beside["breaks"] = self.broken and "; ".join(self.broken.rules)
         return {
             "spoke_for": "; ".join(map(str, self.in_favour)), "spoke_against": "; ".join(map(str, self.against)),
             "ask_first": "; ".join(map(in_words, self.ask_first)), "agreement": self.agreement,
@@ -133,7 +139,7 @@ def _said(member: Classifier, inputs: Inputs, codes: torch.Tensor, classes: Sequ
     if head.beside is not None:
         direct = (every / head.temperature).gather(1, codes[:, None])[:, 0].tolist()
         shares = head.decided_directly(concepts, every)[0].tolist()
-    overruled = _overruled(head, concepts, every, codes, classes)
+    overruled, broken = _overruled(head, concepts, every, codes, classes), _broken(head, concepts, codes)
     by_hand = torch.zeros_like(concepts, dtype=torch.bool) if inputs.attributes is None else ~inputs.attributes.isnan()
     worth = head.ask_first(concepts, every).masked_fill(by_hand, -torch.inf)
     first = worth.topk(min(MOST, worth.shape[1])).indices.tolist()
@@ -143,11 +149,12 @@ def _said(member: Classifier, inputs: Inputs, codes: torch.Tensor, classes: Sequ
             Spoke(*one) for one in
             zip(head.attributes, shown, usual, added[row].tolist(), by_hand[row].tolist(), strict=True)
         ]  # fmt: skip
+        taken = own.added if (own := broken[row]) else 0.0
         yield InWords(
-            name, float(without[row]) + float(added[row].sum()) + (direct[row] or 0.0), float(without[row]),
+            name, float(without[row]) + float(added[row].sum()) + (direct[row] or 0.0) + taken, float(without[row]),
             tuple(sorted(each, key=lambda one: -one.added)),
             tuple(head.attributes[place] for place in first[row] if not by_hand[row, place]), float(agrees[row]),
-            direct[row], shares[row], overruled[row],
+            direct[row], shares[row], overruled[row], broken[row],
         )  # fmt: skip
 
 
@@ -157,14 +164,30 @@ def _overruled(
     """Of each picture (n,) the class that rules put out of the question, where it is likelier than that of `codes`."""
     if head.rules is None:
         return [None] * len(codes)
-    which, broken = head.broken(concepts)
     without = (head.species.logits(concepts) + direct).argmax(1)
-    said: list[str | None] = []
-    for row, (code, answered) in enumerate(zip(without.tolist(), codes.tolist(), strict=True)):
-        own = which[broken[row] & (which[:, 0] == code)].tolist() if code != answered else []
-        rules = [
-            f"{'always' if head.rules[code, place] > 0 else 'never'} {in_words(head.attributes[place])}"
-            for _, place in own
-        ]
-        said.append(f"{classes[code]}: {', '.join(rules)}" if rules else None)
-    return said
+    broken = _broken(head, concepts, without)
+    return [
+        f"{classes[code]}: {', '.join(own.rules)}" if own and code != answered else None
+        for own, code, answered in zip(broken, without.tolist(), codes.tolist(), strict=True)
+    ]
+
+
+class Broken(NamedTuple):
+    """The `rules` that a class breaks, in words, and what they `added` to its logit, which is less than nothing."""
+
+    rules: tuple[str, ...]
+    added: float
+
+
+def _broken(head: Concepts, concepts: torch.Tensor, codes: torch.Tensor) -> list[Broken | None]:
+    """Of each picture (n,) what the class of `codes` (n,) breaks there; None where it breaks nothing."""
+    if head.rules is None:
+        return [None] * len(codes)
+    rules = [Rule(*map(int, row[:3]), *row[3:]) for row in head.rules.tolist()]
+    own = head.broken(concepts) & (head.rules[:, 0] == codes[:, None])
+    found: list[Broken | None] = [None] * len(codes)
+    for row in own.any(1).nonzero()[:, 0].tolist():
+        some = [rules[place] for place in own[row].nonzero()[:, 0].tolist()]
+        told = tuple(one.told(in_words(head.attributes[one.attribute])) for one in some)
+        found[row] = Broken(told, -sum(one.weight for one in some))
+    return found

@@ -93,6 +93,8 @@ def _in_words(one: InWords) -> Markup:
     said.append(f"{percent(one.agreement, 0)} of what was weighed agrees with what is known of the class")
     if one.overruled is not None:
         said.append(f"out of the question by a rule: {one.overruled}")
+    if one.broken is not None:
+        said.append(f"it breaks the rule {' and '.join(one.broken.rules)}: {one.broken.added:+.1f}")
     if one.direct_share is not None:
         said.append(f"{percent(one.direct_share, 0)} of the decision does not come from attributes")
     said.append(f"worth asking first: {'; '.join(map(in_words, one.ask_first))}")

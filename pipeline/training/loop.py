@@ -184,7 +184,8 @@ class Learner:
     """What learns in a stage, from what, and for how many epochs; `module` and `optimizer` come from `fabric.setup`.
 
     `train_mode` puts the network in training mode: all of it, or what trains in this stage. `after_step` is called
-    where what was learned could be saved: after each step, and each batch of val.
+    where what was learned could be saved: after each step, and each batch of val. `besides` gives what is minimised
+    beside the loss, of the batch that the network has just seen: the losses that are told are without it.
     """
 
     module: _FabricModule
@@ -196,6 +197,7 @@ class Learner:
     epochs: int
     train_mode: Callable[[], object]
     after_step: Callable[[], object] = lambda: None
+    besides: Callable[[torch.Tensor, torch.Tensor], torch.Tensor | float] = lambda _labels, _rows: 0.0
 
 
 def fit(fabric: Fabric, learner: Learner, trainer: schema.Trainer, progress: Progress) -> Iterator[Epoch]:
@@ -242,7 +244,7 @@ def _train_epoch(
         with fabric.no_backward_sync(module, enabled=not steps_now):
             logits = module(inputs)
             batch_loss = learner.loss(logits, labels)
-            fabric.backward(batch_loss / accumulate)
+            fabric.backward((batch_loss + learner.besides(labels, batch.rows)) / accumulate)
         tally.add(batch_loss, logits[: len(labels)], labels, top5=False)  # those after them: see `BothWays`
         if (number % _CHECK_EVERY == 0 or last) and not torch.isfinite(tally.loss):
             raise Stopped(

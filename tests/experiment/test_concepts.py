@@ -9,7 +9,15 @@ import pytest
 from PIL import Image
 from small_networks import SMALL
 
+from pipeline.models.saved import read_facts
 from pipeline.tracking.places import local_folder
+
+# A network that trains itself, on three digits.
+TRAINED = (
+    "data=digits", "data.classes=3", "model.name=timm/test_resnet", "data.image_size=32", "regime=scratch",
+    "augmentation=none", "trainer.accelerator=cpu", "trainer.precision=fp32", "trainer.num_workers=0",
+    "trainer.batch_size=64", "optimizer=adamw", "optimizer.lr=0.003",
+)  # fmt: skip
 
 
 def test_it_is_trained_promoted_served_and_votes(weights, typed, store, capsys, tmp_path):
@@ -27,6 +35,10 @@ def test_it_is_trained_promoted_served_and_votes(weights, typed, store, capsys, 
     assert "|--- round" in (folder / "rules.txt").read_text() or "|--- stroke" in (folder / "rules.txt").read_text()
     with Image.open(folder / "rules.png") as drawn:
         assert drawn.width > 500
+    learnt = pd.read_csv(folder / "rules_learnt.csv")
+    assert learnt["attribute"].isin(["round", "stroke"]).all()
+    assert learnt["rule"].str.fullmatch(r"at (least|most) 0\.\d+").all()
+    assert pd.read_csv(folder / "telling_attributes.csv")["class"].tolist() == [0, 1]  # 2: as usual
     assert pd.read_csv(folder / "agreement.csv")["class"].isin([0, 1, 2]).all()
     assert pd.read_csv(folder / "attribute_auc.csv")["attribute"].isin(["round", "stroke"]).all()
     assert pd.read_csv(folder / "attributes.csv")["class"].tolist() == [0, 1, 2]
@@ -94,3 +106,27 @@ def test_attributes_of_pictures(weights, typed, store, capsys, tmp_path):
     assert pd.read_csv(folder / "attributes.csv").columns.tolist() == ["path", "round", "ink", "stroke"]
     shown = pd.read_csv(folder / "attribute_auc.csv").set_index("attribute")
     assert shown.loc["stroke", ["shown", "not_shown"]].sum() < shown.loc["round", ["shown", "not_shown"]].sum()
+
+
+def test_trained_with_the_network_it_is_read_corrected_and_ruled_as_when_it_is_fitted(typed, store, capsys, tmp_path):
+    (tmp_path / "digits.csv").write_text("class,round,stroke,lying\n0,yes,no,no\n1,no,yes,0.1\n2,0.4,,yes\n")
+    (tmp_path / "rules.csv").write_text("class,attribute,rule\n0,round,always\n")
+    asked = ("head=concepts", "data.attributes=digits.csv", "head.residual=true", "head.rules=rules.csv")
+    assert typed("train", *TRAINED, *asked, "trainer.epochs=4") == 0
+    run = store.get_run(re.search(r"promote run=(\w+)", capsys.readouterr().out)[1])
+    folder = local_folder(run.info.artifact_uri)
+    assert read_facts(folder / "checkpoints").spec.head.options["fitted"] is False
+    assert run.data.metrics["test/attribute_auc"] > 0.8
+    assert run.data.metrics["test/accuracy"] > 0.6
+    assert run.data.metrics["test/direct_share"] > 0
+    assert typed("promote", f"run={run.info.run_id}") == 0
+    Image.new("RGB", (8, 8), "white").save(tmp_path / "white.png")
+    (tmp_path / "set.csv").write_text("path,round\nwhite.png,no\n")
+    told = []
+    for more in ((), ("attributes=set.csv",)):
+        assert typed("predict", "images=white.png", "explain=true", *more) == 0
+        told.append(pd.read_csv("predictions.csv").iloc[0])
+    assert told[0]["probability"] != told[1]["probability"]
+    assert told[1]["label"] != 0
+    assert typed("explain", f"run={run.info.run_id}", "images=white.png", "attributes=set.csv") == 0
+    assert "round (set by hand" in (tmp_path / "looks" / "looks.html").read_text(encoding="utf-8")

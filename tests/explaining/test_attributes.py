@@ -5,6 +5,7 @@ import torch
 from small_networks import network, of_attributes
 
 from pipeline.data.batch import Inputs
+from pipeline.data.rules import Rule
 from pipeline.explaining.attributes import Spoke, in_words_of
 
 CLASSES = ["auk", "bee eater", "crane"]
@@ -63,7 +64,7 @@ def test_a_class_that_breaks_a_rule_is_no_answer_and_that_is_said():
     with torch.no_grad():
         before = free(shown()).argmax(1)
     code, place = int(before[0]), 0
-    ruled.head.rules[code, place] = 1
+    ruled.head.rules = torch.tensor([Rule(code, place, 1)])
     with torch.no_grad():
         after = ruled(shown()).argmax(1)
     assert not bool((after == code).any())
@@ -75,6 +76,24 @@ def test_a_class_that_breaks_a_rule_is_no_answer_and_that_is_said():
     by_hand[0, place] = 1.0
     (word,) = in_words_of([ruled], {wants: shown(by_hand)}, before, CLASSES)[0]
     assert word.overruled is None
+
+
+def test_a_rule_with_a_weight_takes_so_much_and_that_is_said():
+    free, ruled = of_attributes(), of_attributes(rules=True)
+    ruled.head.rules = torch.tensor([Rule(0, 0, -1, 0.0, 0.5), Rule(0, 2, 1, 1.0, 0.25), Rule(1, 1, 1, 0.0, 0.5)])
+    with torch.no_grad():
+        before, after = free(shown())[:, 0], ruled(shown())[:, 0]
+        shares = free.head.shares(free.head.concepts(free.joined(shown())))
+    torch.testing.assert_close(before - after, 0.5 * (shares[:, 0] > 0) + 0.25 * (shares[:, 2] < 1))
+    codes = torch.tensor([0] * 4)
+    for (one,), logit, share in zip(
+        in_words_of([ruled], {ruled.spec.wants: shown()}, codes, CLASSES), after.tolist(), shares.tolist(), strict=True
+    ):
+        assert one.logit == pytest.approx(logit, abs=1e-5)
+        plain = one.to_dict()
+        told = sum(each["added"] for each in plain["for"] + plain["against"])
+        assert plain["without"] + told + plain["others"] + plain["broken"]["added"] == pytest.approx(logit, abs=1e-5)
+        assert ("at most 0 red wing (-0.5)" in one.to_row()["breaks"]) == (share[0] > 0)
 
 
 def test_of_several_networks_those_with_attributes_speak():

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
+from pipeline.data.rules import Rule
 from pipeline.evaluation.agreement import Agreement
 from pipeline.models.heads.concepts import Concepts
 
@@ -151,3 +152,54 @@ def test_a_class_without_pictures_is_unlikely():
     logits = made(features)
     assert bool(logits.isfinite().all())
     assert not bool((logits[labels != 3].argmax(1) == 3).any())
+
+
+def test_by_gradient_it_learns_what_it_learns_when_it_is_fitted():
+    (features, labels), (seen, truth) = pictures(0), pictures(4)
+    hidden = KNOWN.copy()
+    hidden.loc[2, "red"] = np.nan
+    torch.manual_seed(0)
+    made = head_of(hidden, fitted=False, agreement=0.1).train()
+    own = torch.arange(len(labels))
+    made.begin(labels, own)
+    torch.testing.assert_close(made.shares(made.concepts(features)).mean(0), made.mean, atol=0.02, rtol=0)
+    solver = torch.optim.Adam(made.parameters(), lr=0.03)
+    for _ in range(200):
+        solver.zero_grad()
+        loss = torch.nn.functional.cross_entropy(made(features), labels)
+        (loss + made.besides(labels, own)).backward()
+        solver.step()
+    made.eval()
+    assert float((made(seen).argmax(1) == truth).float().mean()) > 0.85
+    shares, known = made.shares(made.concepts(seen)).detach(), torch.tensor(KNOWN.to_numpy())[truth]
+    assert float((shares - known).abs()[truth != 2].mean()) < 0.2
+    added, without = made.contributions(made.concepts(seen), truth)
+    torch.testing.assert_close(added.sum(1) + without, made(seen).gather(1, truth[:, None])[:, 0])
+    again = head_of(hidden, fitted=False)
+    again.load_state_dict(made.state_dict())
+    torch.testing.assert_close(again(seen), made(seen))
+
+
+def test_by_gradient_what_is_not_known_teaches_nothing():
+    features, labels = pictures(0)
+    hidden = KNOWN.assign(red=[np.nan, 1, 0, np.nan])
+    made = head_of(hidden, fitted=False).train()
+    made.begin(labels, torch.arange(len(labels)))
+    here = labels == 0
+    made(features[here])
+    made.besides(labels[here], torch.arange(int(here.sum()))).backward()
+    assert float(made.weight.grad[0].abs().max()) == 0.0
+    assert float(made.weight.grad[1].abs().min()) > 0.0
+
+
+def test_rules_of_an_earlier_version_overrule_as_they_did(fitted):
+    features, _ = pictures(2)
+    made, again = head_of(rules=True), head_of(rules=True)
+    of_class = torch.zeros(4, 3, dtype=torch.int8)
+    of_class[1, 0], of_class[1, 1] = 1, -1  # always red, never with a tail: as no bird of it is
+    made.load_state_dict(fitted.state_dict() | {"rules": of_class})
+    again.load_state_dict(made.state_dict())
+    assert [Rule(*map(int, row[:3])) for row in again.rules.tolist()] == [Rule(1, 0, 1), Rule(1, 1, -1)]
+    before, after = ((one(features).argmax(1) == 1).sum() for one in (fitted, made))
+    assert after < before / 4
+    torch.testing.assert_close(again(features), made(features))

@@ -18,6 +18,7 @@ class FittedHead(nn.Module, ABC):
     weighs: ClassVar[bool] = False  # whether it matters to it how much a picture counts
     averages: ClassVar[bool] = False  # whether the mean of two such heads' states is such a head too
     learns: ClassVar[bool] = True  # whether training pictures teach it anything
+    trains: ClassVar[bool] = False  # whether it can learn by gradient too, as it does above a backbone that trains
     joined: int = 0  # how many of its features, the last, come from beside the picture
     tried: bool = False  # whether it is fitted only to be measured, and so as roughly as that allows
 

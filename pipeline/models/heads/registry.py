@@ -1,9 +1,9 @@
 """All heads by name.
 
 A head is a class in `HEADS`: its constructor takes how many features and classes there are, and options that JSON can
-hold; `reads` says which features it wants. It learns by gradient, or is a `FittedHead`, fitted once to kept features.
-Either way all that it knows is in its parameters and buffers, so whatever saves, serves or averages a network need not
-tell them apart.
+hold; `reads` says which features it wants. It learns by gradient, or is a `FittedHead`, fitted once to kept features;
+one that `trains` does either. Whichever it is, all that it knows is in its parameters and buffers, so whatever saves,
+serves or averages a network need not tell them apart.
 """
 
 from collections.abc import Mapping
@@ -34,6 +34,12 @@ HEADS: dict[str, type[Layers] | type[FittedHead]] = {
     "pretrained": Pretrained,
     "text": Text,
 }
+
+
+def fits_once(name: str, what_trains: str) -> bool:
+    """Whether a head is fitted, and learns nothing by gradient, where that trains (`regime.trains`)."""
+    kind = HEADS.get(name, Layers)
+    return issubclass(kind, FittedHead) and not (kind.trains and what_trains != "head")
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,7 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from pipeline.models.heads.fitted import FittedHead
-from pipeline.models.heads.registry import HEADS
+from pipeline.models.heads.registry import fits_once
 from pipeline.tracking.finished import CURVES
 from pipeline.tracking.places import home
 from pipeline.web.jobs.queue import Queue
@@ -44,7 +43,7 @@ def progress_of(run: Run) -> Progress:
     done = max((points[-1][0] for points in curves.values()), default=0)
     asked = run.data.params
     planned = int(asked.get("regime.head_epochs", 0)) + int(asked.get("trainer.epochs", 0))
-    if issubclass(HEADS.get(asked.get("head.name", ""), object), FittedHead):  # at once
+    if fits_once(asked.get("head.name", ""), asked.get("regime.trains", "all")):  # at once
         planned = 1
     between = (max(told_at.values()) - min(told_at.values())) / 60_000 if len(told_at) > 1 else 0.0
     pace = between / (len(told_at) - 1) if between else None
