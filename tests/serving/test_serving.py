@@ -243,7 +243,7 @@ def knowing(checkpoints, tmp_path_factory):
         seen = network.features(Inputs(torch.stack([facts.spec.preprocessing.read(one) for one in greys]))).numpy()
     familiar = Familiar.of(seen[:30], np.zeros(30, np.int64), 3)
     folder = tmp_path_factory.mktemp("knowing")
-    known = Known.of(random_predictions(30, 3), familiar, familiar.looks(seen[30:]))
+    known = Known.of(random_predictions(30, 3), familiar, familiar.looks(seen[30:], np.zeros((30, 3))))
     write_bundle(folder, {"one": checkpoints[0]}, None, Calibration(depths=((5, 0.0),)), known)
     return folder
 
