@@ -12,7 +12,7 @@ from pipeline.common.names import safe_name
 from pipeline.config import schema
 from pipeline.evaluation.calibration import changes_nothing
 from pipeline.experiment.groups import groups_of_run
-from pipeline.serving.card import model_card
+from pipeline.serving.card import FILE, licence_of, model_card
 from pipeline.serving.from_run import Assembled, assemble
 from pipeline.tracking.champion import champion
 from pipeline.tracking.registry import publish
@@ -32,9 +32,11 @@ def run(config: schema.Promote) -> str:
         made = assemble(client, run, folder, groups_of_run(client, run, config.group))
         metrics = {config.metric: run.data.metrics[config.metric], **made.figures}
         address = f"models:/{name}@{config.alias}"
+        card = model_card(run, made, address, config.data.licence)
+        (folder / FILE).write_text(card.text, encoding="utf-8")
         registered = publish(
             folder, run, metrics, name=name, alias=config.alias, classes=made.classes,
-            description=model_card(run, made, address),
+            description=card.description,
         )  # fmt: skip
     log.info(
         "%s is now %s (version %s): %s%s, %s %.4f",
@@ -43,6 +45,11 @@ def run(config: schema.Promote) -> str:
         config.metric, run.data.metrics[config.metric],
     )  # fmt: skip
     describe_calibration(made)
+    if not config.data.licence and not licence_of(run, made):
+        log.warning(
+            "warning: the model's card cannot say under which licence its pictures are: promote it again with "
+            "data.licence='CC BY 4.0', or whatever holds for them"
+        )
     log.info("next: mlflow models serve -m %s --env-manager local -p 5001", quote(address))
     log.info("or:   python -m pipeline.predict images=PICTURE_OR_FOLDER %s", quote(f"model={address}"))
     return address

@@ -16,8 +16,8 @@ RENAMED_HEADS = {"logreg": "logistic"}
 
 # Keys whose value is a path, a filter, a column's name or a password: quoted before Hydra's grammar sees them.
 PATH_KEYS = (
-    "data.root", "data.file", "data.categories", "data.taxonomy", "data.attributes", "data.lists", "data.beside",
-    "data.boxes", "data.from_path", "data.train", "data.val", "data.split.file", "data.split.save",
+    "data.root", "data.file", "data.licence", "data.categories", "data.taxonomy", "data.attributes", "data.lists",
+    "data.beside", "data.boxes", "data.from_path", "data.train", "data.val", "data.split.file", "data.split.save",
     "data.split.group", "model.name", "model.weights_file", "head.mapping", "head.rules", "images", "beside",
     "attributes", "boxes", "folders", "corrected", "camtrap_dp", "output", "filter", "neighbours_of", "source",
     "target", "password", "answers.only", "answers.region", "group", "evaluation.group", "checklist", "gbif",
@@ -26,7 +26,7 @@ PATH_KEYS = (
 # Beginnings of keys, from here on. Whatever stands under these, the figures are the same,
 SAME_FIGURES = (
     "tracking.", "resume", "estimate", "trainer.num_workers", "trainer.keep_epochs", "trainer.checkpoint_minutes",
-    "data.split.save", "data.cache",
+    "data.split.save", "data.cache", "data.licence",
 )  # fmt: skip
 # and under these it says where things lie, or how fast they go: no choice to compare runs by.
 NO_CHOICE = (*SAME_FIGURES, "data.root", "data.box_unit", "trainer.feature_cache_gb", "trainer.threads")

@@ -132,6 +132,7 @@ class Pictures(Section):
     fraction: Annotated[float, Field(gt=0, le=1)]
     per_class: Count | None
     bootstrap: Seed | None
+    licence: Text | None
     taxonomy: str | None
     attributes: Annotated[str | None, BeforeValidator(_attributes)]
     from_path: str | None
@@ -539,10 +540,17 @@ class Ensemble(Command):
     choose: Literal["val"] | Strategy
 
 
+class Licence(Section):
+    """Under which licence pictures are, of a run that was made before anybody said."""
+
+    licence: Text | None
+
+
 class Promote(Command):
     """`python -m pipeline.promote`."""
 
     tracking: Selection
+    data: Licence
     sweep: str | None
     run: str | None
     metric: Decisive

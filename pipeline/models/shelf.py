@@ -34,6 +34,11 @@ def shelf() -> list[OnShelf]:
     return [_read(file, usual["weights"]) for file in files]
 
 
+def on_shelf(name: str, weights: str) -> OnShelf | None:
+    """The network of the shelf that these published weights are of; None of others."""
+    return next((one for one in shelf() if (one.name, one.weights) == (name, weights)), None)
+
+
 def _read(file: Path, usual_weights: str) -> OnShelf:
     text = file.read_text(encoding="utf-8")
     head = [line.removeprefix("# ") for line in text.splitlines() if line.startswith("# ")]

@@ -1,6 +1,7 @@
 """Paths as pages show them: pages are made to be shared, and where things lie on this machine is nobody's business."""
 
 import os
+import re
 from collections.abc import Callable, Iterable
 
 
@@ -24,3 +25,8 @@ def shown_below(paths: Iterable[str], roots: Iterable[str] = ()) -> Callable[[st
         return os.path.basename(path)  # noqa: PTH119 - as above
 
     return shown
+
+
+def without_paths(text: str) -> str:
+    """A text with files by their last name alone."""
+    return re.sub(r"(?<![\w:/])~?/(?:[^/\s:;,'\"`]+/)+(?=[^/\s])", "", text)

@@ -1,6 +1,8 @@
 """The served model of a run: of its own network, or of an ensemble's members, which keep their weights themselves."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -31,7 +33,7 @@ PROMISED = 0.9
 class Assembled:
     """What was put together: its classes, how many networks, and its calibration with what that does on test.
 
-    `pictures` is how many of val and test the run answered.
+    `answered` is what the run answered to val and test, `trainings` are those whose weights it has.
     `figures` has `test/ece`, `test/ece_calibrated` and, where val supports it, `test/coverage_90` and
     `test/set_size_90`, `test/rank_error_5` (the share of answers at the rank that is sure that are wrong) and
     `test/rank_full_5` (of those that name the species), `test/known_sent_away_5` (of known pictures that are told for
@@ -42,7 +44,8 @@ class Assembled:
     networks: int
     calibration: Calibration
     figures: dict[str, float]
-    pictures: dict[str, int]
+    answered: dict[str, Predictions]
+    trainings: tuple[Run, ...] = ()
 
 
 def assemble(client: MlflowClient, run: Run, folder: Path, groups: Mapping[str, str] | None = None) -> Assembled:
@@ -62,8 +65,22 @@ def assemble(client: MlflowClient, run: Run, folder: Path, groups: Mapping[str, 
     if known is not None and "test" in answered:
         figures |= sent_away(known, answered["test"].at_temperature(calibration.temperature), looks_of(run)[1])
     facts = write_bundle(folder, checkpoints, rule, calibration, known)
-    pictures = {split: len(predictions) for split, predictions in answered.items()}
-    return Assembled(facts.classes, len(checkpoints), calibration, figures, pictures)
+    return Assembled(facts.classes, len(checkpoints), calibration, figures, answered, tuple(trainings_of(client, run)))
+
+
+def trainings_of(client: MlflowClient, run: Run) -> list[Run]:
+    """The trainings whose weights answer for a run: its own, or an ensemble's members, as far as they are there."""
+    if run.data.tags.get("stage") != "ensemble":
+        return [run]
+    if run.data.tags.get("strategy") == "soup":
+        ids = re.findall("[0-9a-f]{32}", run.data.params.get("members", ""))
+    else:
+        ids = list(Recipe.read(artifact_folder(run, "ensemble")).run_ids)
+    found = []
+    for one in ids:
+        with suppress(MlflowException):
+            found.append(run_of_id(client, one))
+    return found
 
 
 def ingredients(client: MlflowClient, run: Run) -> tuple[Rule | None, dict[str, Path]]:

@@ -1,7 +1,6 @@
 """Finished runs for a comparison: which ones, their scores, and what else is read off the leaders."""
 
 import logging
-from contextlib import suppress
 
 from mlflow import MlflowClient
 from mlflow.entities import Run
@@ -12,7 +11,6 @@ from pipeline.comparison.entrants import Entrant, score
 from pipeline.comparison.group import Group
 from pipeline.comparison.groups import comparable, difference_of_data
 from pipeline.config import schema
-from pipeline.data.split_files import kept_split
 from pipeline.evaluation.taxonomy import rank_accuracy
 from pipeline.tracking import finished
 from pipeline.tracking.finished import stored_predictions
@@ -91,10 +89,6 @@ def grouped(client: MlflowClient, entrants: list[Entrant], runs: dict[str, Run],
                 table = rank_accuracy(stored_predictions(run, split), taxonomy)
                 for name, accuracy in zip(table["rank"], table["accuracy"], strict=True):
                     group.by_rank.setdefault(name, {}).setdefault(row.name, []).append(float(accuracy))
-        best = runs[group.leaders[0].first.id]
-        with suppress(BadInput):  # of an earlier version, or its files are gone
-            kept = kept_split(finished.artifact_folder(best, ""))
-            if kept is not None:
-                group.trained.update(kept.loc[kept["split"] == "train", "label"].value_counts().to_dict())
+        group.trained.update(finished.trained_by_class(runs[group.leaders[0].first.id]))
         groups.append(group)
     return groups

@@ -12,6 +12,7 @@ from mlflow.exceptions import MlflowException
 
 from pipeline.common.errors import BadInput
 from pipeline.config.keys import GROUPS
+from pipeline.data.split_files import kept_split
 from pipeline.models.saved import BEST_FACTS, NetworkFacts, read_facts
 from pipeline.predictions.parquet import read_predictions
 from pipeline.predictions.predictions import Predictions
@@ -117,6 +118,15 @@ def trained_on(run: Run) -> int | None:
             if tag.key == "train" and tag.value.isdecimal():
                 return int(tag.value)
     return None
+
+
+def trained_by_class(run: Run) -> dict[str, int]:
+    """How many pictures of each class there were to train on; empty where that was not kept, or is gone."""
+    with suppress(BadInput):
+        kept = kept_split(artifact_folder(run, ""))
+        if kept is not None:
+            return dict(kept.loc[kept["split"] == "train", "label"].value_counts())
+    return {}
 
 
 def typed_keys(run: Run) -> frozenset[str]:

@@ -1,8 +1,7 @@
 """What a visitor is told where something cannot be had: a status and one line, without the server's paths."""
 
-import re
-
 from pipeline.data.reading.decoding import UnreadablePicture
+from pipeline.reporting.shown_paths import without_paths
 
 
 class Refused(Exception):
@@ -26,8 +25,3 @@ def status_of(error: Exception) -> int:
 def kind_of(error: Exception) -> str:
     """What kind of error it is, as `common.problem.KIND` words it for people."""
     return "unreadable" if isinstance(error, UnreadablePicture) else str(status_of(error))
-
-
-def without_paths(text: str) -> str:
-    """A text with files by their last name alone: where they lie is the server's business."""
-    return re.sub(r"(?<![\w:/])/(?:[^/\s:;,'\"`]+/)+(?=[^/\s])", "", text)

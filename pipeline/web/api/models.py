@@ -6,11 +6,11 @@ from fastapi import APIRouter, Path, Request
 from mlflow import MlflowClient
 from pydantic import BaseModel, Field
 
+from pipeline.reporting.shown_paths import without_paths
+from pipeline.serving.figures import figures
 from pipeline.tracking.selection import find_run
 from pipeline.web.api.problems import problems
-from pipeline.web.figures import figures
 from pipeline.web.models import Choice
-from pipeline.web.refusal import without_paths
 from pipeline.web.site import site_of
 
 router = APIRouter(prefix="/api", tags=["models"])

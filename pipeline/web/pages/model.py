@@ -10,9 +10,9 @@ from mlflow.exceptions import MlflowException
 from starlette.responses import FileResponse, Response
 
 from pipeline.common.errors import BadInput
+from pipeline.serving.figures import figures
 from pipeline.tracking.finished import artifact_folder, trained_on
 from pipeline.tracking.selection import find_run
-from pipeline.web.figures import figures
 from pipeline.web.guard import REPORT
 from pipeline.web.models import Choice
 from pipeline.web.refusal import Refused, told

@@ -13,9 +13,9 @@ from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Redire
 from pipeline.common.errors import BadInput
 from pipeline.models.at_hand import missing
 from pipeline.models.shelf import OnShelf, shelf
+from pipeline.serving.figures import figures
 from pipeline.tracking.selection import CHOOSE_BY, by_metric, trained_runs
 from pipeline.web.api.jobs import JobId, again, compare, job_of, promote, queue_of, stop, submit_training
-from pipeline.web.figures import figures
 from pipeline.web.folders import files
 from pipeline.web.guard import REPORT
 from pipeline.web.jobs.curves import Curve, curve

@@ -1,6 +1,7 @@
 """What a model's run says of how good it is: figures with intervals, what they were made of, class by class."""
 
-from collections.abc import Iterator
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -40,13 +41,21 @@ def figures(run: Run) -> list[Figures]:
 
 @lru_cache(maxsize=32)
 def _figures(run_id: str, _ended: int | None) -> tuple[Figures, ...]:
-    return tuple(_found(MlflowClient().get_run(run_id)))
+    run = MlflowClient().get_run(run_id)
+    said = {split: stored_predictions(run, split) for split in ("val", "test") if has_predictions(run, split)}
+    calibrated: dict[str, float] = {}
+    if len(said) == 2:
+        with suppress(BadInput):
+            taxonomy = taxonomy_of(run)
+            calibrated = figures_of(said["test"], calibrated_on(said["val"], taxonomy), taxonomy)
+    return tuple(measured(said, calibrated))
 
 
-def _found(run: Run) -> Iterator[Figures]:
-    splits = [split for split in ("test", "val") if has_predictions(run, split)]
-    said = {split: stored_predictions(run, split) for split in splits}
-    for split, one in said.items():
+def measured(said: Mapping[str, Predictions], calibrated: Mapping[str, float]) -> list[Figures]:
+    """Those of each split's predictions, test first; `calibrated` is what `figures_of` says of test."""
+    found = []
+    for split in (split for split in ("test", "val") if split in said):
+        one = said[split]
         figures = summary(one)
         shares = {"accuracy": interval_of_share(one.correct)}
         if "top5_accuracy" in figures:
@@ -54,14 +63,10 @@ def _found(run: Run) -> Iterator[Figures]:
             shares["top5_accuracy"] = interval_of_share(held)
         shares |= intervals_of_class_averages(one.labels, one.predicted)
         plain = {key: figures[key] for key in ("majority_accuracy",) if key in figures}
-        if split == "test" and "val" in said:
-            try:
-                taxonomy = taxonomy_of(run)
-                made = figures_of(one, calibrated_on(said["val"], taxonomy), taxonomy)
-            except BadInput:
-                made = {}
-            plain |= {key.removeprefix("test/"): value for key, value in made.items()}
-        yield Figures(split, len(one), shares, plain, _by_class(one))
+        if split == "test":
+            plain |= {key.removeprefix("test/"): value for key, value in calibrated.items()}
+        found.append(Figures(split, len(one), shares, plain, _by_class(one)))
+    return found
 
 
 def _by_class(said: Predictions) -> pd.DataFrame:
