@@ -1,5 +1,7 @@
 """The page of a model: its figures, what it is good and bad at, and what its run left."""
 
+import re
+
 import pandas as pd
 import pytest
 
@@ -21,6 +23,11 @@ def test_a_model_shows_its_figures_and_classes(trained, open_page):
         assert f"<b>{100 * share['value']:.1f}\N{NO-BREAK SPACE}%</b>" in html
         assert f"({100 * share['low']:.1f}\N{NO-BREAK SPACE}% to {100 * share['high']:.1f}\N{NO-BREAK SPACE}%)" in html
     assert "<bdi>Wren</bdi>" in html
+    [at] = re.findall('href="(/model/card[^"]*)"', html)
+    card = page.get(at)
+    assert f"| {100 * measured[0]['shares']['accuracy']['value']:.1f} % |" in card.text
+    assert "birds 1.md" in card.headers["content-disposition"] or "birds%201.md" in card.headers["content-disposition"]
+    assert page.get(f"/model/card?model={run_of(page)}").status_code == 404  # a training has none
     assert EVIL not in html
     assert str(trained) not in html
     assert "Chochín" in page.get("/model?lang=es").text

@@ -1,5 +1,6 @@
 """Model: how good one is, on what, and what it is good and bad at."""
 
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -10,8 +11,10 @@ from mlflow.exceptions import MlflowException
 from starlette.responses import FileResponse, Response
 
 from pipeline.common.errors import BadInput
+from pipeline.serving.card import FILE as CARD
 from pipeline.serving.figures import figures
 from pipeline.tracking.finished import artifact_folder, trained_on
+from pipeline.tracking.registry import fetch_model
 from pipeline.tracking.selection import find_run
 from pipeline.web.guard import REPORT
 from pipeline.web.models import Choice
@@ -41,6 +44,16 @@ def model(request: Request, model: str = "") -> Response:
     return page(request, "model.html.j2", here="model", lost="", **values)
 
 
+@router.get("/model/card")
+def card(request: Request, model: str) -> FileResponse:
+    """The card of a registered version, as a file."""
+    choice = site_of(request).models.find(model)
+    file = _card(choice)
+    if file is None:
+        raise Refused(404, "that model has no card: promote its run again")
+    return FileResponse(file, media_type="text/markdown; charset=utf-8", filename=f"{choice.name}.md")
+
+
 @router.get("/runs/{run_id}/{name}")
 def artifact(run_id: str, name: str) -> FileResponse:
     """A page or picture that a run left."""
@@ -64,13 +77,22 @@ def _known(site: Site, choice: Choice) -> dict[str, Any]:
     classes = measured[0].classes if measured else pd.DataFrame()
     hardest, easiest = _ends(classes)
     return {
-        "bundle": bundle, "run": run, "figures": measured, "checkpoints": site.models.checkpoints(choice),
+        "bundle": bundle, "run": run, "card": _card(choice), "figures": measured,
+        "checkpoints": site.models.checkpoints(choice),
         "networks": [member.spec.name for member in bundle.members],
         "names": {one.label: one for one in ready.names},
         "hardest": _rows(hardest), "easiest": _rows(easiest), "every": _rows(classes),
         "pictures": {} if run is None else _pictures(run, measured),
         "left": [] if run is None else _left(run),
     }  # fmt: skip
+
+
+def _card(choice: Choice) -> Path | None:
+    """None where it is no registered version, or one of before there were cards."""
+    if choice.version is None:
+        return None
+    file = fetch_model(f"models:/{choice.version.name}/{choice.version.version}") / "artifacts/served" / CARD
+    return file if file.is_file() else None
 
 
 def _ends(classes: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
