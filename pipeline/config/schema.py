@@ -694,6 +694,21 @@ class Sync(Command):
     target: str | None
 
 
+class Place(Section):
+    """Where pictures lie."""
+
+    root: str | None
+
+
+class Reproduce(Command):
+    """`python -m pipeline.reproduce`."""
+
+    run: str | None
+    code: Literal["own", "here"]
+    data: Place
+    output: str | None
+
+
 class Models(Command):
     """`python -m pipeline.models`."""
 
@@ -746,6 +761,7 @@ COMMANDS: tuple[type[Command], ...] = (
     Compare,
     Evaluate,
     Sync,
+    Reproduce,
     Taxonomy,
     Models,
     Embed,
