@@ -56,6 +56,7 @@ def checked(client: MlflowClient, asked: schema.Reproduce) -> Again:
     data = data_config(run)
     root = asked.data.root or data.root
     data = data.model_copy(update={"root": root and str(expanded(root, "data.root").absolute())})
+    plain = _config(run, commit, data.root)
     own = own_pictures(run, artifact_folder(run, ""), data)
     own.check_unchanged(f"run={asked.run}")
     if own.new:
@@ -63,7 +64,7 @@ def checked(client: MlflowClient, asked: schema.Reproduce) -> Again:
             f"run={asked.run}: {own.difference}: they would be trained on too; move them away, or name a copy without "
             "them with data.root=FOLDER"
         )
-    return Again(run, commit, _config(run, commit, data.root), [*lines, *_machine(run)])
+    return Again(run, commit, plain, [*lines, *_machine(run)])
 
 
 def _commit(run: Run, code: str) -> tuple[str | None, list[str]]:

@@ -52,9 +52,8 @@ def _splits(then: pd.DataFrame, now: pd.DataFrame) -> Same:
     odd = both[(both["_merge"] != "both") | (both["split"] != both["split_now"]) | (both["label"] != both["label_now"])]
     if odd.empty:
         return Same(False, "split: the same pictures in the same parts, in another order")
-    return Same(
-        False, f"split: {counted(len(odd), 'picture')} of {len(both):,} in another part ({odd['path'].iloc[0]})"
-    )
+    first = odd["path"].iloc[0]
+    return Same(False, f"split: {counted(len(odd), 'picture')} of {len(both):,} in another part, such as {first}")
 
 
 def _weights(then: Path, now: Path) -> Same:
