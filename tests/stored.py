@@ -5,6 +5,7 @@ import json
 import numpy as np
 import yaml
 
+from pipeline.config.defaults import flatten
 from pipeline.data.reading.preprocessing import Preprocessing
 from pipeline.evaluation.metrics import summary
 from pipeline.models.classifier import NetworkSpec
@@ -12,7 +13,7 @@ from pipeline.models.saved import BEST_FACTS, BEST_WEIGHTS, NetworkFacts, load_n
 from pipeline.predictions.builder import PredictionsBuilder
 from pipeline.predictions.parquet import write_predictions
 from pipeline.predictions.predictions import Predictions
-from pipeline.tracking.runs import flatten, tracked_run
+from pipeline.tracking.runs import tracked_run
 
 CLASSES = ["auk", "bee eater", "crane"]
 

@@ -17,6 +17,7 @@ from pipeline.cli.messages import check
 from pipeline.cli.quoting import quote_path
 from pipeline.commands import ensemble, promote
 from pipeline.common.errors import BadInput
+from pipeline.config.defaults import flatten
 from pipeline.config.keys import CONF
 from pipeline.data.batch import Inputs
 from pipeline.data.reading.preprocessing import Preprocessing
@@ -35,7 +36,7 @@ from pipeline.serving.from_run import assemble
 from pipeline.tracking import sweeps
 from pipeline.tracking.champion import champion
 from pipeline.tracking.members import find_members
-from pipeline.tracking.runs import flatten, tracked_run
+from pipeline.tracking.runs import tracked_run
 
 CLASSES = ("auk", "bee-eater", "coot")
 

@@ -9,13 +9,14 @@ from mlflow import MlflowClient
 from rich.box import SIMPLE
 
 from pipeline.config import schema
+from pipeline.config.defaults import flatten
 from pipeline.experiment.voting import Vote, hold
 from pipeline.reporting.ensemble import description, strategies_table, write_strategies
 from pipeline.reporting.run_report import write_report
 from pipeline.reporting.terminal import console
 from pipeline.tracking.finished import count_test_looks, label, taxonomy_of
 from pipeline.tracking.members import find_members
-from pipeline.tracking.runs import TrackedRun, flatten, git_sha, machine, tracked_run
+from pipeline.tracking.runs import TrackedRun, git_sha, machine, tracked_run
 from pipeline.tracking.selection import find_experiment, find_sweep
 from pipeline.tracking.store import Store
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from pipeline.common.wording import counted
 from pipeline.config import schema
+from pipeline.config.defaults import flatten
 from pipeline.data.beside.metadata import coarsened
 from pipeline.data.digest import class_counts, data_digest
 from pipeline.data.files import write_csv
@@ -16,7 +17,7 @@ from pipeline.experiment.resembling import features_to_compare
 from pipeline.experiment.survey import image_size, look, mended_split, refusing_nothing
 from pipeline.reporting.page import save
 from pipeline.reporting.survey_page import Survey, findings, survey_page
-from pipeline.tracking.runs import TrackedRun, dataset_of, flatten, git_sha, tracked_run
+from pipeline.tracking.runs import TrackedRun, dataset_of, git_sha, tracked_run
 from pipeline.tracking.store import Store
 
 log = logging.getLogger("pipeline.explore")

@@ -86,6 +86,17 @@ def completed(
     return plain, added
 
 
+def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """`{"trainer": {"epochs": 3}}` as `{"trainer.epochs": 3}`; lists stay whole, an empty mapping is `{}`."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping) and value:
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
 @cache
 def _train() -> tuple[DictConfig, dict[str, str]]:
     """The keys of training that are in no group, and the groups with their default choices."""

@@ -3,6 +3,7 @@
 import logging
 
 from pipeline.common.errors import BadInput
+from pipeline.config.defaults import flatten
 from pipeline.evaluation.assessment import Assessment
 from pipeline.evaluation.familiar import write_familiar
 from pipeline.evaluation.unknown import Told
@@ -13,7 +14,7 @@ from pipeline.predictions.predictions import Predictions
 from pipeline.reporting.assessment import write_assessment
 from pipeline.serving.known import FILE
 from pipeline.tracking.finished import label, taxonomy_of
-from pipeline.tracking.runs import flatten, git_sha, tracked_run
+from pipeline.tracking.runs import git_sha, tracked_run
 
 log = logging.getLogger("pipeline.evaluate")
 

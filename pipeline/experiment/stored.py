@@ -13,11 +13,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from pipeline.common.errors import BadInput
 from pipeline.config import schema
-from pipeline.config.defaults import completed, of_a_stored
+from pipeline.config.defaults import completed, flatten, of_a_stored
 from pipeline.config.keys import GIVEN_ANEW, RENAMED_HEADS
 from pipeline.tracking.finished import artifact_folder, label
 from pipeline.tracking.places import home
-from pipeline.tracking.runs import flatten
 from pipeline.training.checkpoints import has_state
 
 FILE = "config.yaml"

@@ -8,6 +8,7 @@ from pathlib import Path
 from mlflow.entities import Run
 
 from pipeline.config import schema
+from pipeline.config.defaults import flatten
 from pipeline.data.remaining import check_what_is_left
 from pipeline.experiment import build
 from pipeline.experiment.build import Prepared
@@ -24,7 +25,7 @@ from pipeline.experiment.records import (
 from pipeline.experiment.training import train
 from pipeline.reporting.run_report import Draw
 from pipeline.tracking.places import home
-from pipeline.tracking.runs import TrackedRun, flatten, tracked_run
+from pipeline.tracking.runs import TrackedRun, tracked_run
 from pipeline.training.checkpoints import drop_state, has_state
 from pipeline.training.loop import Epoch, NothingRead, Progress
 

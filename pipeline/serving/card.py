@@ -16,11 +16,11 @@ from pipeline.common.names import safe_name
 from pipeline.common.wording import counted, duration, first_few, percent
 from pipeline.evaluation.confusion import most_confused
 from pipeline.evaluation.statistics import interval_of_share
+from pipeline.models.pretraining import networks_of, pretraining
 from pipeline.reporting.shown_paths import without_paths
 from pipeline.reporting.tables import Table
 from pipeline.serving.figures import Figures, measured
 from pipeline.serving.from_run import Assembled
-from pipeline.serving.pretraining import networks_of, pretraining
 from pipeline.tracking.finished import TEST_LOOKS, minutes, trained_by_class, trained_on
 
 FILE = "README.md"  # among a served model's files, as the hub has it

@@ -27,6 +27,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_PARENT_RUN_I
 from pipeline.common.errors import BadInput, Stopped
 from pipeline.common.interruption import requested
 from pipeline.common.names import PARENT_VARIABLE
+from pipeline.config.defaults import flatten
 from pipeline.config.keys import LATER_NAMES, SAME_FIGURES
 from pipeline.data.digest import data_digest
 from pipeline.data.table import SPLITS, PictureTable
@@ -245,17 +246,6 @@ def dataset_of(table: PictureTable) -> list[DatasetInput]:
         DatasetInput(dataset._to_mlflow_entity(), [*tags, InputTag(MLFLOW_DATASET_CONTEXT, context)])
         for context in ("training", "evaluation")
     ]
-
-
-def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """`{"trainer": {"epochs": 3}}` as `{"trainer.epochs": 3}`; lists stay whole, an empty mapping is `{}`."""
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, Mapping) and value:
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
 
 
 def config_digest(config: Mapping[str, Any], resolved: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:

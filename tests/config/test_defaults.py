@@ -5,9 +5,8 @@ from hydra import compose, initialize_config_dir
 
 from pipeline.cli.command import VERSION_BASE
 from pipeline.cli.messages import check
-from pipeline.config.defaults import completed, defaults, of_a_stored
+from pipeline.config.defaults import completed, defaults, flatten, of_a_stored
 from pipeline.config.keys import CONF
-from pipeline.tracking.runs import flatten
 
 
 def composed(*overrides):

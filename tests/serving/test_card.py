@@ -6,10 +6,10 @@ import pytest
 from huggingface_hub import ModelCard
 from stored import finished, predictions
 
+from pipeline.models.pretraining import pretraining
 from pipeline.serving.calibration import Calibration
 from pipeline.serving.card import model_card
 from pipeline.serving.from_run import Assembled
-from pipeline.serving.pretraining import pretraining
 
 
 def assembled(classes, **changes):

@@ -6,9 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.common.errors import Stopped
+from pipeline.config.defaults import flatten
 from pipeline.tracking.journal import Journal
 from pipeline.tracking.places import home, local_folder
-from pipeline.tracking.runs import config_digest, flatten, run_given, tracked_run
+from pipeline.tracking.runs import config_digest, run_given, tracked_run
 
 CONFIG = {
     "seed": 0,
