@@ -42,7 +42,7 @@ def settings(runs: Sequence[Entrant]) -> list[Setting]:
     found = []
     for key in dict.fromkeys(key for run in runs for key in run.choices):
         using = [run for run in runs if key in run.choices and counts(key) and _is_used(key, run.choices)]
-        values = tuple(dict.fromkeys(run.choices[key] for run in using))
+        values = tuple(sorted({run.choices[key] for run in using}, key=lambda one: one.zfill(9)))
         if values and not set(values) <= set(_NOTHING):
             found.append(Setting(key, values, _source(key, using)))
     return found
@@ -50,7 +50,15 @@ def settings(runs: Sequence[Entrant]) -> list[Setting]:
 
 def _is_used(key: str, params: Mapping[str, str]) -> bool:
     """A head that is fitted at once follows no gradient; frozen features are of pictures as they are."""
-    if key == "data.source":  # the same as `data.name`, or how it was read
+    if key.startswith(("data.source", "regime.lr.")):  # what `data.name` and `optimizer.lr` say
+        return False
+    idle = {
+        "metadata.": params.get("data.metadata", "[]") in _NOTHING,
+        "data.box": params.get("data.crop", "none") == "none",
+        "data.crop_margin": params.get("data.crop", "none") == "none",
+        "data.split.fold": params.get("data.split.folds", "None") == "None",
+    }
+    if any(none and key.startswith(begin) for begin, none in idle.items()):
         return False
     fitted = issubclass(HEADS.get(params.get("head.name", ""), torch.nn.Module), FittedHead)
     if fitted and key.startswith(_OF_GRADIENTS):

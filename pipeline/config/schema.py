@@ -642,14 +642,24 @@ class Taxonomy(Command):
     augmentation: Augmentation
 
 
-class Compare(Command):
-    """`python -m pipeline.compare`."""
+class Comparing(Command):
+    """What is common to commands that set finished runs side by side."""
 
-    tracking: Drawn
+    tracking: Selection
     sweep: str | None
     runs: list[str] | None
     leaders: Annotated[int, Field(ge=2)]
     output: str
+
+
+class Compare(Comparing):
+    """`python -m pipeline.compare`."""
+
+    tracking: Drawn
+
+
+class Report(Comparing):
+    """`python -m pipeline.report`."""
 
 
 class Scoring(Section):
@@ -762,6 +772,7 @@ COMMANDS: tuple[type[Command], ...] = (
     Evaluate,
     Sync,
     Reproduce,
+    Report,
     Taxonomy,
     Models,
     Embed,

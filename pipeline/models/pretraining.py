@@ -23,6 +23,11 @@ def networks_of(params: Mapping[str, str]) -> list[OnShelf]:
     return [] if found is None else [found]
 
 
+def known_overlap(source: str) -> str:
+    """A sentence on which pictures of a source's test set ImageNet is known to hold; "" where nothing is known."""
+    return f"{_KNOWN[source]}." if source in _KNOWN else ""
+
+
 def pretraining(trainings: Iterable[Mapping[str, str]]) -> list[str]:
     """A sentence a network, from the parameters of trainings, and what follows for the figures on test."""
     lines: dict[str, None] = {}
@@ -42,7 +47,7 @@ def pretraining(trainings: Iterable[Mapping[str, str]]) -> list[str]:
             seen |= params.get("regime.weights") != "none"
     if not seen:
         return list(lines)
-    known = f" {_KNOWN[source]}." if source in _KNOWN else ""
+    known = f" {known_overlap(source)}".rstrip()
     return [
         *lines,
         "Pictures of public sets are often among those that such weights were trained on (ImageNet's came from the "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -74,6 +75,16 @@ class Table:
         lines = [self.heads, ["---"] * len(self.heads), *self.rows]
         return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)
 
+    def latex(self, caption: str, label: str) -> str:
+        """As a table of a paper, with the rules of the package booktabs."""
+        columns = "".join("r" if head in self.figures else "l" for head in self.heads)
+        head, *body = [" & ".join(map(in_latex, line)) + r" \\" for line in [self.heads, *self.rows]]
+        return "\n".join([
+            r"\begin{table}", r"\centering", rf"\caption{{{in_latex(caption)}}}", rf"\label{{{label}}}",
+            rf"\begin{{tabular}}{{{columns}}}", r"\toprule", head, r"\midrule", *body, r"\bottomrule",
+            r"\end{tabular}", r"\end{table}", "",
+        ])  # fmt: skip
+
     def html(self) -> Markup:
         """As a part of a page."""
         head = self._line("th", self.heads)
@@ -89,6 +100,14 @@ class Table:
         return Markup("<tr>{}</tr>").format(
             Markup("").join(made.format(start, kind, cell, tag) for kind, cell in zip(kinds, cells, strict=True))
         )
+
+
+def in_latex(text: str) -> str:
+    """Text that LaTeX sets as it stands."""
+    return re.sub(r"[\\{}$&#_%~^]", lambda found: _IN_LATEX.get(found[0], f"\\{found[0]}"), text)
+
+
+_IN_LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 
 
 def written(value: Any) -> str:

@@ -20,7 +20,7 @@ log = logging.getLogger("pipeline.compare")
 _CURVES = 3  # rows
 
 
-def chosen(client: MlflowClient, config: schema.Compare) -> tuple[list[Run], str]:
+def chosen(client: MlflowClient, config: schema.Comparing) -> tuple[list[Run], str]:
     """The runs to compare, newest first, and what to call them. BadInput where there is none."""
     if config.runs is not None:
         if config.sweep:

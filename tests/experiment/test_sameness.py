@@ -23,7 +23,7 @@ def test_what_differs_is_told_with_how_much(store):
     other = run(store, 2.5, tags={"c": "test"}, test=nearly(predictions("test", pictures=90), 3))
     found = {one.said.partition(":")[0]: one for one in sameness(store, then, store, other)}
     assert found["split"].said == "split: 1 picture of 3 in another part, such as c.jpg"
-    assert found["weights (best)"].said == "weights (best): 1 of 1 tensor differ, layer by at most 0.5"
+    assert found["weights (best)"].said == "weights (best): 1 of 1 tensors differ, layer by 0.5"
     assert found["answers to val"].equal
     assert "3 of 90 are others" in found["answers to test"].said
     assert found["curves"].equal

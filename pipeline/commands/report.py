@@ -1,0 +1,63 @@
+"""Write a study up, from its runs alone:   python -m pipeline.report sweep=latest output=report"""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime
+from pathlib import Path
+from shlex import quote
+
+from mlflow import MlflowClient
+
+from pipeline.cli.quoting import typed_overrides
+from pipeline.common.errors import BadInput
+from pipeline.common.paths import expanded
+from pipeline.config import schema
+from pipeline.reporting.comparison import Comparison
+from pipeline.reporting.study import MARK, PAGE, write_study
+from pipeline.tracking.compared import chosen, entered, grouped
+from pipeline.tracking.finished import count_test_looks, stored_predictions, taxonomy_of
+from pipeline.tracking.runs import git_sha
+from pipeline.tracking.store import Store, why_unwritable
+
+log = logging.getLogger("pipeline.report")
+
+
+def run(config: schema.Report) -> Path:
+    """Rank the runs as `compare` does, and write methods, tables, figures and references into a folder."""
+    folder = checked_folder(config.output)
+    Store().open()
+    client = MlflowClient()
+    runs, title = chosen(client, config)
+    entrants, left_out = entered(client, runs, named=config.runs is not None)
+    by_id = {run.info.run_id: run for run in runs}
+    groups = grouped(client, entrants, by_id, config.leaders)
+    looks = count_test_looks(client, [by_id[one.id] for one in entrants if one.test])
+    typed = " ".join(["python -m pipeline.report", *map(quote, typed_overrides())])
+    made = f"Made on {datetime.now().astimezone():%Y-%m-%d} by `{typed}`; commit {git_sha()[:12]}."
+    best = [by_id[group.ranking.rows[0].first.id] for group in groups]
+    answers = [stored_predictions(run, group.shown_split) for run, group in zip(best, groups, strict=True)]
+    folder.mkdir(exist_ok=True)
+    page = write_study(
+        folder, Comparison(title, groups, left_out, looks, [made]), {one: run.data.tags for one, run in by_id.items()},
+        answers, [taxonomy_of(run) for run in best],
+    )  # fmt: skip
+    log.info("report: %s, with its tables, figures and references beside it", page)
+    return page
+
+
+def checked_folder(output: str) -> Path:
+    """Where the report goes. BadInput where it cannot, or where something else lies."""
+    folder = expanded(output, "output").resolve()
+    if folder.exists() and not folder.is_dir():
+        raise BadInput(f"output={output} is a file: name a folder")
+    if not folder.parent.is_dir():
+        raise BadInput(f"output={output}: the folder {folder.parent} is not there")
+    page = folder / PAGE
+    if folder.is_dir() and any(folder.iterdir()) and not (
+        page.is_file() and MARK in page.read_text(encoding="utf-8", errors="replace")
+    ):  # fmt: skip
+        raise BadInput(f"output={output} holds something else than an earlier report: name another folder")
+    if reason := why_unwritable((folder if folder.is_dir() else folder.parent) / PAGE):
+        raise BadInput(f"output={output} cannot be written: {reason}; name another folder")
+    return folder
