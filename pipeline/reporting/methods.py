@@ -99,8 +99,8 @@ class Methods:
         yield ", ".join(one for one in sizes if one) + "."
         if self._values("data.split.seed"):
             yield (
-                f"The published test part was kept; {self._share('val')} of the other pictures of each class were drawn at "
-                f"random for val, with the seed {self._said('data.split.seed')}."
+                f"The published test part was kept; {self._share('val')} of each class's other pictures were drawn "
+                f"at random for val, with the seed {self._said('data.split.seed')}."
                 if sources == {"cub200"}
                 else "Where the set brings no split of its own, pictures were drawn at random within each class: "
                 f"{self._share('val')} for val and {self._share('test')} for test, with the seed "
@@ -117,11 +117,10 @@ class Methods:
                 f"{self._source('data.fit')}), normalised {norms} ({self._source('data.normalise')})."
             )
         licences = sorted({one.get("data.licence", "None") for one in self.params} - {"None"})
-        yield (
-            f"Licence of the pictures: {', '.join(licences)}."
-            if licences
-            else "Nobody said under which licence they are."
-        )
+        if licences:
+            yield f"Their licence: {', '.join(licences)}."
+        else:
+            yield "Under which licence they are was not said."
 
     def _share(self, split: str) -> str:
         key = f"data.split.{split}"
@@ -155,8 +154,8 @@ class Methods:
         if known:
             overlap = " ".join(sorted({known_overlap(one.get("data.source", "")) for one in self.params} - {""}))
             yield (
-                "Such weights may have seen test pictures of public sets before, which flatters figures on test; whether "
-                f"they had was not checked here. {overlap}"
+                "Such weights may have seen test pictures of public sets before, which flatters figures on test; "
+                f"whether they had was not checked here. {overlap}"
             ).rstrip()
 
     def _training(self) -> Iterator[str]:

@@ -88,8 +88,8 @@ def _comparisons(folder: Path, group: Group, suffix: str) -> Iterator[str]:
     pairs = pd.concat([tests.assign(split=split) for split, tests in group.tests.items()], ignore_index=True)
     _write(folder, f"pairs{suffix}", pairs)
     rows = [
-        [one["one"], one["other"], one["split"], f"{signed(one['difference'])} [{signed(one['low'])}, {signed(one['high'])}]",
-         p_value(one["p_holm"])]
+        [one["one"], one["other"], one["split"],
+         f"{signed(one['difference'])} [{signed(one['low'])}, {signed(one['high'])}]", p_value(one["p_holm"])]
         for one in pairs.to_dict("records")
     ]  # fmt: skip
     heads = ["setting", "against", "pictures", "difference in points (95 %)", "p (Holm)"]

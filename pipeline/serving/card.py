@@ -204,7 +204,7 @@ def _pictures(run: Run, made: Assembled, name: str, licence: str | None) -> Iter
     if "data.split.seed" in params:
         yield f"Split: {_split(params)}. The run's `split.csv` says where each picture was."
     if size := params.get("data.image_size"):
-        yield f"It sees a picture at {size} x {size} pixels (`data.fit={params.get('data.fit', 'squash')}`), as in training."
+        yield f"It sees them at {size} x {size} pixels (`data.fit={params.get('data.fit', 'squash')}`), as in training."
     yield (
         f"Licence of the pictures: {licence}."
         if licence
