@@ -152,9 +152,11 @@ class Group:
             said += f"; on test {self._beside_chance('test')}"
         lines = [f"{said}."]
         if self.corrected is not None:
+            at_once = self.histories and all(len(history) < 2 for history in self.histories.values())
             lines.append(
                 f"Corrected for its being the best of {len(table)} on these pictures, its val accuracy is "
-                f"about {percent(self.corrected, self.digits)}; that val chose each run's epoch too still flatters it."
+                f"about {percent(self.corrected, self.digits)}"
+                + ("." if at_once else "; that val chose each run's epoch too still flatters it.")
             )
         if len(table) > 1:
             lines.append(self._certainty(str(table["name"].iloc[0])))

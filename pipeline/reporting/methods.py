@@ -97,13 +97,14 @@ class Methods:
             ("val", "validation (val), on which everything was chosen"), ("test", "the final test")
         ) if (score := first.on(split))]  # fmt: skip
         yield ", ".join(one for one in sizes if one) + "."
-        if self._values("data.split.seed"):
+        if found := self._values("data.split.seed"):
+            seeds = "seed" if len(found) == 1 else "seeds"
             yield (
                 f"The published test part was kept; {self._share('val')} of each class's other pictures were drawn "
-                f"at random for val, with the seed {self._said('data.split.seed')}."
+                f"at random for val, with the {seeds} {self._said('data.split.seed')}."
                 if sources == {"cub200"}
                 else "Where the set brings no split of its own, pictures were drawn at random within each class: "
-                f"{self._share('val')} for val and {self._share('test')} for test, with the seed "
+                f"{self._share('val')} for val and {self._share('test')} for test, with the {seeds} "
                 f"{self._said('data.split.seed')}."
             )
         if together := self._values("data.split.group"):
