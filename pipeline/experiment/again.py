@@ -29,6 +29,8 @@ from pipeline.tracking.selection import FINISHED, find_run, search
 
 _AGAIN = "again"  # the config's name
 _NOT_GIVEN_ON = (PARENT_VARIABLE, SERVER_VARIABLE, "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME")
+_NO_PATHS = ("model.name", "data.split.group", "data.licence", "data.from_path")  # though quoted as paths are
+_WORDS = ("class", "picture")  # of data.attributes
 _RESOLVED = ("precision", "threads")  # what `auto` was, on which figures hang to the last bit
 
 
@@ -106,7 +108,8 @@ def _config(run: Run, commit: str | None, root: str | None) -> dict[str, Any]:
         plain = yaml.safe_load((artifact_folder(run, "") / FILE).read_text(encoding="utf-8"))
     plain = _whole_paths(plain)
     plain["data"]["root"] = root
-    plain["data"]["split"]["save"] = None
+    if plain["data"]["split"].get("save"):
+        plain["data"]["split"]["save"] = None
     if (weights := plain["model"].get("weights_file")) and weights.startswith(("runs:/", "models:/")):
         plain["model"]["weights_file"] = str(weights_of(weights))  # its store is not asked again
     for name in _RESOLVED:
@@ -126,12 +129,15 @@ def _whole_paths(plain: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     def whole(value: Any) -> Any:
         if isinstance(value, list):
             return [whole(one) for one in value]
-        there = isinstance(value, str) and value and expanded(value, "").exists()
+        there = isinstance(value, str) and value not in _WORDS and value and expanded(value, "").exists()
         return str(expanded(value, "").absolute()) if there else value
+
+    def is_path(key: str) -> bool:
+        return (key in PATH_KEYS and key not in _NO_PATHS) or key.startswith("model.join_weights.")
 
     return {
         key: _whole_paths(value, f"{prefix}{key}.") if isinstance(value, Mapping)
-        else whole(value) if prefix + key in PATH_KEYS and prefix + key != "model.name" else value
+        else whole(value) if is_path(prefix + key) else value
         for key, value in plain.items()
     }  # fmt: skip
 
