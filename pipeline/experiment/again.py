@@ -116,7 +116,7 @@ def _config(run: Run, commit: str | None, root: str | None) -> dict[str, Any]:
         value = run.data.tags.get(f"machine.{name}")
         if value and name in plain["trainer"]:
             plain["trainer"][name] = int(value) if value.isdecimal() else value
-    if "resume" in plain:
+    if plain.get("resume"):  # the first version knew ids and nothing
         plain["resume"] = "never"
     if "heat_maps" in plain["tracking"]:  # which change no figure, and cost time
         plain["tracking"]["heat_maps"] = False
@@ -145,7 +145,7 @@ def _whole_paths(plain: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def train_again(again: Again, place: Path) -> tuple[MlflowClient, Run]:
     """Train in a folder that is empty, with a store and a cache of its own; nothing of the first run's is touched.
 
-    Raises Stopped where it comes to no end.
+    Raises Stopped, or BadInput where its command says so, where it comes to no end.
     """
     if again.commit is None:
         write_code(place)
@@ -161,7 +161,8 @@ def train_again(again: Again, place: Path) -> tuple[MlflowClient, Run]:
     found = search(client, [one.experiment_id for one in client.search_experiments()], "tags.stage = 'train'")
     done = [one for one in found if one.info.status == FINISHED]
     if code or not done:
-        raise Stopped(f"run={again.run.info.run_id}: trained once more it came to no end (exit code {code}), see above")
+        kind = BadInput if code == 2 else Stopped  # as the command itself has it
+        raise kind(f"run={again.run.info.run_id}: trained once more it came to no end (exit code {code}), see above")
     return client, done[0]
 
 
