@@ -13,7 +13,7 @@ from pipeline.common.atomic import scratch_folder
 from pipeline.common.errors import BadInput, Stopped
 from pipeline.common.paths import expanded
 from pipeline.config import schema
-from pipeline.experiment.again import checked, train_again
+from pipeline.experiment.again import checked, other_machine, train_again
 from pipeline.experiment.sameness import sameness
 from pipeline.tracking.finished import label
 from pipeline.tracking.store import Store
@@ -30,7 +30,11 @@ def run(config: schema.Reproduce) -> None:
         log.info("%s is trained once more, by %s, in %s", label(again.run), again.commit or "this program", place)
         for line in again.differs:
             log.info("differs: %s", line)
-        found = list(sameness(client, again.run, *train_again(again, place)))
+        second = train_again(again, place)
+        for line in other_machine(again.run, second[1].data.tags):
+            if line not in again.differs:  # what is known of a machine once something ran on it
+                log.info("differs: %s", line)
+        found = list(sameness(client, again.run, *second))
     for one in found:
         log.info("%s: %s", "equal" if one.equal else "differs", one.said)
     if odd := [one.said for one in found if not one.equal]:

@@ -66,7 +66,7 @@ def checked(client: MlflowClient, asked: schema.Reproduce) -> Again:
             f"run={asked.run}: {own.difference}: they would be trained on too; move them away, or name a copy without "
             "them with data.root=FOLDER"
         )
-    return Again(run, commit, plain, [*lines, *_machine(run)])
+    return Again(run, commit, plain, [*lines, *other_machine(run, machine())])
 
 
 def _commit(run: Run, code: str) -> tuple[str | None, list[str]]:
@@ -88,12 +88,12 @@ def _short(sha: str) -> str:
     return f"{commit[:12]}{dash}{changed}"
 
 
-def _machine(run: Run) -> list[str]:
-    now = machine()
+def other_machine(run: Run, now: Mapping[str, str]) -> list[str]:
+    """What of machine and libraries is `now` other than a run had it, by its tags."""
     return [
         f"{name}: {run.data.tags[name]} then, {value} now"
         for name, value in now.items()
-        if run.data.tags.get(name, value) != value
+        if name.startswith(("machine.", "version.")) and run.data.tags.get(name, value) != value
     ]
 
 
