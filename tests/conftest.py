@@ -19,7 +19,13 @@ settings.load_profile("any machine")
 
 
 # Files that take longest, first: the last one would keep one of two processes waiting for the other.
-_LONG = {"test_training_in_a_browser.py", "test_main_job.py", "test_walkthrough.py", "test_faults.py", "test_earlier.py"}
+_LONG = {
+    "test_training_in_a_browser.py",
+    "test_main_job.py",
+    "test_walkthrough.py",
+    "test_faults.py",
+    "test_earlier.py",
+}
 
 
 def pytest_collection_modifyitems(items):
