@@ -20,7 +20,7 @@ def check_output(
     if not path.parent.is_dir() or path.is_dir():
         raise BadInput(f"output={output}: a file's name in a folder that is there is wanted")
     if path.suffix.lower() != suffix:
-        raise BadInput(f"output={output}: the {what} are a table: give a name that ends in {suffix}")
+        raise BadInput(f"output={output}: {what} have a name that ends in {suffix}")
     if path.exists():
         if any(path.samefile(picture) for picture in pictures):
             raise BadInput(f"output={output} is one of the pictures asked about; name another file")

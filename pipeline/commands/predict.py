@@ -129,13 +129,19 @@ def by_picture(output: Path) -> Path:
 
 def load(config: schema.Asking) -> tuple[Bundle, str]:
     """The model asked for, else the champion of the experiment; and its address."""
+    folder, uri = fetched(config)
+    return read_bundle(folder), uri
+
+
+def fetched(config: schema.Asking | schema.Export) -> tuple[Path, str]:
+    """The folder of the model asked for, else of the champion of the experiment; and its address."""
     Store().open(to_write=False)
     uri = config.model
     if uri is None:
         name = find_experiment(MlflowClient(), config.tracking.experiment).name
         uri = f"models:/{safe_name(name)}@champion"
     log.info("model %s", uri)
-    return read_bundle(fetch_model(uri) / "artifacts" / "served"), uri
+    return fetch_model(uri) / "artifacts" / "served", uri
 
 
 def show(rows: list[dict[str, Any]], config: schema.Predict) -> None:

@@ -150,7 +150,7 @@ def _facts(name: str, checkpoint: Path) -> NetworkFacts:
 
 def read_bundle(folder: Path) -> Bundle:
     """The served model that `write_bundle` wrote. Raises BadInput for another format, or what is damaged."""
-    plain = _described(folder)
+    plain = description(folder)
     with _damage_in_one_line(folder):
         members = [
             load_network(NetworkSpec.from_dict(one["network"]), folder / one["weights"]) for one in plain["members"]
@@ -169,10 +169,11 @@ def read_bundle(folder: Path) -> Bundle:
 def first_network(folder: Path) -> NetworkSpec:
     """How a served model's first member is built, and sees pictures. Raises BadInput as `read_bundle`."""
     with _damage_in_one_line(folder):
-        return NetworkSpec.from_dict(_described(folder)["members"][0]["network"])
+        return NetworkSpec.from_dict(description(folder)["members"][0]["network"])
 
 
-def _described(folder: Path) -> dict[str, Any]:
+def description(folder: Path) -> dict[str, Any]:
+    """What `write_bundle` wrote beside the weights. Raises BadInput for another format, or what is no such file."""
     try:
         plain: dict[str, Any] = json.loads((folder / MODEL_FACTS).read_text(encoding="utf-8"))
         version = plain.get("format_version")

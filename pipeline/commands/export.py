@@ -1,0 +1,165 @@
+"""A model as a file that runs without this program:   python -m pipeline.export run=ID output=birds.onnx"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from pipeline.cli.output import check_output
+from pipeline.commands.predict import fetched
+from pipeline.common.atomic import scratch_folder, write_atomically
+from pipeline.common.errors import BadInput, Stopped
+from pipeline.common.wording import counted, percent, rate
+from pipeline.config import schema
+from pipeline.data.files import write_csv
+from pipeline.data.table import PictureTable
+from pipeline.experiment.groups import groups_of_run
+from pipeline.experiment.own_pictures import own_pictures
+from pipeline.experiment.question import trained_by
+from pipeline.experiment.stored import data_config
+from pipeline.exporting.checking import Measured, check_same, measured_file, measured_network, pictures_of
+from pipeline.exporting.described import described, tell
+from pipeline.exporting.graph import check_convertible, check_opset, converted
+from pipeline.exporting.quantising import quantised
+from pipeline.reporting.tables import Table
+from pipeline.reporting.terminal import console
+from pipeline.serving.bundle import read_bundle
+from pipeline.serving.from_run import assemble
+from pipeline.tracking.finished import artifact_folder, label
+from pipeline.tracking.registry import run_of_model
+from pipeline.tracking.selection import find_run
+from pipeline.tracking.store import Store
+
+log = logging.getLogger("pipeline.export")
+
+
+def run(config: schema.Export) -> None:
+    """Convert, compare with the original on val, write; a file that answers otherwise is not left behind."""
+    if config.run and config.model:
+        raise BadInput("run and model both say what to export: give one of them")
+    check_opset(config.opset)
+    output = check_output(config.output, ".onnx", "exported models", holds_model)
+    check_output(str(check_file(output)), ".csv", "comparisons", holds_check)
+    with scratch_folder() as scratch:
+        folder, of = served(config, scratch / "served")
+        bundle = read_bundle(folder)
+        check_convertible(bundle)
+        own = own_table(of)
+        shown = some_of(own, "val", config.pictures, of)
+        labels = labels_of(own, shown, bundle.classes)
+        if config.precision == "int8":
+            taught = pictures_of(own.sources(some_of(own, "train", config.pictures, of)))
+        pictures = pictures_of(own.sources(shown))
+        log.info("%s, compared on %s of val", label(of), counted(len(pictures), "picture"))
+        size = sum(file.stat().st_size for file in folder.glob("member*.safetensors"))
+        model = converted(bundle, config.opset)
+        facts = described(folder, {"run": of.info.run_id, "precision": config.precision})
+        original = measured_network(bundle, pictures, size)
+        tell(model, facts)
+        exported = measured_file("ONNX", model.SerializeToString(), bundle, pictures)
+        check_same(original, exported)
+        every = [original, exported]
+        if config.precision == "int8":
+            model = quantised(model, taught, bundle, scratch)
+            tell(model, facts)
+            every.append(measured_file("ONNX int8", model.SerializeToString(), bundle, pictures))
+    show(every, labels)
+    if every[-1].accuracy(labels) < original.accuracy(labels) - config.lost:
+        raise Stopped(
+            f"int8 has lost more than lost={config.lost:g} of the accuracy on val: nothing was written; take "
+            "precision=fp32, or raise pictures="
+        )
+    write_atomically(output, lambda path: path.write_bytes(model.SerializeToString()), shared=True)
+    write_atomically(check_file(output), lambda path: write_csv(table_of(every, labels), path), shared=True)
+    log.info("%s; the comparison: %s", config.output, check_file(output).name)
+    log.info("next: python -m pipeline.predict model=%s images=PICTURE_OR_FOLDER", config.output)
+
+
+def served(config: schema.Export, folder: Path) -> tuple[Path, Run]:
+    """The folder of the served model, made in `folder` where a run is named, and the run that it is of."""
+    client = MlflowClient()
+    if not config.run:
+        there, uri = fetched(config)
+        return there, find_run(client, run_of_model(uri))
+    Store().open(to_write=False)
+    of = find_run(client, config.run)
+    assemble(client, of, folder, groups_of_run(client, of, None))
+    return folder, of
+
+
+def own_table(of: Run) -> PictureTable:
+    """What the run was trained and judged on, as it is today."""
+    trained = trained_by(MlflowClient(), of)
+    found = own_pictures(trained, artifact_folder(trained, ""), data_config(trained))
+    if found.difference:
+        log.warning("%s", found.difference)
+    return found.table
+
+
+def some_of(own: PictureTable, split: str, most: int, of: Run) -> np.ndarray:
+    """At most so many rows of a split, spread over it. BadInput where it has none."""
+    rows = own.where(split)
+    if not len(rows):
+        raise BadInput(
+            f"run {label(of)} has no {split} pictures any more in {own.name}, on which an exported file is "
+            f"{'calibrated' if split == 'train' else 'compared with its model'}: put them back"
+        )
+    return rows[np.unique(np.linspace(0, len(rows) - 1, min(most, len(rows))).round().astype(int))]
+
+
+def labels_of(own: PictureTable, rows: np.ndarray, classes: tuple[str, ...]) -> np.ndarray:
+    """(n,) codes of the true classes, as the model counts these."""
+    places = {name: code for code, name in enumerate(classes)}
+    return np.array([places.get(str(name), -1) for name in own.rows["label"].iloc[rows]])
+
+
+def table_of(every: list[Measured], labels: np.ndarray) -> pd.DataFrame:
+    """A row a form of the model."""
+    return pd.DataFrame(
+        {
+            "form": one.name,
+            "bytes": one.size,
+            "pictures_per_second": round(one.rate, 2),
+            "val_accuracy": round(one.accuracy(labels), 6),
+            "same_answer": round(one.agreement(every[0]), 6),
+            "largest_difference": float(f"{one.farthest(every[0]):.3g}"),
+            "pictures": len(labels),
+        }
+        for one in every
+    )
+
+
+def show(every: list[Measured], labels: np.ndarray) -> None:
+    """The forms beside each other in the terminal."""
+    heads = ["form", "MB", "pictures/s", "val accuracy", "same answer", "largest difference"]
+    body = [
+        [
+            one.name, f"{one.size / 1e6:.1f}", rate(one.rate), percent(one.accuracy(labels)),
+            percent(one.agreement(every[0])), f"{one.farthest(every[0]):.1g}",
+        ]
+        for one in every
+    ]  # fmt: skip
+    Table(heads, body, figures=heads[1:]).show(console())
+
+
+def check_file(output: Path) -> Path:
+    """Where the comparison of an exported file lies."""
+    return output.with_name(f"{output.stem}_check.csv")
+
+
+def holds_model(path: Path) -> bool:
+    """Whether a file is an earlier exported model, or empty."""
+    with path.open("rb") as file:
+        begins = file.read(64)
+    return not begins or b"species-pipeline" in begins
+
+
+def holds_check(path: Path) -> bool:
+    """Whether a file is an earlier comparison."""
+    with path.open("rb") as file:
+        return file.read(11) == b"form,bytes,"
