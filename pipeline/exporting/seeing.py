@@ -20,6 +20,8 @@ PREFIX = "see"  # of the names of these nodes
 _BITS, _MOST_BITS = 15, 22  # of a weight; by which whole numbers are made of weights at most
 _CUBIC = -0.5  # Keys's a, as Pillow has it
 
+Given = str | float | np.generic | np.ndarray
+
 
 def pixels(number: int) -> str:
     """The name of what one of several ways of seeing gives: (n, 3, s, s) uint8."""
@@ -48,7 +50,7 @@ class _Nodes:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
 
-    def node(self, kind: str, *given: str | float | np.generic | np.ndarray, output: str | None = None, **attributes: Any) -> str:
+    def node(self, kind: str, *given: Given, output: str | None = None, **attributes: Any) -> str:
         """The name of what a node of that kind gives."""
         name = f"{PREFIX}_{len(self.nodes)}"
         names = [one if isinstance(one, str) else self._constant(np.asarray(one)) for one in given]
