@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from pipeline.exporting.seeing import PICTURES
+from pipeline.serving.onnx_file import PICTURES
 
 
 @pytest.fixture(scope="module")

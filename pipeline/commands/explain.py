@@ -10,7 +10,7 @@ import torch
 from mlflow import MlflowClient
 from PIL import Image
 
-from pipeline.commands.predict import load
+from pipeline.commands.served_model import load
 from pipeline.common.errors import BadInput, did_you_mean
 from pipeline.common.paths import expanded
 from pipeline.common.wording import counted, percent

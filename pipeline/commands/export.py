@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from pipeline.cli.output import check_output
-from pipeline.commands.predict import fetched
+from pipeline.commands.served_model import fetched
 from pipeline.common.atomic import scratch_folder, write_atomically
 from pipeline.common.errors import BadInput, Stopped
 from pipeline.common.wording import counted, percent, rate

@@ -12,9 +12,8 @@ from pipeline.common.errors import Stopped
 from pipeline.data.batch import Inputs
 from pipeline.data.reading.decoding import decode, read_file
 from pipeline.ensembles.scoring import said_of
-from pipeline.exporting.graph import PROBABILITIES
-from pipeline.exporting.seeing import PICTURES
 from pipeline.serving.bundle import Bundle
+from pipeline.serving.onnx_file import PICTURES, PROBABILITIES
 
 TOLERANCE = 1e-3  # of a probability
 _WARMING = 3  # pictures that are not timed

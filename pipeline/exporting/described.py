@@ -9,8 +9,7 @@ import onnx
 
 from pipeline.serving.bundle import description
 from pipeline.serving.known import FILE as KNOWN
-
-KNOWN_ARRAYS = "known_arrays"  # base64 of the file of arrays beside a served model's description
+from pipeline.serving.onnx_file import KNOWN_ARRAYS
 
 
 def described(folder: Path, further: dict[str, Any]) -> dict[str, str]:

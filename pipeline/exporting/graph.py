@@ -16,9 +16,9 @@ from pipeline.exporting.network import Whole
 from pipeline.exporting.seeing import pixels, seeing
 from pipeline.models.convolutions import as_written
 from pipeline.serving.bundle import Bundle
+from pipeline.serving.onnx_file import FEATURES, LOGITS, PROBABILITIES
 
 OLDEST_OPSET = 18  # that PyTorch converts to
-LOGITS, PROBABILITIES, FEATURES = "logits", "probabilities", "features"
 
 
 def check_opset(opset: int) -> None:

@@ -9,8 +9,9 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 
 from pipeline.data.reading.decoding import decode
 from pipeline.exporting.checking import Pictures
-from pipeline.exporting.seeing import PICTURES, PREFIX
+from pipeline.exporting.seeing import PREFIX
 from pipeline.serving.bundle import Bundle
+from pipeline.serving.onnx_file import PICTURES
 
 # What is worth it; all else, the last layer's softmax among it, keeps its digits.
 _KINDS = ["Conv", "MatMul", "Gemm", "Add", "Clip", "Relu", "MaxPool", "GlobalAveragePool", "ReduceMean"]

@@ -14,8 +14,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from pipeline.data.reading.preprocessing import Preprocessing
+from pipeline.serving.onnx_file import PICTURES
 
-PICTURES = "pictures"  # (n, h, w, 3) uint8, RGB
 PREFIX = "see"  # of the names of these nodes
 _BITS, _MOST_BITS = 15, 22  # of a weight; by which whole numbers are made of weights at most
 _CUBIC = -0.5  # Keys's a, as Pillow has it

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from pipeline.data.reading.preprocessing import Preprocessing
-from pipeline.exporting.seeing import PICTURES, pixels, seeing
+from pipeline.exporting.seeing import pixels, seeing
+from pipeline.serving.onnx_file import PICTURES
 
 SHAPES = ((50, 61), (101, 400), (333, 212), (48, 48), (5, 48))
 

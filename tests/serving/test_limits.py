@@ -15,7 +15,7 @@ from pipeline.data.reading.decoding import decode, pixels_to_decode
 from pipeline.data.reading.preprocessing import Preprocessing
 from pipeline.models.classifier import Classifier, NetworkSpec
 from pipeline.models.saved import NetworkFacts, save_best
-from pipeline.serving.answers import answer
+from pipeline.serving.asking import answer
 from pipeline.serving.bundle import read_bundle, write_bundle
 from pipeline.serving.limits import Limits
 from pipeline.serving.pyfunc import ServedModel
