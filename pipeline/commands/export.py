@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from pipeline.cli.output import check_output
+from pipeline.cli.output import check_folder, check_output
 from pipeline.commands.served_model import fetched
 from pipeline.common.atomic import scratch_folder, write_atomically
 from pipeline.common.errors import BadInput, Stopped
@@ -22,10 +24,9 @@ from pipeline.experiment.groups import groups_of_run
 from pipeline.experiment.own_pictures import own_pictures
 from pipeline.experiment.question import trained_by
 from pipeline.experiment.stored import data_config
-from pipeline.exporting.checking import Measured, check_same, measured_file, measured_network, pictures_of
-from pipeline.exporting.described import described, tell
-from pipeline.exporting.graph import check_convertible, check_opset, converted
-from pipeline.exporting.quantising import quantised
+from pipeline.exporting.checking import Measured, measured, network_asked, pictures_of
+from pipeline.exporting.forms import FOLDERS, FORMS, Job, check_form
+from pipeline.exporting.graph import check_convertible, check_opset
 from pipeline.reporting.tables import Table
 from pipeline.reporting.terminal import console
 from pipeline.serving.bundle import read_bundle
@@ -39,12 +40,8 @@ log = logging.getLogger("pipeline.export")
 
 
 def run(config: schema.Export) -> None:
-    """Convert, compare with the original on val, write; a file that answers otherwise is not left behind."""
-    if config.run and config.model:
-        raise BadInput("run and model both say what to export: give one of them")
-    check_opset(config.opset)
-    output = check_output(config.output, ".onnx", "exported models", holds_model)
-    check_output(str(check_file(output)), ".csv", "comparisons", holds_check)
+    """Convert, compare with the original on val, write; what answers otherwise is not left behind."""
+    output = checked(config)
     with scratch_folder() as scratch:
         folder, of = served(config, scratch / "served")
         bundle = read_bundle(folder)
@@ -52,32 +49,59 @@ def run(config: schema.Export) -> None:
         own = own_table(of)
         shown = some_of(own, "val", config.pictures, of)
         labels = labels_of(own, shown, bundle.classes)
+        taught = None
         if config.precision == "int8":
             taught = pictures_of(own.sources(some_of(own, "train", config.pictures, of)))
         pictures = pictures_of(own.sources(shown))
         log.info("%s, compared on %s of val", label(of), counted(len(pictures), "picture"))
         size = sum(file.stat().st_size for file in folder.glob("member*.safetensors"))
-        model = converted(bundle, config.opset)
-        facts = described(folder, {"run": of.info.run_id, "precision": config.precision})
-        original = measured_network(bundle, pictures, size)
-        tell(model, facts)
-        exported = measured_file("ONNX", model.SerializeToString(), bundle, pictures)
-        check_same(original, exported)
-        every = [original, exported]
-        if config.precision == "int8":
-            model = quantised(model, taught, bundle, scratch)
-            tell(model, facts)
-            every.append(measured_file("ONNX int8", model.SerializeToString(), bundle, pictures))
-    show(every, labels)
-    if every[-1].accuracy(labels) < original.accuracy(labels) - config.lost:
-        raise Stopped(
-            f"int8 has lost more than lost={config.lost:g} of the accuracy on val: nothing was written; take "
-            "precision=fp32, or raise pictures="
-        )
-    write_atomically(output, lambda path: path.write_bytes(model.SerializeToString()), shared=True)
+        original = measured("PyTorch", size, network_asked(bundle), pictures)
+        facts = {"run": of.info.run_id, "precision": config.precision}
+        texts = release_texts(folder, of, config)
+        job = Job(bundle, folder, original, pictures, config.opset, taught, facts, texts, output.stem)
+        made = scratch / "made"
+        every = [original, *FORMS[config.form](job, made)]
+        show(every, labels)
+        if every[-1].accuracy(labels) < original.accuracy(labels) - config.lost:
+            raise Stopped(
+                f"{every[-1].name} has lost more than lost={config.lost:g} of the accuracy on val: nothing was "
+                "written; take precision=fp32, or raise pictures="
+            )
+        put(made, output)
     write_atomically(check_file(output), lambda path: write_csv(table_of(every, labels), path), shared=True)
     log.info("%s; the comparison: %s", config.output, check_file(output).name)
-    log.info("next: python -m pipeline.predict model=%s images=PICTURE_OR_FOLDER", config.output)
+    if config.form == "onnx":
+        log.info("next: python -m pipeline.predict model=%s images=PICTURE_OR_FOLDER", config.output)
+
+
+def checked(config: schema.Export) -> Path:
+    """What is to be written. BadInput for what cannot be, before any work."""
+    if config.run and config.model:
+        raise BadInput("run and model both say what to export: give one of them")
+    check_opset(config.opset)
+    check_form(config.form, config.precision, config.licence)
+    if config.form in FOLDERS:
+        output = check_folder(config.output, FOLDERS[config.form])
+    else:
+        output = check_output(config.output, ".onnx", "exported models", holds_model)
+    check_output(str(check_file(output)), ".csv", "comparisons", holds_check)
+    return output
+
+
+def release_texts(folder: Path, of: Run, config: schema.Export) -> dict[str, str]:
+    """What stands beside a model that is given away: its card, where the served model has one, and the licence."""
+    card = folder / "README.md"
+    said = card.read_text(encoding="utf-8") if card.is_file() else f"# {of.info.run_name}\n\nRun `{of.info.run_id}`.\n"
+    return {"README.md": said, "LICENSE": f"{config.licence}\n"}
+
+
+def put(made: Path, output: Path) -> None:
+    """Write the file, or the files of a folder, where they are wanted; each whole or not at all."""
+    for file in made.rglob("*") if made.is_dir() else [made]:
+        if file.is_file():
+            there = output / file.relative_to(made) if made.is_dir() else output
+            there.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(there, partial(shutil.copyfile, file), shared=True)
 
 
 def served(config: schema.Export, folder: Path) -> tuple[Path, Run]:

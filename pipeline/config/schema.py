@@ -608,6 +608,8 @@ class Export(Command):
     model: Address | None
     tracking: Selection
     output: str
+    form: Literal["onnx", "release", "huggingface", "animl", "addaxai"]
+    licence: Text | None
     precision: Literal["fp32", "int8"]
     opset: Count
     pictures: Count

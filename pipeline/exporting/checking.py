@@ -18,7 +18,9 @@ from pipeline.serving.onnx_file import PICTURES, PROBABILITIES
 TOLERANCE = 1e-3  # of a probability
 _WARMING = 3  # pictures that are not timed
 
-Pictures = Sequence[bytes | np.ndarray]  # as they lie in files, or (h, w, 3) uint8
+Picture = bytes | np.ndarray  # as it lies in a file, or (h, w, 3) uint8
+Pictures = Sequence[Picture]
+Asked = Callable[[Picture], np.ndarray]  # a picture's probabilities (k,) float64
 
 
 @dataclass(frozen=True)
@@ -51,33 +53,39 @@ def pictures_of(sources: Sequence[str] | np.ndarray) -> Pictures:
     return [one if isinstance(one, np.ndarray) else read_file(one) for one in sources]
 
 
-def measured_network(bundle: Bundle, pictures: Pictures, size: int) -> Measured:
+def network_asked(bundle: Bundle) -> Asked:
     """The model itself, in evaluation mode on a processor."""
     wants = list(dict.fromkeys(member.spec.wants for member in bundle.members))
 
-    def ask(picture: bytes | np.ndarray) -> np.ndarray:
+    def ask(picture: Picture) -> np.ndarray:
         inputs = {want: Inputs(want.reading.read(picture)[None]) for want in wants}
         scores = said_of(bundle.members, bundle.rule, inputs).scores
         return (scores.double() / bundle.calibration.temperature).softmax(1).numpy()[0]
 
-    return _measured("PyTorch", size, ask, pictures)
+    return ask
 
 
-def measured_file(name: str, model: bytes, bundle: Bundle, pictures: Pictures) -> Measured:
-    """An exported file's bytes, asked by ONNX Runtime with as many threads as PyTorch has."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+def file_asked(model: bytes, bundle: Bundle) -> Asked:
+    """An exported file's bytes, asked by ONNX Runtime."""
+    session = session_of(model)
     side = max(member.spec.preprocessing.image_size for member in bundle.members)
 
-    def ask(picture: bytes | np.ndarray) -> np.ndarray:
+    def ask(picture: Picture) -> np.ndarray:
         pixels = picture if isinstance(picture, np.ndarray) else decode(picture, side)
         return session.run([PROBABILITIES], {PICTURES: pixels[None]})[0][0].astype(np.float64)
 
-    return _measured(name, len(model), ask, pictures)
+    return ask
 
 
-def _measured(name: str, size: int, ask: Callable[[bytes | np.ndarray], np.ndarray], pictures: Pictures) -> Measured:
+def session_of(model: bytes) -> onnxruntime.InferenceSession:
+    """A model's bytes in ONNX Runtime, with as many threads as PyTorch has, so that they can be compared."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def measured(name: str, size: int, ask: Asked, pictures: Pictures) -> Measured:
+    """What it says of pictures, asked one at a time, and how fast."""
     for picture in pictures[:_WARMING]:
         ask(picture)
     begun = perf_counter()
@@ -85,17 +93,17 @@ def _measured(name: str, size: int, ask: Callable[[bytes | np.ndarray], np.ndarr
     return Measured(name, size, found, len(pictures) / (perf_counter() - begun))
 
 
-def check_same(original: Measured, exported: Measured) -> None:
+def check_same(original: Measured, exported: Measured, tolerance: float = TOLERANCE) -> None:
     """Raise Stopped where a file answers otherwise than its original.
 
     A likeliest class may be another only where two are as likely, to the digits that are compared.
     """
-    differ = np.flatnonzero(~np.isclose(original.probabilities, exported.probabilities, rtol=0, atol=TOLERANCE).all(1))
+    differ = np.flatnonzero(~np.isclose(original.probabilities, exported.probabilities, rtol=0, atol=tolerance).all(1))
     first, second = np.sort(original.probabilities, axis=1)[:, :-3:-1].T
     other = original.probabilities.argmax(1) != exported.probabilities.argmax(1)
-    many, wrong = len(original.probabilities), len(differ) + int((other & (first - second > 2 * TOLERANCE)).sum())
+    many, wrong = len(original.probabilities), len(differ) + int((other & (first - second > 2 * tolerance)).sum())
     if wrong:
         raise Stopped(
             f"{exported.name} answers otherwise than the model on {wrong:,} of {many:,} val pictures, by up to "
-            f"{exported.farthest(original):.2g} of a probability where {TOLERANCE:g} may be: nothing was written"
+            f"{exported.farthest(original):.2g} of a probability where {tolerance:g} may be: nothing was written"
         )

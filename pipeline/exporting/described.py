@@ -2,6 +2,7 @@
 
 import base64
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,9 @@ from pipeline.serving.known import FILE as KNOWN
 from pipeline.serving.onnx_file import KNOWN_ARRAYS
 
 
-def described(folder: Path, further: dict[str, Any]) -> dict[str, str]:
+def described(folder: Path, further: Mapping[str, Any]) -> dict[str, str]:
     """The served model's own description, by its keys, and what is `further` known, each as JSON."""
-    plain = description(folder) | further
+    plain = description(folder) | dict(further)
     if plain.get("known") is not None:
         plain[KNOWN_ARRAYS] = base64.b64encode((folder / KNOWN).read_bytes()).decode()
     return {key: json.dumps(value) for key, value in plain.items()}

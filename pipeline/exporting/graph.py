@@ -12,7 +12,7 @@ import torch
 from onnx import compose
 
 from pipeline.common.errors import BadInput
-from pipeline.exporting.network import Whole
+from pipeline.exporting.network import Whole, ways_of
 from pipeline.exporting.seeing import pixels, seeing
 from pipeline.models.convolutions import as_written
 from pipeline.serving.bundle import Bundle
@@ -41,29 +41,34 @@ def check_convertible(bundle: Bundle) -> None:
 
 
 def converted(bundle: Bundle, opset: int = OLDEST_OPSET) -> onnx.ModelProto:
-    """The model: `pictures` (n, h, w, 3) uint8 of any size -> what `Whole` gives, by these names.
+    """The networks: what each way of seeing makes of pictures -> what `Whole` gives, by these names.
 
     Raises BadInput where a network cannot be converted.
     """
     whole = deepcopy(Whole(bundle)).cpu().eval()
     as_written(whole)
     shown = tuple(torch.zeros(2, *how.shape, dtype=torch.uint8) for how in whole.ways)
-    given = [pixels(number) for number in range(len(shown))]
     outputs = [LOGITS, PROBABILITIES, *([FEATURES] if bundle.rule is None else [])]
     many = torch.export.Dim("n", min=1)
     try:
         with _quiet(), torch.no_grad():
             program = torch.onnx.export(
-                whole, shown, dynamo=True, opset_version=opset, input_names=given, output_names=outputs,
-                dynamic_shapes=(tuple({0: many} for _ in shown),), external_data=False, verbose=False,
+                whole, shown, dynamo=True, opset_version=opset, external_data=False, verbose=False,
+                input_names=[pixels(number) for number in range(len(shown))], output_names=outputs,
+                dynamic_shapes=(tuple({0: many} for _ in shown),),
             )  # fmt: skip
-        assert program is not None
-        network = program.model_proto
     except Exception as error:  # whatever of PyTorch or onnxscript a network's own code meets
         names = " and ".join(dict.fromkeys(member.spec.name for member in bundle.members))
         raise BadInput(f"{names} cannot be converted to ONNX ({_reason(error)})") from error
-    eyes = seeing(whole.ways, network.opset_import[0].version, network.ir_version)
-    made = compose.merge_models(eyes, network, io_map=[(name, name) for name in given])
+    assert program is not None
+    return program.model_proto
+
+
+def with_eyes(network: onnx.ModelProto, bundle: Bundle) -> onnx.ModelProto:
+    """A converted network that sees by itself: `pictures` (n, h, w, 3) uint8 of any size."""
+    ways = ways_of(bundle)
+    eyes = seeing(ways, network.opset_import[0].version, network.ir_version)
+    made = compose.merge_models(eyes, network, io_map=[(pixels(number), pixels(number)) for number in range(len(ways))])
     del made.opset_import[1:]  # the same twice, at which ONNX Runtime's tools stumble
     onnx.checker.check_model(made)
     return made

@@ -23,9 +23,7 @@ class Whole(nn.Module):
         super().__init__()
         self.members = nn.ModuleList(bundle.members)
         self.rule, self.temperature = bundle.rule, bundle.calibration.temperature
-        self.ways: tuple[Preprocessing, ...] = tuple(
-            dict.fromkeys(part for member in bundle.members for part in member.spec.preprocessing.parts)
-        )
+        self.ways = ways_of(bundle)
 
     def forward(self, *pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
         seen = dict(zip(self.ways, pixels, strict=True))
@@ -42,6 +40,11 @@ class Whole(nn.Module):
             return found[0], (found[0] / self.temperature).softmax(1), next(iter(features.values()))
         logits = together(self.rule, [one.softmax(1) for one in found]).clamp(min=TINY).log()
         return logits, (logits / self.temperature).softmax(1)
+
+
+def ways_of(bundle: Bundle) -> tuple[Preprocessing, ...]:
+    """The ways in which a model's networks see pictures, each once."""
+    return tuple(dict.fromkeys(part for member in bundle.members for part in member.spec.preprocessing.parts))
 
 
 def _shown(how: Reading, seen: dict[Preprocessing, torch.Tensor]) -> torch.Tensor:
