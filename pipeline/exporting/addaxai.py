@@ -45,7 +45,7 @@ def write_folder(folder: Path, network: nn.Module, part: Part, bundle: Bundle, n
 def taxa_of(bundle: Bundle) -> pd.DataFrame:
     """A row a class with the ranks that AddaxAI's tree has, in small letters; of a species its second name alone."""
     known = pd.DataFrame(index=list(bundle.classes)) if bundle.taxonomy is None else bundle.taxonomy
-    ranks = known.reindex(index=list(bundle.classes), columns=list(_RANKS)).fillna("").astype(str)
+    ranks = known.reindex(index=list(bundle.classes), columns=list(_RANKS)).astype(object).fillna("").astype(str)
     ranks = ranks.apply(lambda column: column.str.strip().str.lower())
     ranks["species"] = ranks["species"].str.replace(r"^\S+\s+", "", regex=True)
     return ranks.rename_axis("model_class").reset_index()
