@@ -50,11 +50,10 @@ print(sorted({"torch", "mlflow", "lightning_fabric", "matplotlib", "sklearn"} & 
 
 
 def test_a_file_answers_as_its_run_does_without_pytorch(trained, photos, tmp_path, typed):
-    assert typed("export", f"run={trained}", "output=auks.onnx", "precision=int8", "lost=1") == 0
+    assert typed("export", f"run={trained}", "output=auks.onnx") == 0
     table = pd.read_csv("auks_check.csv").set_index("form")
     assert table.loc["ONNX", "same_answer"] == 1
     assert table.loc["ONNX", "largest_difference"] < 1e-4
-    assert table.loc["ONNX int8", "bytes"] < table.loc["ONNX", "bytes"]
     session = onnxruntime.InferenceSession("auks.onnx")
     told = {key: json.loads(value) for key, value in session.get_modelmeta().custom_metadata_map.items()}
     assert told["classes"] == ["blue crane", "red auk"]
@@ -65,9 +64,8 @@ def test_a_file_answers_as_its_run_does_without_pytorch(trained, photos, tmp_pat
     assert logits.shape == (1, 2)
     assert probabilities.sum() == pytest.approx(1)
     # The same rows as of the model itself, by a process that never sees PyTorch nor MLflow.
-    assert typed("export", f"run={trained}", "output=whole.onnx") == 0
     (photos / "broken.png").write_bytes(b"no picture")
-    asked = [f"images={photos}", "coverage=0.9", "output=by_file.csv", "model=whole.onnx"]
+    asked = [f"images={photos}", "coverage=0.5", "output=by_file.csv", "model=auks.onnx"]
     done = subprocess.run([sys.executable, "-c", ASK, *asked], capture_output=True, text=True, check=True)
     assert "skipped" in done.stdout
     assert done.stdout.splitlines()[-1] == "[]"

@@ -19,6 +19,7 @@ from pipeline.ensembles.rules import HardVote
 from pipeline.exporting import addaxai, animl, huggingface, published, release
 from pipeline.exporting.checking import check_same, file_asked, measured, network_asked
 from pipeline.exporting.graph import check_convertible, check_opset, converted, with_eyes
+from pipeline.exporting.quantising import quantised
 from pipeline.models.classifier import Classifier, NetworkSpec
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.calibration import Calibration
@@ -70,6 +71,13 @@ def said(ask, pictures):
 def test_a_vote_in_one_file(vote, graph, pictures):
     model = with_eyes(graph, vote).SerializeToString()
     check_same(said(network_asked(vote), pictures), said(file_asked(model, vote), pictures), 1e-5)
+
+
+def test_eight_bits_are_less_than_half_the_size_and_nearly_the_same(vote, graph, pictures, tmp_path):
+    whole = with_eyes(graph, vote)
+    small = quantised(whole, pictures, vote, tmp_path).SerializeToString()
+    assert len(small) < whole.ByteSize() / 2
+    check_same(said(network_asked(vote), pictures), said(file_asked(small, vote), pictures), 0.2)
 
 
 def test_animl_takes_the_softmax_of_calibrated_logits(vote, graph, pictures):
