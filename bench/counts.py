@@ -14,7 +14,7 @@ import numpy as np
 
 from pipeline.evaluation.counting import counts, kept, shares
 from pipeline.predictions.parquet import read_predictions
-from pipeline.serving.calibration import calibrated_on
+from pipeline.serving.calibrating import calibrated_on
 
 
 def main(folder: Path, draws: int) -> None:

@@ -17,13 +17,13 @@ import numpy as np
 from mlflow import MlflowClient
 from PIL import Image, ImageFilter
 
-from pipeline.evaluation.calibration import fit_temperature
 from pipeline.evaluation.familiar import Usual, together
 from pipeline.evaluation.lapse import LEVEL, lapse
 from pipeline.evaluation.statistics import interval_of_share
+from pipeline.evaluation.temperature import fit_temperature
 from pipeline.experiment.own_pictures import own_pictures
 from pipeline.experiment.stored import data_config
-from pipeline.serving.answers import seen_in
+from pipeline.serving.asking import seen_in
 from pipeline.serving.from_run import best_of, known_of
 from pipeline.tracking.finished import artifact_folder, stored_predictions
 from pipeline.tracking.selection import find_run

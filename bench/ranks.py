@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipeline.evaluation.calibration import fit_temperature
 from pipeline.evaluation.depth import Tree, answered, by_rank, lines, thresholds, wrong_up_to
 from pipeline.evaluation.statistics import paired_tests_of
+from pipeline.evaluation.temperature import fit_temperature
 from pipeline.predictions.parquet import read_predictions
 from pipeline.predictions.predictions import Predictions
 

@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from pipeline.evaluation.calibration import fit_temperature
 from pipeline.evaluation.familiar import Familiar
 from pipeline.evaluation.strangeness import softened, strangeness_on
+from pipeline.evaluation.temperature import fit_temperature
 from pipeline.evaluation.unknown import auroc
 from pipeline.models.heads.logistic import LogisticRegression
 from pipeline.predictions.predictions import Predictions

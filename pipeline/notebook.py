@@ -39,7 +39,7 @@ from pipeline.commands import ensemble as ensemble_command
 from pipeline.commands import explore as explore_command
 from pipeline.commands import promote as promote_command
 from pipeline.commands import train as train_command
-from pipeline.commands.predict import load
+from pipeline.commands.predict import opened
 from pipeline.common.errors import BadInput, Stopped
 from pipeline.config.keys import CONF
 from pipeline.data.unlabelled import find_pictures
@@ -121,7 +121,8 @@ def ask(images: str | Path, *overrides: str) -> pd.DataFrame:
     which `output` has no meaning here, as no file is written.
     """
     with _called("predict", (f"images={images}", *overrides)) as config:
-        return pd.DataFrame(answered(load(config)[0], find_pictures(str(config.images)), config).rows)
+        model, how, _ = opened(config)
+        return pd.DataFrame(answered(model, how, find_pictures(str(config.images)), config).rows)
 
 
 def runs(experiment: str | None = None) -> pd.DataFrame:

@@ -15,7 +15,7 @@ from pipeline.data.batch import Inputs
 from pipeline.evaluation.familiar import Familiar, write_familiar
 from pipeline.models.classifier import Classifier
 from pipeline.models.saved import read_facts, save_best
-from pipeline.serving.answers import answer
+from pipeline.serving.asking import answer
 from pipeline.serving.bundle import read_bundle
 from pipeline.tracking.finished import artifact_folder
 from pipeline.tracking.registry import fetch_model

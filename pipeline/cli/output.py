@@ -1,4 +1,4 @@
-"""Where a command may write its table."""
+"""Where a command may write its table, its file or its folder."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -20,7 +20,7 @@ def check_output(
     if not path.parent.is_dir() or path.is_dir():
         raise BadInput(f"output={output}: a file's name in a folder that is there is wanted")
     if path.suffix.lower() != suffix:
-        raise BadInput(f"output={output}: the {what} are a table: give a name that ends in {suffix}")
+        raise BadInput(f"output={output}: {what} have a name that ends in {suffix}")
     if path.exists():
         if any(path.samefile(picture) for picture in pictures):
             raise BadInput(f"output={output} is one of the pictures asked about; name another file")
@@ -29,3 +29,20 @@ def check_output(
     if reason := why_unwritable(path):
         raise BadInput(f"output={output} cannot be written: {reason}; name another file")
     return path
+
+
+def check_folder(output: str, mark: str, pictures: Iterable[Path] = ()) -> Path:
+    """The folder to write: a new or empty one, or one of an earlier call, which has a file `mark`.
+
+    BadInput for others, before any work.
+    """
+    folder = expanded(output, "output")
+    if not folder.absolute().parent.is_dir() or (folder.exists() and not folder.is_dir()):
+        raise BadInput(f"output={output}: a folder's name in a folder that is there is wanted")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / mark).is_file():
+        raise BadInput(f"output={output} holds something else than an earlier {mark}; name another folder")
+    if any(folder.absolute() in picture.absolute().parents for picture in pictures):
+        raise BadInput(f"output={output} holds pictures that are asked about; name another folder")
+    if reason := why_unwritable((folder if folder.is_dir() else folder.absolute().parent) / mark):
+        raise BadInput(f"output={output} cannot be written: {reason}; name another folder")
+    return folder

@@ -10,9 +10,9 @@ import torch
 from mlflow import MlflowClient
 from PIL import Image
 
-from pipeline.commands.predict import load
+from pipeline.cli.output import check_folder
+from pipeline.commands.served_model import load
 from pipeline.common.errors import BadInput, did_you_mean
-from pipeline.common.paths import expanded
 from pipeline.common.wording import counted, percent
 from pipeline.config import schema
 from pipeline.data.survey.measure import to_jpeg
@@ -27,7 +27,7 @@ from pipeline.reporting.shown_paths import shown_below
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.from_run import best_of
 from pipeline.tracking.selection import find_run
-from pipeline.tracking.store import Store, why_unwritable
+from pipeline.tracking.store import Store
 
 log = logging.getLogger("pipeline.explain")
 _ON_THE_PAGE = 60  # pictures; the files have all
@@ -40,7 +40,7 @@ def run(config: schema.Explain) -> Path:
     if config.run and config.model:
         raise BadInput("run and model both say what to ask: give one of them")
     pictures = find_pictures(config.images)
-    folder = checked_folder(config.output, pictures)
+    folder = check_folder(config.output, FILE, pictures)
     bundle, name = of_run(config.run) if config.run else load(config)
     code = code_of(config.label, bundle.classes)
     if config.method == "gradcam":
@@ -65,20 +65,6 @@ def run(config: schema.Explain) -> Path:
     page = save(looks_page(name, config.method, shown, count, first_filters(bundle)), folder / FILE)
     log.info("%s; the page: %s", counted(count, "picture"), page)
     return page
-
-
-def checked_folder(output: str, pictures: list[Path]) -> Path:
-    """The folder to write: a new or empty one, or one of an earlier call. BadInput for others, before any work."""
-    folder = expanded(output, "output")
-    if not folder.absolute().parent.is_dir() or (folder.exists() and not folder.is_dir()):
-        raise BadInput(f"output={output}: a folder's name in a folder that is there is wanted")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / FILE).is_file():
-        raise BadInput(f"output={output} holds something else than an earlier {FILE}; name another folder")
-    if any(folder.absolute() in picture.absolute().parents for picture in pictures):
-        raise BadInput(f"output={output} holds pictures that are asked about; name another folder")
-    if reason := why_unwritable((folder if folder.is_dir() else folder.absolute().parent) / FILE):
-        raise BadInput(f"output={output} cannot be written: {reason}; name another folder")
-    return folder
 
 
 def of_run(run_id: str) -> tuple[Bundle, str]:

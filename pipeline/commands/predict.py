@@ -3,36 +3,33 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mlflow import MlflowClient
 from scipy.sparse import vstack
 
 from pipeline.cli.output import check_output
 from pipeline.common.atomic import write_atomically
 from pipeline.common.errors import BadInput
-from pipeline.common.names import safe_name
 from pipeline.common.paths import expanded
 from pipeline.common.wording import counted, percent
 from pipeline.config import schema
-from pipeline.data.files import write_csv
+from pipeline.data.files import existing, write_csv
 from pipeline.data.unlabelled import find_pictures
 from pipeline.evaluation.counting import counts
 from pipeline.evaluation.lapse import LEVEL
-from pipeline.experiment.asking import answered, in_words, of_pictures
-from pipeline.experiment.groups import Tally
+from pipeline.experiment.asking import Ask, answered, in_words, of_pictures
+from pipeline.experiment.together import Tally
 from pipeline.reporting.tables import Table
 from pipeline.reporting.terminal import console
 from pipeline.serving.answers_file import holds_answers, read_answers, write_answers
-from pipeline.serving.bundle import Bundle, read_bundle
+from pipeline.serving.described import Described
 from pipeline.serving.published import check_also, write_also
 from pipeline.serving.review import check_folders, corrections, merged, put_into_folders
 from pipeline.serving.taxon import answer_in_words
-from pipeline.tracking.registry import fetch_model
-from pipeline.tracking.selection import find_experiment
-from pipeline.tracking.store import Store
 
 log = logging.getLogger("pipeline.predict")
 _SHOWN = 20  # rows in the terminal; the CSV has all
@@ -49,18 +46,18 @@ def run(config: schema.Predict) -> None:
     output = check_output(config.output, ".csv", "answers", holds_answers, pictures)
     folder = None if config.folders is None else check_folders(config.folders, pictures)
     check_also(config.also, config.camtrap_dp)
-    bundle, model = load(config)
-    tally = tally_of(bundle, output) if config.counts else None
-    rows, lapse = answered(bundle, pictures, config, tally)
+    model, ask, address = opened(config)
+    tally = tally_of(model, output) if config.counts else None
+    rows, lapse = answered(model, ask, pictures, config, tally)
     show(rows, config)  # first, as the file may not be taken
     write_answers(rows, output)
     more = f" (the first {_SHOWN} are shown)" if len(rows) > _SHOWN else ""
     log.info("%s in %s%s", counted(len(rows), "answer"), config.output, more)
     if tally is not None:
-        write_counts(tally, bundle, output)
+        write_counts(tally, model, output)
     root = expanded(config.images, "images")
     root = root if root.is_dir() else root.parent
-    for name in write_also(rows, output, config.also, root, model, config.camtrap_dp):
+    for name in write_also(rows, output, config.also, root, address, config.camtrap_dp):
         log.info("also: %s", name)
     whole = rows if config.boxes is None else of_pictures(rows)
     if config.boxes is not None:
@@ -70,23 +67,23 @@ def run(config: schema.Predict) -> None:
         put = put_into_folders(whole, folder, config.folders_by)
         log.info("%s put into %s; what somebody dragged there stays", counted(put, "picture"), config.folders)
     if lapse is not None and lapse.p < LEVEL:
-        log.warning("warning: %s", in_words(lapse, bundle, config))
+        log.warning("warning: %s", in_words(lapse, model, config))
 
 
-def tally_of(bundle: Bundle, output: Path) -> Tally:
+def tally_of(model: Described, output: Path) -> Tally:
     """What to count from. BadInput where the model cannot, or the counts' file holds something else."""
-    if not bundle.calibration.shares:
+    if not model.calibration.shares:
         raise BadInput("counts=true: this model does not know how frequent its classes were; promote its run again")
     check_output(str(counts_file(output)), ".csv", "counts", holds_counts)
     return []
 
 
-def write_counts(tally: Tally, bundle: Bundle, output: Path) -> None:
+def write_counts(tally: Tally, model: Described, output: Path) -> None:
     """How many there are of each class: a CSV beside the answers, and the first of it in the terminal."""
     if not sum(some.shape[0] for some in tally):
         log.info("counts: there is nothing to count, as no network was asked, or all is unknown")
         return
-    table = counts(vstack(tally).tocsr(), np.array(bundle.calibration.shares), bundle.classes)
+    table = counts(vstack(tally).tocsr(), np.array(model.calibration.shares), model.classes)
     write_atomically(counts_file(output), lambda path: write_csv(table, path), shared=True)
     body = [
         [row.label, f"{row.answers:,}", f"{row.estimate:,.0f}", f"{row.low:,.0f} to {row.high:,.0f}"]
@@ -127,15 +124,24 @@ def by_picture(output: Path) -> Path:
     return output.with_name(f"{output.stem}_pictures.csv")
 
 
-def load(config: schema.Asking) -> tuple[Bundle, str]:
-    """The model asked for, else the champion of the experiment; and its address."""
-    Store().open(to_write=False)
-    uri = config.model
-    if uri is None:
-        name = find_experiment(MlflowClient(), config.tracking.experiment).name
-        uri = f"models:/{safe_name(name)}@champion"
-    log.info("model %s", uri)
-    return read_bundle(fetch_model(uri) / "artifacts" / "served"), uri
+def opened(config: schema.Predict) -> tuple[Described, Ask, str]:
+    """The model asked for, how it is asked, and its address.
+
+    An exported file is asked without PyTorch and MLflow, which take seconds to import and need not be there.
+    """
+    if config.model is None or not config.model.endswith(".onnx"):
+        from pipeline.commands.served_model import load
+        from pipeline.experiment.asking_networks import ask_networks
+
+        bundle, address = load(config)
+        return bundle, partial(ask_networks, bundle), address
+    if find_spec("onnxruntime") is None:
+        raise BadInput(f"model={config.model}: onnxruntime is not installed: pip install onnxruntime")
+    from pipeline.experiment.asking_file import ask_file
+    from pipeline.serving.onnx_file import OnnxFile
+
+    file = OnnxFile.read(existing(config.model, "model", "exported file"))
+    return file, partial(ask_file, file), config.model
 
 
 def show(rows: list[dict[str, Any]], config: schema.Predict) -> None:

@@ -609,6 +609,21 @@ class Explain(Asking):
     layers: Annotated[int, Field(ge=0)]
 
 
+class Export(Command):
+    """`python -m pipeline.export`."""
+
+    run: str | None
+    model: Address | None
+    tracking: Selection
+    output: str
+    form: Literal["onnx", "release", "huggingface", "animl", "addaxai"]
+    licence: Text | None
+    precision: Literal["fp32", "int8"]
+    opset: Count
+    pictures: Count
+    lost: Share
+
+
 class Look(Section):
     """How closely `explore` looks."""
 
@@ -767,6 +782,7 @@ COMMANDS: tuple[type[Command], ...] = (
     Promote,
     Predict,
     Explain,
+    Export,
     Explore,
     Compare,
     Evaluate,

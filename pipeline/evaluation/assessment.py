@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from pipeline.common.errors import BadInput
-from pipeline.evaluation.calibration import expected_calibration_error, fit_temperature
+from pipeline.evaluation.calibration import expected_calibration_error
 from pipeline.evaluation.conformal import calibrate, set_summary
 from pipeline.evaluation.confusion import most_confused
 from pipeline.evaluation.depth import Tree, answered, by_rank, depth_figures, thresholds, wrong_up_to
@@ -13,6 +13,7 @@ from pipeline.evaluation.metrics import summary
 from pipeline.evaluation.selective import coverage_curve
 from pipeline.evaluation.statistics import interval_of_share
 from pipeline.evaluation.taxonomy import error_summary, rank_accuracy, without_row
+from pipeline.evaluation.temperature import fit_temperature
 from pipeline.predictions.predictions import Predictions
 
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load, load_file, save_file
 
 from pipeline.common.atomic import write_atomically
 from pipeline.common.errors import BadInput
@@ -95,14 +95,15 @@ def write_familiar(file: Path, familiar: Familiar | None, further: Mapping[str, 
     write_atomically(file, lambda path: save_file(plain, path), shared=True)
 
 
-def read_familiar(file: Path) -> tuple[Familiar | None, dict[str, np.ndarray]]:
-    """What `write_familiar` wrote. BadInput for a damaged file."""
+def read_familiar(stored: Path | bytes) -> tuple[Familiar | None, dict[str, np.ndarray]]:
+    """What `write_familiar` wrote: its file, or the bytes of that. BadInput where it is damaged."""
     try:
-        found = load_file(file)
+        found = load(stored) if isinstance(stored, bytes) else load_file(stored)
         if "means" not in found:
             return None, found
         means, centre, axes, rooted = (found.pop(name) for name in ("means", "centre", "axes", "rooted"))
     except (OSError, SafetensorError, KeyError) as error:
+        file = "what it knows of known pictures" if isinstance(stored, bytes) else stored
         raise BadInput(f"{file} is missing or damaged ({str(error).splitlines()[0]}): train the run again") from None
     return Familiar(means.astype(np.float32), centre, axes, bool(rooted[0])), found
 

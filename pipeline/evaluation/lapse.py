@@ -8,7 +8,6 @@ they lie along the axes of known pictures, which together alarm in at most `LEVE
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import ks_2samp
 
 from pipeline.evaluation.familiar import Looks, Usual
 
@@ -31,6 +30,8 @@ def lapse(usual: Usual, confidence: np.ndarray, looks: Looks | None) -> Lapse | 
     """What differs in n pictures, whether it is much or not; None where they are too few to tell."""
     if min(len(confidence), len(usual.confidence)) < LEAST:
         return None
+    from scipy.stats import ks_2samp
+
     pairs = {"how sure it is": (usual.confidence, confidence)}
     if usual.looks is not None and looks is not None:
         pairs["how far they are from known classes"] = (usual.looks.distance, looks.distance)

@@ -16,16 +16,15 @@ from pipeline.config import schema
 from pipeline.data.batch import Inputs
 from pipeline.data.table import PictureTable
 from pipeline.experiment.build import memory_in_one_line
-from pipeline.experiment.inference import on_device, scored
-from pipeline.experiment.inference import pictures as as_seen
+from pipeline.experiment.inference import on_device, pictures, scored
 from pipeline.explaining.attributes import InWords, in_words_of
 from pipeline.explaining.looks import Look, looks
 from pipeline.explaining.methods import Method
 from pipeline.models.classifier import Classifier, Wants
 from pipeline.serving.answers import Answer, Wanted, answers
+from pipeline.serving.asking import as_seen
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.from_run import best_of
-from pipeline.serving.seen import seen_of
 from pipeline.training.hardware import make_fabric
 
 _FEW = 64  # pictures: to read so many by itself takes less than to start helpers
@@ -50,13 +49,13 @@ def explained(
 ) -> Iterator[Explained]:
     """Of `rows` (k,) those that can be read, in their order; for the class `code`, or else of what is answered."""
     runner = _runner(config.batch_size, len(rows))
-    asked = as_seen(bundle.members, table, rows, runner, on_unreadable=config.on_unreadable)
+    asked = pictures(bundle.members, table, rows, runner, on_unreadable=config.on_unreadable)
     fabric = make_fabric(runner.accelerator, runner.precision)
     with memory_in_one_line(config.batch_size, "batch_size"):
         for some, found in scored(bundle.members, bundle.rule, asked, fabric, what="explain"):
             codes = found.scores.argmax(1) if code is None else torch.full((len(found.scores),), code)
             seen = looks(bundle.members, some.inputs, codes.to(fabric.device), config.method)
-            said = answers(bundle, seen_of(bundle, found), [""] * len(found.scores), Wanted(top_k=1))
+            said = answers(bundle, as_seen(bundle, found), [""] * len(found.scores), Wanted(top_k=1))
             words = in_words_of(bundle.members, some.inputs, codes.to(fabric.device), bundle.classes)
             for place, (row, one, every) in enumerate(zip(some.rows.tolist(), said, seen, strict=True)):
                 own = {want: inputs.take(slice(place, place + 1)) for want, inputs in some.inputs.items()}
@@ -73,7 +72,7 @@ def looked_at(
     """
     runner = _runner(batch_size, len(codes))
     rows = np.array(sorted(codes), dtype=np.int64)
-    asked = as_seen(members, table, rows, runner, on_unreadable="skip")
+    asked = pictures(members, table, rows, runner, on_unreadable="skip")
     with memory_in_one_line(batch_size):
         for some in on_device(members, asked, make_fabric(runner.accelerator, runner.precision), "heat maps"):
             here = some.rows.tolist()

@@ -8,8 +8,8 @@ import numpy as np
 
 from pipeline.common.errors import BadInput
 from pipeline.data.table import PictureTable
-from pipeline.evaluation.calibration import fit_temperature
 from pipeline.evaluation.depth import Tree, thresholds, wrong_up_to
+from pipeline.evaluation.temperature import fit_temperature
 from pipeline.evaluation.unknown import Told, told_of
 from pipeline.experiment.question import Heard, Question
 from pipeline.experiment.unseen import without_labels

@@ -20,7 +20,7 @@ from pipeline.experiment.build import Prepared
 from pipeline.experiment.familiar import Noted
 from pipeline.experiment.inference import split_answers
 from pipeline.predictions.predictions import Predictions
-from pipeline.serving.calibration import calibrated_on
+from pipeline.serving.calibrating import calibrated_on
 from pipeline.serving.known import Known
 from pipeline.tracking.runs import TrackedRun
 

@@ -30,7 +30,8 @@ class Wants:
 
     def known(self, rows: pd.DataFrame) -> Inputs:
         """What n rows of a table know of their pictures beside the pixels. BadInput for what cannot be."""
-        return known(self.beside, rows)._replace(attributes=attributes_set(rows, self.attributes))
+        by_hand = attributes_set(rows, self.attributes)
+        return known(self.beside, rows)._replace(attributes=None if by_hand is None else torch.from_numpy(by_hand))
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,12 @@ def speed_up(network: nn.Module) -> None:
             setattr(layer, "forward", partial(_convolve, layer, pair))  # noqa: B010
 
 
+def as_written(network: nn.Module) -> None:
+    """Undo `speed_up`, in place, for whoever converts the network: other programs fold batch-norms by themselves."""
+    for layer in network.modules():
+        layer.__dict__.pop("forward", None)
+
+
 class _Pair:
     """A convolution and the batch-norm that alone reads what it gives, as they are in a network.
 

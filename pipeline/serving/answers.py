@@ -1,36 +1,30 @@
-"""What a model says of pictures: one typed record a picture, which CSV, JSON and pages print."""
+"""What a model says of pictures: one typed record a picture, which CSV, JSON and pages print.
 
-from collections.abc import Iterator, Mapping, Sequence
+Made of what networks said, whoever asked them: nothing here needs PyTorch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from math import inf
-from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
-import torch
+from scipy.special import softmax
 
 from pipeline.common.errors import BadInput
 from pipeline.common.wording import percent
-from pipeline.data.batch import Inputs
-from pipeline.data.beside.exif import with_exif
-from pipeline.data.beside.set_by_hand import check_set
-from pipeline.data.boxes.columns import boxes_of
-from pipeline.data.boxes.crop import COLUMNS, boxed
-from pipeline.data.cells import whose
-from pipeline.data.reading.decoding import UnreadablePicture
-from pipeline.data.reading.preprocessing import Reading, Source
-from pipeline.ensembles.scoring import said_of
-from pipeline.models.classifier import Wants
-from pipeline.serving.bundle import Bundle
+from pipeline.serving.described import Described
 from pipeline.serving.only import among
-from pipeline.serving.reasons import Reasons, reasons
-from pipeline.serving.seen import Seen, all_of, as_one, calibrated_as_one, seen_of, unknown_among
+from pipeline.serving.seen import Seen, as_one, calibrated_as_one, unknown_among
 from pipeline.serving.taxon import Taxon, taxa
 
+if TYPE_CHECKING:
+    from pipeline.serving.reasons import Reasons
+
 _MOSTLY = 0.5  # of the probability: with less of it on a list, something else would have been said
-BATCH = 16  # pictures: larger ones gain nothing on a processor and cost memory
 
 
 @dataclass(frozen=True)
@@ -128,7 +122,7 @@ class Answer:
 
 
 def answers(
-    bundle: Bundle, seen: Seen, digests: Sequence[str], wanted: Wanted,
+    model: Described, seen: Seen, digests: Sequence[str], wanted: Wanted,
     unknown: Sequence[tuple[bool, float] | None] | None = None,
 ) -> list[Answer]:  # fmt: skip
     """What a model says by what its networks do.
@@ -136,16 +130,16 @@ def answers(
     `digests` (n,), each of a picture's bytes, are what the chance in its set comes from: it always has the same set.
     """
     found = seen.scores
-    probabilities, whole, inside = probabilities_of(bundle, found, wanted)
-    promised = bundle.calibration.depth(wanted.error)
+    probabilities, whole, inside = probabilities_of(model, found, wanted)
+    promised = model.calibration.depth(wanted.error)
     found_taxa: Sequence[Taxon | None] = [None] * len(found)
     if promised is not None:
-        found_taxa = taxa(bundle.tree, bundle.taxonomy, probabilities.argmax(1), probabilities, promised[1])
+        found_taxa = taxa(model.tree, model.taxonomy, probabilities.argmax(1), probabilities, promised[1])
     sets: list[np.ndarray] | list[None] = [None] * len(found)
     if wanted.coverage is not None:
-        sets = bundle.calibration.set_rule(wanted.coverage).choose(found.double().numpy(), digests)
-    said = [_answer(bundle, *one, inside, wanted) for one in zip(probabilities, whole, sets, found_taxa, strict=True)]
-    unknown = unknown_among(bundle, seen, wanted.known_sent_away) if unknown is None else unknown
+        sets = model.calibration.set_rule(wanted.coverage).choose(found.astype(np.float64), digests)
+    said = [_answer(model, *one, inside, wanted) for one in zip(probabilities, whole, sets, found_taxa, strict=True)]
+    unknown = unknown_among(model, seen, wanted.known_sent_away) if unknown is None else unknown
     return [one if strange is None else _told(one, *strange) for one, strange in zip(said, unknown, strict=True)]
 
 
@@ -157,52 +151,37 @@ def _told(said: Answer, unknown: bool, share: float) -> Answer:
     return replace(said, unknown=True, taxon=replace(said.taxon, why=why))
 
 
-def probabilities_of(bundle: Bundle, found: torch.Tensor, wanted: Wanted) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def probabilities_of(model: Described, found: np.ndarray, wanted: Wanted) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The probabilities (n, k) by scores: of the classes that can be the answer, of all, and (k,) which can be."""
-    exact = found.double() / bundle.calibration.temperature
-    whole = exact.softmax(1).numpy()
+    exact = found / np.float64(model.calibration.temperature)
+    whole = softmax(exact, axis=1)
     if not wanted.only:
-        return whole, whole, np.ones(len(bundle.classes), dtype=bool)
-    inside = among(wanted.only, bundle.called, len(bundle.classes), "only")
-    return exact.masked_fill(torch.from_numpy(~inside), -inf).softmax(1).numpy(), whole, inside
+        return whole, whole, np.ones(len(model.classes), dtype=bool)
+    inside = among(wanted.only, model.called, len(model.classes), "only")
+    return softmax(np.where(inside, exact, -inf), axis=1), whole, inside
 
 
 def _answer(
-    bundle: Bundle, probabilities: np.ndarray, whole: np.ndarray, codes: np.ndarray | None, taxon: Taxon | None,
+    model: Described, probabilities: np.ndarray, whole: np.ndarray, codes: np.ndarray | None, taxon: Taxon | None,
     inside: np.ndarray, wanted: Wanted,
 ) -> Answer:  # fmt: skip
     """What is said of a picture by its probabilities among those `inside` (k,) a list, and by its `whole` ones."""
     likeliest = np.argsort(-probabilities, kind="stable")[: min(wanted.top_k, int(inside.sum()))]
-    top = tuple((bundle.classes[code], float(probabilities[code])) for code in likeliest)
+    top = tuple((model.classes[code], float(probabilities[code])) for code in likeliest)
     off = whole[inside].sum() < _MOSTLY
     return Answer(
         top_k=top,
-        taxonomy={} if bundle.taxonomy is None else bundle.taxonomy.loc[top[0][0]].dropna().to_dict(),
-        prediction_set=None if codes is None else _set(bundle, codes[inside[codes]], likeliest[:1]),
+        taxonomy={} if model.taxonomy is None else model.taxonomy.loc[top[0][0]].dropna().to_dict(),
+        prediction_set=None if codes is None else _set(model, codes[inside[codes]], likeliest[:1]),
         answered=top[0][1] >= wanted.min_probability if wanted.min_probability else None,
         taxon=taxon,
-        elsewhere=(bundle.classes[whole.argmax()], float(whole.max())) if off else None,
+        elsewhere=(model.classes[whole.argmax()], float(whole.max())) if off else None,
     )
 
 
-def _set(bundle: Bundle, codes: np.ndarray, likeliest: np.ndarray) -> tuple[str, ...]:
+def _set(model: Described, codes: np.ndarray, likeliest: np.ndarray) -> tuple[str, ...]:
     """A set, which holds the label at least: of those on a list perhaps none was in it."""
-    return tuple(bundle.classes[code] for code in (codes if len(codes) else likeliest))
-
-
-def with_reasons(bundle: Bundle, said: Sequence[Answer], inputs: Mapping[Wants, Inputs]) -> list[Answer]:
-    """Answers with reasons for their labels. BadInput where a network has none to give."""
-    codes = torch.tensor([bundle.classes.index(one.label) for one in said], device=bundle.device)
-    given = reasons(bundle.members, inputs, codes, bundle.classes)
-    return [replace(one, reasons=why) for one, why in zip(said, given, strict=True)]
-
-
-def reasons_of(bundle: Bundle, picture: bytes, label: str, facts: pd.DataFrame | None = None) -> Reasons:
-    """The reasons for a label in one picture; `facts`, as of `scores_of`, are its row."""
-    ((inputs, _),) = _scored(bundle, [picture], inf, facts)
-    code = torch.tensor([bundle.classes.index(label)], device=bundle.device)
-    (found,) = reasons(bundle.members, inputs, code, bundle.classes)
-    return found
+    return tuple(model.classes[code] for code in (codes if len(codes) else likeliest))
 
 
 def digest(picture: bytes) -> str:
@@ -210,84 +189,12 @@ def digest(picture: bytes) -> str:
     return sha256(picture).hexdigest()
 
 
-def answer(
-    bundle: Bundle, pictures: Sequence[bytes], wanted: Wanted | None = None, until: float = inf,
-    facts: pd.DataFrame | None = None,
-) -> list[Answer]:  # fmt: skip
-    """The answers to pictures' bytes; see `seen_in` for the rest."""
-    wanted, said = wanted or Wanted(), list[Answer]()
-    for inputs, found in _scored(bundle, pictures, until, facts):
-        some = pictures[len(said) : len(said) + len(found.scores)]
-        here = answers(bundle, found, [digest(picture) for picture in some], wanted)
-        said += with_reasons(bundle, here, inputs) if wanted.explain else here
-    return said
-
-
-def answer_as_one(
-    bundle: Bundle, pictures: Sequence[bytes], wanted: Wanted, until: float = inf, facts: pd.DataFrame | None = None
-) -> Answer:
-    """The one answer to several pictures of one animal. BadInput where reasons are wanted, which are of a picture."""
-    if wanted.explain:
-        raise BadInput("explain: of several pictures together there is no one to show; leave out together or explain")
-    seen = seen_in(bundle, pictures, until, facts)
-    return answer_group(bundle, seen, "".join(map(digest, pictures)), wanted)
-
-
-def answer_group(bundle: Bundle, seen: Seen, of_all: str, wanted: Wanted) -> Answer:
+def answer_group(model: Described, seen: Seen, of_all: str, wanted: Wanted) -> Answer:
     """The answer to one animal by what is said of its pictures; `of_all` is the digest of these.
 
     Whether it is unknown was promised for single pictures, so that it goes by the mean of these.
     """
-    calibrated, one = calibrated_as_one(bundle, seen)
-    unknown = unknown_among(bundle, as_one(bundle, seen), wanted.known_sent_away)
+    calibrated, one = calibrated_as_one(model, seen)
+    unknown = unknown_among(model, as_one(model, seen), wanted.known_sent_away)
     (said,) = answers(calibrated, one, [of_all], wanted, unknown)
     return said
-
-
-def seen_in(bundle: Bundle, pictures: Sequence[bytes], until: float = inf, facts: pd.DataFrame | None = None) -> Seen:
-    """What is said of pictures' bytes, some at a time; none is begun after the time `until` (of `time.monotonic`).
-
-    `facts`: a row a picture of what is known beside it, of which `Bundle.columns` are read, and `path`, by which errors
-    name it, where there is one. Raises UnreadablePicture that names the first that cannot be read, or its place, and
-    BadInput where time ran out or a fact cannot be.
-    """
-    found = [some for _, some in _scored(bundle, pictures, until, facts)]
-    return all_of([Seen(torch.zeros(0, len(bundle.classes))), *found])
-
-
-def _scored(
-    bundle: Bundle, pictures: Sequence[bytes], until: float, facts: pd.DataFrame | None
-) -> Iterator[tuple[Mapping[Wants, Inputs], Seen]]:
-    """Some pictures at a time, as the networks are given them, and what these say."""
-    rows = pd.DataFrame(index=range(len(pictures))) if facts is None else facts
-    rows = with_exif(rows, bundle.columns, lambda: pictures)
-    shown = as_shown(bundle, pictures, facts)
-    check_set(rows, bundle.attributes)
-    beside = {want: want.known(rows) for want in dict.fromkeys(one.spec.wants for one in bundle.members)}
-    for start in range(0, len(pictures), BATCH):
-        if monotonic() > until:
-            raise BadInput(f"time ran out after {start:,} of {len(pictures):,} pictures: send fewer in a request")
-        some = pictures[start : start + BATCH]
-        seen = shown[start : start + BATCH]
-        read = {how: _read(how, seen, rows, start) for how in dict.fromkeys(want.reading for want in beside)}
-        here = np.arange(start, start + len(some))
-        inputs = {want: read[want.reading].also(what.take(here)) for want, what in beside.items()}
-        yield inputs, seen_of(bundle, said_of(bundle.members, bundle.rule, inputs))
-
-
-def as_shown(bundle: Bundle, pictures: Sequence[bytes], facts: pd.DataFrame | None) -> Sequence[Source]:
-    """The pictures with the boxes in them that `facts` know, for a model that looks at boxes. BadInput for odd ones."""
-    if facts is None or not bundle.looks_at_boxes or not set(facts).intersection(COLUMNS):
-        return pictures
-    boxes = facts.reset_index(drop=True).reindex(columns=list(COLUMNS))
-    return boxed(pictures, boxes_of(boxes, "shares", lambda _: [], unit_key=""))
-
-
-def _read(how: Reading, pictures: Sequence[Source], rows: pd.DataFrame, first: int) -> Inputs:
-    read = []
-    for place, picture in enumerate(pictures, start=first):
-        try:
-            read.append(how.read(picture))
-        except UnreadablePicture as error:
-            raise UnreadablePicture(f"{whose(rows, place)}:", error.reason, error.lasting) from None
-    return Inputs(torch.stack(read))

@@ -4,12 +4,10 @@ import json
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch
 
 from pipeline.common.errors import BadInput
@@ -18,47 +16,26 @@ from pipeline.data.beside.set_by_hand import COLUMN as SET_BY_HAND
 from pipeline.data.boxes.crop import COLUMNS
 from pipeline.data.reading.preprocessing import looks_at_boxes
 from pipeline.ensembles.rules import Rule, from_dict, to_dict
-from pipeline.evaluation.depth import Tree
 from pipeline.models.classifier import Classifier, NetworkSpec
 from pipeline.models.saved import BEST_WEIGHTS, MODEL_FACTS, NetworkFacts, checked_weights, load_network, read_facts
 from pipeline.serving.calibration import Calibration
+from pipeline.serving.described import Described, facts
+from pipeline.serving.known import FILE as KNOWN
 from pipeline.serving.known import Known
-from pipeline.serving.only import called
 
 FORMAT_VERSION = 3
 _READ = (2, 3)  # 2 promises no rank
 
 
-@dataclass(frozen=True)
-class Bundle:
+@dataclass(frozen=True, kw_only=True)
+class Bundle(Described):
     """A served model, ready to answer.
 
-    `rule` makes one answer of the members'; a single network needs none. `taxonomy` has a row a class,
-    indexed by class name. Without `known` it cannot tell that a picture is of no class.
+    `rule` makes one answer of the members'; a single network needs none.
     """
 
     members: tuple[Classifier, ...]
-    classes: tuple[str, ...]
-    taxonomy: pd.DataFrame | None
     rule: Rule | None
-    calibration: Calibration
-    known: Known | None = None
-
-    @cached_property
-    def tree(self) -> Tree:
-        """The taxa above its classes."""
-        return Tree.of(self.classes, self.taxonomy)
-
-    @cached_property
-    def called(self) -> dict[str, list[int]]:
-        """Its classes by what they and the taxa above them are called."""
-        return called(self.classes, self.taxonomy)
-
-    @cached_property
-    def of_groups(self) -> "Bundle | None":
-        """The same, calibrated for the mean of several pictures' probabilities; None where val had too few such."""
-        groups = self.calibration.groups
-        return None if groups is None else replace(self, calibration=groups)
 
     @property
     def columns(self) -> dict[str, str]:
@@ -150,7 +127,7 @@ def _facts(name: str, checkpoint: Path) -> NetworkFacts:
 
 def read_bundle(folder: Path) -> Bundle:
     """The served model that `write_bundle` wrote. Raises BadInput for another format, or what is damaged."""
-    plain = _described(folder)
+    plain = description(folder)
     with _damage_in_one_line(folder):
         members = [
             load_network(NetworkSpec.from_dict(one["network"]), folder / one["weights"]) for one in plain["members"]
@@ -158,21 +135,19 @@ def read_bundle(folder: Path) -> Bundle:
         share_backbones(members)
         return Bundle(
             members=tuple(members),
-            classes=tuple(plain["classes"]),
-            taxonomy=None if plain["taxonomy"] is None else pd.DataFrame(**plain["taxonomy"]),
             rule=None if plain["rule"] is None else from_dict(plain["rule"]),
-            calibration=Calibration.from_dict(plain["calibration"]),
-            known=None if plain.get("known") is None else Known.read(folder, plain["known"]),
+            **facts(plain, folder / KNOWN),
         )
 
 
 def first_network(folder: Path) -> NetworkSpec:
     """How a served model's first member is built, and sees pictures. Raises BadInput as `read_bundle`."""
     with _damage_in_one_line(folder):
-        return NetworkSpec.from_dict(_described(folder)["members"][0]["network"])
+        return NetworkSpec.from_dict(description(folder)["members"][0]["network"])
 
 
-def _described(folder: Path) -> dict[str, Any]:
+def description(folder: Path) -> dict[str, Any]:
+    """What `write_bundle` wrote beside the weights. Raises BadInput for another format, or what is no such file."""
     try:
         plain: dict[str, Any] = json.loads((folder / MODEL_FACTS).read_text(encoding="utf-8"))
         version = plain.get("format_version")

@@ -14,7 +14,7 @@ from pipeline.common.errors import BadInput
 from pipeline.evaluation.metrics import summary
 from pipeline.evaluation.statistics import Interval, interval_of_share, intervals_of_class_averages, wilson
 from pipeline.predictions.predictions import Predictions
-from pipeline.serving.calibration import calibrated_on
+from pipeline.serving.calibrating import calibrated_on
 from pipeline.serving.from_run import figures_of
 from pipeline.tracking.finished import has_predictions, stored_predictions, taxonomy_of
 

@@ -21,7 +21,8 @@ from pipeline.evaluation.familiar import Familiar, Looks, read_familiar
 from pipeline.models.saved import BEST_WEIGHTS, load_network, read_facts
 from pipeline.predictions.predictions import Predictions
 from pipeline.serving.bundle import Bundle, share_backbones, write_bundle
-from pipeline.serving.calibration import Calibration, calibrated_on, calibrated_on_groups
+from pipeline.serving.calibrating import calibrated_on, calibrated_on_groups
+from pipeline.serving.calibration import Calibration
 from pipeline.serving.known import FILE, Known
 from pipeline.tracking.finished import artifact_folder, has_predictions, label, stored_predictions
 from pipeline.tracking.selection import run_of_id
@@ -110,7 +111,10 @@ def bundle_of(rule: Rule | None, files: Sequence[Path]) -> Bundle:
     facts = [read_facts(file.parent) for file in files]
     members = [load_network(one.spec, file) for one, file in zip(facts, files, strict=True)]
     share_backbones(members)
-    return Bundle(tuple(members), facts[0].classes, facts[0].taxonomy, rule, Calibration())
+    first = facts[0]
+    return Bundle(
+        members=tuple(members), classes=first.classes, taxonomy=first.taxonomy, rule=rule, calibration=Calibration()
+    )
 
 
 def _member(client: MlflowClient, run_id: str, ensemble: Run) -> tuple[str, Path]:

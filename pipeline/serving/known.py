@@ -47,8 +47,8 @@ class Known:
         return self.strangeness.to_dict()
 
     @classmethod
-    def read(cls, folder: Path, plain: dict[str, Any]) -> "Known":
-        """The inverse of `write`. BadInput where the arrays are damaged."""
-        familiar, arrays = read_familiar(folder / FILE)
+    def read(cls, stored: Path | bytes, plain: dict[str, Any]) -> "Known":
+        """The inverse of `write`, of the file of arrays or its bytes. BadInput where these are damaged."""
+        familiar, arrays = read_familiar(stored)
         looks = None if familiar is None else Looks(arrays["val.distance"], arrays["val.along"])
         return cls(Strangeness.from_dict(plain), Usual(arrays["val.confidence"], looks), familiar)

@@ -15,7 +15,8 @@ from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, INVALID_PARAMETER_VALUE
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 from pipeline.common.errors import BadInput, did_you_mean
-from pipeline.serving.answers import Wanted, answer, answer_as_one, as_shown
+from pipeline.serving.answers import Wanted
+from pipeline.serving.asking import answer, answer_as_one, as_shown
 from pipeline.serving.bundle import Bundle, read_bundle
 from pipeline.serving.limits import Limits, give_back_memory
 

@@ -4,20 +4,22 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import torch
+from scipy.special import softmax
 
 from pipeline.common.errors import BadInput
-from pipeline.ensembles.rules import TINY
-from pipeline.ensembles.scoring import Said
 from pipeline.evaluation.familiar import Looks, together
 from pipeline.evaluation.strangeness import SOFTER
-from pipeline.serving.bundle import Bundle
+from pipeline.serving.described import Described
+
+_TINY = float(np.finfo(np.float32).tiny)
 
 
 class Seen(NamedTuple):
-    """What networks say of n pictures: `scores` (n, k), and the looks of their features where known ones' are kept."""
+    """What networks say of n pictures: `scores` (n, k) float32, logits or logarithms of probabilities, and the looks of
+    their features where known ones' are kept.
+    """
 
-    scores: torch.Tensor
+    scores: np.ndarray
     looks: Looks | None = None
 
     def at(self, place: int) -> "Seen":
@@ -28,53 +30,53 @@ class Seen(NamedTuple):
 
     def confidence(self, temperature: float) -> np.ndarray:
         """(n,) the largest softened probability, of scores at that temperature."""
-        return (self.scores.double() / (temperature * SOFTER)).softmax(1).amax(1).numpy()
+        return softmax(self.scores / (np.float64(temperature) * SOFTER), axis=1).max(axis=1)
 
 
-def seen_of(bundle: Bundle, said: Said) -> Seen:
-    """Scores and, where the model can tell by them, looks."""
-    known = bundle.known
-    if known is None or known.familiar is None or said.features is None:
-        return Seen(said.scores)
-    return Seen(said.scores, known.familiar.looks(*said.arrays()))
+def seen_of(model: Described, scores: np.ndarray, features: np.ndarray | None) -> Seen:
+    """Scores and, where the model can tell by features (n, d), looks."""
+    known = model.known
+    if known is None or known.familiar is None or features is None:
+        return Seen(scores)
+    return Seen(scores, known.familiar.looks(features, scores))
 
 
 def all_of(several: Sequence[Seen]) -> Seen:
     """What was said of some pictures and of others, one after the other."""
     looks = [one.looks for one in several if one.looks is not None]
-    return Seen(torch.cat([one.scores for one in several]), together(looks) if looks else None)
+    return Seen(np.concatenate([one.scores for one in several]), together(looks) if looks else None)
 
 
-def calibrated_as_one(bundle: Bundle, seen: Seen) -> tuple[Bundle, Seen]:
+def calibrated_as_one(model: Described, seen: Seen) -> tuple[Described, Seen]:
     """What is said of one animal by its n pictures, and the model that is calibrated for such.
 
     The mean of their probabilities, as `evaluate` has it, at a temperature that was fitted on val's groups; where val
     had too few, the mean of the calibrated ones.
     """
-    if len(seen.scores) == 1 or bundle.of_groups is None:
-        return bundle, as_one(bundle, seen)
-    return bundle.of_groups, Seen(seen.scores.double().softmax(1).mean(0, keepdim=True).clamp(min=TINY).log())
+    if len(seen.scores) == 1 or model.of_groups is None:
+        return model, as_one(model, seen)
+    return model.of_groups, Seen(_log(softmax(seen.scores.astype(np.float64), axis=1).mean(axis=0, keepdims=True)))
 
 
-def as_one(bundle: Bundle, seen: Seen) -> Seen:
+def as_one(model: Described, seen: Seen) -> Seen:
     """What is said of one specimen by its n pictures: the mean of their probabilities, and of their looks.
 
     Of one picture what is said of that.
     """
     if len(seen.scores) == 1:
         return seen
-    temperature = bundle.calibration.temperature
-    mean = (seen.scores.double() / temperature).softmax(1).mean(0, keepdim=True)
+    temperature = model.calibration.temperature
+    mean = softmax(seen.scores / np.float64(temperature), axis=1).mean(axis=0, keepdims=True)
     looks = None if seen.looks is None else Looks(*(part.mean(axis=0, keepdims=True) for part in seen.looks))
-    return Seen(mean.clamp(min=TINY).log() * temperature, looks)
+    return Seen(_log(mean) * temperature, looks)
 
 
-def unknown_among(bundle: Bundle, seen: Seen, share: float | None) -> list[tuple[bool, float] | None]:
+def unknown_among(model: Described, seen: Seen, share: float | None) -> list[tuple[bool, float] | None]:
     """Whether each picture is stranger than all but a share of known ones, and that share; None: it cannot be told.
 
     BadInput for a share that cannot be promised.
     """
-    known = bundle.known
+    known = model.known
     if known is None and share is not None:
         raise BadInput(
             f"known_sent_away={share}: this model cannot tell what is unknown to it; train its run again and promote it"
@@ -83,5 +85,9 @@ def unknown_among(bundle: Bundle, seen: Seen, share: float | None) -> list[tuple
     if known is None or not promised or (known.familiar is not None and seen.looks is None):
         return [None] * len(seen.scores)
     distance = None if seen.looks is None else seen.looks.distance
-    strange = known.strangeness.of(seen.confidence(bundle.calibration.temperature), distance)
+    strange = known.strangeness.of(seen.confidence(model.calibration.temperature), distance)
     return [(not one, promised[0]) for one in (strange <= promised[1]).tolist()]  # what is no number is unknown, too
+
+
+def _log(probabilities: np.ndarray) -> np.ndarray:
+    return np.log(np.maximum(probabilities, _TINY))

@@ -9,7 +9,8 @@ from typing import TypeVar
 
 import pandas as pd
 
-from pipeline.serving.answers import Answer, Wanted, answer_group, answers, digest, reasons_of, seen_in
+from pipeline.serving.answers import Answer, Wanted, answer_group, answers, digest
+from pipeline.serving.asking import reasons_of, seen_in
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.seen import Seen, all_of
 

@@ -13,7 +13,8 @@ from starlette.datastructures import UploadFile
 
 from pipeline.common.errors import BadInput
 from pipeline.data.beside.set_by_hand import COLUMN as SET_BY_HAND
-from pipeline.serving.answers import Answer, Wanted, as_shown
+from pipeline.serving.answers import Answer, Wanted
+from pipeline.serving.asking import as_shown
 from pipeline.serving.limits import Limits
 from pipeline.serving.only import listed, of_regions
 from pipeline.web.models import Ready

@@ -17,7 +17,7 @@ from pipeline.common.errors import BadInput
 from pipeline.common.names import safe_name
 from pipeline.models.saved import BEFORE_REFIT, BEST_WEIGHTS
 from pipeline.serving.bundle import Bundle, read_bundle
-from pipeline.serving.calibration import calibrated_on
+from pipeline.serving.calibrating import calibrated_on
 from pipeline.serving.from_run import bundle_of, ingredients, kept_weights, known_of
 from pipeline.tracking.finished import has_predictions, stored_predictions
 from pipeline.tracking.registry import fetch_model

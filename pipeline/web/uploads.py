@@ -227,7 +227,7 @@ def shown_name(name: str) -> str:
 
 def _small(data: bytes) -> bytes:
     """A picture as a small JPEG without its notes of place and time. Raises UnreadablePicture."""
-    image = Image.fromarray(decode(data, _SHORTER).permute(1, 2, 0).numpy())
+    image = Image.fromarray(decode(data, _SHORTER))
     image.thumbnail((_LONGER, _LONGER))
     made = BytesIO()
     image.save(made, "JPEG", quality=82)

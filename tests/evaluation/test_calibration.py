@@ -4,7 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.calibration import calibration_curve
 
-from pipeline.evaluation.calibration import expected_calibration_error, fit_temperature, reliability
+from pipeline.evaluation.calibration import expected_calibration_error, reliability
+from pipeline.evaluation.temperature import fit_temperature
 from pipeline.predictions.builder import PredictionsBuilder
 
 

@@ -8,7 +8,8 @@ from pipeline.common.errors import BadInput
 from pipeline.evaluation.calibration import expected_calibration_error
 from pipeline.evaluation.conformal import calibrate, set_summary
 from pipeline.predictions.builder import PredictionsBuilder
-from pipeline.serving.calibration import Calibration, calibrated_on, calibrated_on_groups
+from pipeline.serving.calibrating import calibrated_on, calibrated_on_groups
+from pipeline.serving.calibration import Calibration
 
 
 def predictions(pictures, *, seed=0, sharpness=3.0, classes=6):

@@ -28,7 +28,8 @@ from pipeline.evaluation.conformal import SetRule
 from pipeline.evaluation.familiar import Familiar
 from pipeline.models.classifier import Classifier, NetworkSpec
 from pipeline.models.saved import NetworkFacts, save_best
-from pipeline.serving.answers import Wanted, answer, seen_in
+from pipeline.serving.answers import Wanted
+from pipeline.serving.asking import answer, seen_in
 from pipeline.serving.bundle import read_bundle, write_bundle
 from pipeline.serving.calibration import Calibration
 from pipeline.serving.known import Known

@@ -8,9 +8,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 import requests
 
-from pipeline.serving.answers import Wanted, answer
+from pipeline.serving.answers import Wanted
+from pipeline.serving.asking import answer
 from pipeline.serving.bundle import read_bundle
-from pipeline.serving.calibration import calibrated_on
+from pipeline.serving.calibrating import calibrated_on
 from pipeline.tracking.registry import fetch_model
 from pipeline.web import models
 from pipeline.web.models import Models

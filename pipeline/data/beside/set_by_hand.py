@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
 from pipeline.common.errors import BadInput, did_you_mean
 from pipeline.data.attributes import MEANT, called
@@ -66,8 +65,8 @@ def once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     return made
 
 
-def attributes_set(rows: pd.DataFrame, attributes: Sequence[str]) -> torch.Tensor | None:
-    """(n, k) shares of the `attributes` that were set, NaN where none was; None where nothing was of any row.
+def attributes_set(rows: pd.DataFrame, attributes: Sequence[str]) -> np.ndarray | None:
+    """(n, k) float32 shares of the `attributes` that were set, NaN where none was; None where nothing was of any row.
 
     BadInput, which names the picture, for what is no share.
     """
@@ -78,7 +77,7 @@ def attributes_set(rows: pd.DataFrame, attributes: Sequence[str]) -> torch.Tenso
         for name, share in _read(rows, row).items():
             if name.casefold() in places:  # else it is another network's
                 found[row, places[name.casefold()]] = share
-    return None if np.isnan(found).all() else torch.from_numpy(found)
+    return None if np.isnan(found).all() else found
 
 
 def _read(rows: pd.DataFrame, row: int) -> dict[str, float]:

@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 import numpy as np
 import simplejpeg
-import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from pipeline.common.errors import BadInput
@@ -66,8 +65,8 @@ class _RefusedError(Exception):
     """Decoded far enough to know why not to go on."""
 
 
-def decode(source: str | os.PathLike[str] | bytes, least_side: int) -> torch.Tensor:
-    """(3, h, w) uint8 RGB, upright as its EXIF tag says, transparency on white.
+def decode(source: str | os.PathLike[str] | bytes, least_side: int) -> np.ndarray:
+    """(h, w, 3) uint8 RGB, upright as its EXIF tag says, transparency on white.
 
     Large JPEGs come scaled down, their shorter side still at least 1.6 times `least_side`.
     Raises `UnreadablePicture`.
@@ -75,12 +74,12 @@ def decode(source: str | os.PathLike[str] | bytes, least_side: int) -> torch.Ten
     return decode_at(source, [least_side])[0]
 
 
-def decode_at(source: str | os.PathLike[str] | bytes, least_sides: Sequence[int]) -> list[torch.Tensor]:
+def decode_at(source: str | os.PathLike[str] | bytes, least_sides: Sequence[int]) -> list[np.ndarray]:
     """What `decode` gives for each of these sides: the same pixels, though a picture is decoded only once.
 
     It is decoded again where it is a JPEG so large that it comes at another scale for another side.
     """
-    made: dict[object, torch.Tensor] = {}
+    made: dict[object, np.ndarray] = {}
     try:
         data = source if isinstance(source, bytes) else read_file(source)
         scales = [_scale(data, side) for side in least_sides] if len(least_sides) > 1 else [None]
@@ -108,7 +107,7 @@ def read_file(path: str | os.PathLike[str]) -> bytes:
         raise UnreadablePicture(name, _reason(error), lasting=False) from error
 
 
-def _decode(data: bytes, least_side: int) -> torch.Tensor:
+def _decode(data: bytes, least_side: int) -> np.ndarray:
     if not data:
         raise _RefusedError("is empty (0 bytes)")
     frame = _jpeg_frame(data)
@@ -220,11 +219,10 @@ def _opened(data: bytes) -> Image.Image:
     raise _RefusedError(f"is a {kind}, which is not read; save it as JPEG, PNG or WebP")
 
 
-def _whole_jpeg(data: bytes, frame: _Frame) -> torch.Tensor:
+def _whole_jpeg(data: bytes, frame: _Frame) -> np.ndarray:
     pixels: np.ndarray = simplejpeg.decode_jpeg(data, "RGB")
     turn = _UPRIGHT.get(_orientation(frame.exif) or 1) if frame.exif else None
-    upright = pixels if turn is None else np.ascontiguousarray(turn(pixels))
-    return torch.from_numpy(upright).permute(2, 0, 1)
+    return pixels if turn is None else np.ascontiguousarray(turn(pixels))
 
 
 def _orientation(exif: bytes) -> int | None:
@@ -237,10 +235,9 @@ def _orientation(exif: bytes) -> int | None:
         return None
 
 
-def _by_pillow(image: Image.Image, least_side: int) -> torch.Tensor:
+def _by_pillow(image: Image.Image, least_side: int) -> np.ndarray:
     image.draft(None, (least_side, least_side))
-    upright = ImageOps.exif_transpose(image)
-    return torch.from_numpy(np.array(_as_rgb(upright))).permute(2, 0, 1)
+    return np.array(_as_rgb(ImageOps.exif_transpose(image)))
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:

@@ -145,10 +145,11 @@ def _read(source: Source, ways: Sequence[Preprocessing]) -> list[torch.Tensor]:
     """A picture read in each of these ways, decoded once."""
     plain, box = unboxed(source)
     if isinstance(plain, np.ndarray):
-        decoded = [torch.from_numpy(plain).permute(2, 0, 1)] * len(ways)
+        decoded = [plain] * len(ways)
     else:
         decoded = decode_at(plain, [how.least_side(box) for how in ways])
-    return [how.fit_pixels(how.cropped(one, box)) for how, one in zip(ways, decoded, strict=True)]
+    planes = (torch.from_numpy(one).permute(2, 0, 1) for one in decoded)
+    return [how.fit_pixels(how.cropped(one, box)) for how, one in zip(ways, planes, strict=True)]
 
 
 # How pictures are read, for whichever network.
