@@ -27,9 +27,12 @@ from pipeline.experiment.stored import data_config
 from pipeline.exporting.checking import Measured, measured, network_asked, pictures_of
 from pipeline.exporting.forms import FOLDERS, FORMS, Job, check_form
 from pipeline.exporting.graph import check_convertible, check_opset
+from pipeline.exporting.release import MODEL
 from pipeline.reporting.tables import Table
 from pipeline.reporting.terminal import console
 from pipeline.serving.bundle import read_bundle
+from pipeline.serving.card import FILE as CARD
+from pipeline.serving.card import model_card
 from pipeline.serving.from_run import assemble
 from pipeline.tracking.finished import artifact_folder, label
 from pipeline.tracking.registry import run_of_model
@@ -90,9 +93,9 @@ def checked(config: schema.Export) -> Path:
 
 def release_texts(folder: Path, of: Run, config: schema.Export) -> dict[str, str]:
     """What stands beside a model that is given away: its card, where the served model has one, and the licence."""
-    card = folder / "README.md"
+    card = folder / CARD
     said = card.read_text(encoding="utf-8") if card.is_file() else f"# {of.info.run_name}\n\nRun `{of.info.run_id}`.\n"
-    return {"README.md": said, "LICENSE": f"{config.licence}\n"}
+    return {CARD: said, "LICENSE": f"{config.licence}\n"}
 
 
 def put(made: Path, output: Path) -> None:
@@ -112,7 +115,8 @@ def served(config: schema.Export, folder: Path) -> tuple[Path, Run]:
         return there, find_run(client, run_of_model(uri))
     Store().open(to_write=False)
     of = find_run(client, config.run)
-    assemble(client, of, folder, groups_of_run(client, of, None))
+    made = assemble(client, of, folder, groups_of_run(client, of, None))
+    (folder / CARD).write_text(model_card(of, made, MODEL).text, encoding="utf-8")
     return folder, of
 
 

@@ -71,8 +71,7 @@ def model_card(run: Run, made: Assembled, address: str, licence: str | None = No
     parts = {
         "": f"**{networks}**, {counted(len(made.classes), 'class')}, trained on `{name}` (run `{run.info.run_id}`).",
         "How good it is": _how_good(run, found),
-        "Ask it": f"`python -m pipeline.predict images=FOLDER {quote(f'model={address}')}`, or "
-        f"`mlflow models serve -m {quote(address)} --env-manager local -p 5001`.",
+        "Ask it": _ask(address),
         "What it is for, and what not": _use(made),
         "Probabilities and promises": _listed(_promises(run, made)),
         "Where it is weak": _weak(run, made, found),
@@ -89,6 +88,13 @@ def licence_of(run: Run, made: Assembled) -> str | None:
     """Under which licence the pictures are, as somebody said when the run, or an ensemble's members, were trained."""
     said = {one.data.params.get("data.licence", "None") for one in (run, *made.trainings)} - {"None", ""}
     return "; ".join(sorted(said)) or None
+
+
+def _ask(address: str) -> str:
+    asked = f"`python -m pipeline.predict images=FOLDER {quote(f'model={address}')}`"
+    if not address.startswith("models:/"):  # a file
+        return f"{asked}."
+    return f"{asked}, or `mlflow models serve -m {quote(address)} --env-manager local -p 5001`."
 
 
 def _how_good(run: Run, found: list[Figures]) -> str:
