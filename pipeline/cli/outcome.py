@@ -16,7 +16,7 @@ from pipeline.reporting.tables import Table
 from pipeline.reporting.terminal import console
 from pipeline.tracking.finished import minutes
 from pipeline.tracking.liveness import KILLED
-from pipeline.tracking.selection import CHOOSE_BY
+from pipeline.tracking.selection import CHOOSE_BY, PRUNED
 from pipeline.tracking.sweeps import Outcome
 
 
@@ -38,7 +38,7 @@ def show(outcome: Outcome) -> None:
                 f"{metrics['best/epoch']:.0f}" if "best/epoch" in metrics else "",
                 percent(metrics.get("test/accuracy"), 2),
                 f"{minutes(job):.1f}",
-                job.info.status.lower(),
+                PRUNED if PRUNED in job.data.tags else job.info.status.lower(),
                 *([kind] if verdicts else []),
             ]
         )

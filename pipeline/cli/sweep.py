@@ -35,7 +35,7 @@ class SweepCallback(Callback):
     """Makes `-m` one parent run in MLflow with its jobs under it, whichever launcher runs them."""
 
     def __init__(self) -> None:
-        self._parent: str | None = None
+        self.parent: str | None = None
         self._store = ""
         self._jobs: list[str] = []
         self._forecasts: Path | None = None
@@ -71,25 +71,30 @@ class SweepCallback(Callback):
             store.open()
             if store.stands_in:  # for this whole command, even where the server comes back
                 os.environ.pop(SERVER_VARIABLE, None)
-            self._store = store.uri
         except Exception as error:
             tell(error, "train")
             sys.exit(exit_code(error))
+        given, varied = ([as_typed(one) for one in some] for some in (overrides, swept(overrides) or overrides))
+        self.begin(experiment, given, varied, anew=task.get("resume") in ("never", None))
+        if not in_process:
+            self.progress.watch()
+
+    def begin(self, experiment: str, given: list[str], varied: list[str], *, anew: bool, study: str = "") -> None:
+        """Open the parent, in the store that is open; see `sweeps.open_sweep`."""
         # MLflow: `--help` makes a callback as well, and does without
+        import mlflow
+
         from pipeline.tracking import sweeps
         from pipeline.tracking.liveness import Heartbeat
         from pipeline.tracking.sweep_progress import SweepProgress
 
-        given, varied = ([as_typed(one) for one in some] for some in (overrides, swept(overrides) or overrides))
-        anew = task.get("resume") in ("never", None)
-        self._parent = sweeps.open_sweep(experiment, given, varied, self._jobs, anew=anew)
+        self._store = mlflow.get_tracking_uri()
+        self.parent = sweeps.open_sweep(experiment, given, varied, self._jobs, anew=anew, study=study)
         self.draw = DrawingProcess()
         self.beside.callback(self.draw.close)
-        self.progress = SweepProgress(self._parent, len(self._jobs))
+        self.progress = SweepProgress(self.parent, len(self._jobs))
         self.beside.callback(self.progress.end)
-        self.beside.enter_context(Heartbeat(self._parent))  # else jobs on other machines would take it for dead
-        if not in_process:
-            self.progress.watch()
+        self.beside.enter_context(Heartbeat(self.parent))  # else jobs on other machines would take it for dead
         atexit.register(self.abandon)
         _under_way.append(self)
 
@@ -126,10 +131,10 @@ class SweepCallback(Callback):
         from pipeline.cli.outcome import show
         from pipeline.tracking import sweeps
 
-        if self._parent is None:
+        if self.parent is None:
             return
         self.beside.close()
-        parent, self._parent = self._parent, None
+        parent, self.parent = self.parent, None
         self._return()
         outcome = sweeps.close_sweep(parent, {one: job_name(shlex.split(one)) for one in self._jobs}, why)
         show(outcome)
@@ -141,8 +146,8 @@ class SweepCallback(Callback):
         from pipeline.tracking import sweeps
 
         self.beside.close()
-        if self._parent is not None:
-            parent, self._parent = self._parent, None
+        if self.parent is not None:
+            parent, self.parent = self.parent, None
             try:
                 self._return()
             except Stopped as error:  # at the end of the process, where nobody would catch it

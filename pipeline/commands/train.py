@@ -19,7 +19,7 @@ from pipeline.experiment.backbones import with_its_size
 from pipeline.experiment.earlier import config_of, earlier, is_done, take
 from pipeline.experiment.forecast import foresee
 from pipeline.experiment.training import ground, prepare
-from pipeline.experiment.training_run import tracked, trained
+from pipeline.experiment.training_run import Heard, tracked, trained
 from pipeline.reporting.run_report import draw_figures
 from pipeline.tracking.runs import TrackedRun
 from pipeline.tracking.sending import check_room
@@ -30,8 +30,10 @@ from pipeline.tracking.weights import drop_weights
 log = logging.getLogger("pipeline.train")
 
 
-def run(config: schema.Train) -> float | None:
+def run(config: schema.Train, heard: Heard | None = None) -> float | None:
     """Prepare, train, score once with the best weights; all of it in MLflow. Gives what a sweep maximises.
+
+    What is `heard` of each epoch is its figures and its number; whoever hears them may end the training.
 
     What the same command did before is not done again: a run that broke off goes on, a sweep's finished job is taken.
     """
@@ -67,7 +69,7 @@ def run(config: schema.Train) -> float | None:
         if isinstance(run, Run):
             return take(run, typed, drawing_beside() or draw_figures)
         draw = drawing_beside() if run.in_place else None  # files that are sent must be there first
-        best = trained(config, prepared, run, goes_on=goes_on, draw=draw or draw_figures)
+        best = trained(config, prepared, run, goes_on=goes_on, draw=draw or draw_figures, heard=heard)
     log.info("next: mlflow ui    to look;    python -m pipeline.promote run=%s    to serve it", run.id)
     if run.arrived:
         beaten, keep = note_best(run.id, best), config.tracking.keep_weights
