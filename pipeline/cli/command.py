@@ -33,7 +33,7 @@ from pipeline.common.errors import BadInput, Stopped
 from pipeline.common.interruption import Interrupted, heed, listen
 from pipeline.common.names import PARENT_VARIABLE
 from pipeline.config.defaults import register
-from pipeline.config.keys import CONF
+from pipeline.config.keys import CONF, REPEATS
 from pipeline.tracking.store import Store
 
 # Here `model` chooses a network; elsewhere it is the address of a model that is there.
@@ -101,6 +101,8 @@ def for_hydra(name: str, typed: Sequence[str], *, multirun: bool) -> list[str]:
     arguments = [open_mappings(quote_path(argument, multirun=multirun)) for argument in overrides_first(typed)]
     arguments = arguments if name in NETWORK_COMMANDS else list(map(quote_address, arguments))
     check_given(arguments, multirun=multirun)
+    if any(one.startswith("trainer.time_budget=") for one in arguments):  # each choice once before one is repeated
+        arguments.sort(key=lambda one: one.partition("=")[0] not in REPEATS)
     return with_space(arguments) if name == "tune" else arguments
 
 

@@ -23,7 +23,9 @@ from pipeline.cli.composing import ComposedOnce
 from pipeline.cli.messages import BAD_INPUT, FAILED, check, exit_code, one_line, tell
 from pipeline.cli.quoting import as_typed, typed_overrides
 from pipeline.common.errors import BadInput, Stopped
-from pipeline.common.names import FORECASTS_VARIABLE, PARENT_VARIABLE, SERVER_VARIABLE, SWEPT_VARIABLE
+from pipeline.common.names import BUDGET_VARIABLE, FORECASTS_VARIABLE, PARENT_VARIABLE, SERVER_VARIABLE, SWEPT_VARIABLE
+from pipeline.common.wording import counted
+from pipeline.config import schema
 from pipeline.reporting.drawing import DrawingProcess
 from pipeline.tracking.places import without_password
 from pipeline.tracking.store import Store, is_here
@@ -39,6 +41,7 @@ class SweepCallback(Callback):
         self._store = ""
         self._jobs: list[str] = []
         self._forecasts: Path | None = None
+        self._seconds: float | None = None  # that all jobs may take
         self.draw: DrawingProcess | None = None
         self.progress: Any = None  # a SweepProgress, which knows MLflow
         self.beside = ExitStack()  # what ends with the sweep
@@ -60,10 +63,12 @@ class SweepCallback(Callback):
             self._jobs = [shlex.join(map(as_typed, job)) for job in jobs]
             hydra: Any = GlobalHydra.instance().hydra
             hydra.config_loader = ComposedOnce(hydra.config_loader)
-            _check_each(hydra.config_loader, config, jobs)
+            first = _check_each(hydra.config_loader, config, jobs)
+            self._seconds = first.trainer.time_budget if first else None
             if task.get("estimate"):
                 self._foretell(config, swept(overrides) or overrides)
                 return
+            self._budget(first, jobs)
             store = Store(required=bool(OmegaConf.select(task, "tracking.required")))
             in_process = str(config.hydra.launcher._target_).endswith(".BasicLauncher")  # the jobs run
             if in_process:
@@ -78,6 +83,16 @@ class SweepCallback(Callback):
         self.begin(experiment, given, varied, anew=task.get("resume") in ("never", None))
         if not in_process:
             self.progress.watch()
+
+    def _budget(self, first: schema.Train | None, jobs: list[list[str]]) -> None:
+        """Have the jobs know until when they may last. BadInput where not one of them fits in."""
+        os.environ.pop(BUDGET_VARIABLE, None)
+        if first is None or self._seconds is None:
+            return
+        from pipeline.experiment.budget import begun
+
+        if budget := begun(first, list(map(as_typed, jobs[0]))):
+            budget.hand_on()
 
     def begin(self, experiment: str, given: list[str], varied: list[str], *, anew: bool, study: str = "") -> None:
         """Open the parent, in the store that is open; see `sweeps.open_sweep`."""
@@ -115,7 +130,7 @@ class SweepCallback(Callback):
             from pipeline.cli.outcome import show_forecasts
 
             os.environ.pop(FORECASTS_VARIABLE)
-            if not show_forecasts(self._forecasts, self._jobs):
+            if not show_forecasts(self._forecasts, self._jobs, self._seconds):
                 sys.exit(FAILED)
             return
         if sys.exc_info()[1] is not None:  # Hydra 1.4 calls this where it gives up too, which `launcher_broke` sees to
@@ -136,8 +151,12 @@ class SweepCallback(Callback):
         self.beside.close()
         parent, self.parent = self.parent, None
         self._return()
-        outcome = sweeps.close_sweep(parent, {one: job_name(shlex.split(one)) for one in self._jobs}, why)
+        in_time = os.environ.pop(BUDGET_VARIABLE, None) is None
+        named = {one: job_name(shlex.split(one)) for one in self._jobs} if in_time else {}
+        outcome = sweeps.close_sweep(parent, named, why)
         show(outcome)
+        if not in_time and (left := len(set(self._jobs)) - len(outcome.jobs)) > 0:
+            print(f"left out for want of time: {counted(left, 'job')}; the same command goes on with them")
         if outcome.failed or not outcome.jobs:
             sys.exit(FAILED)
 
@@ -233,19 +252,24 @@ def expected_jobs(config: DictConfig, overrides: list[str]) -> list[list[str]]:
     return jobs
 
 
-def _check_each(loader: Any, config: DictConfig, jobs: list[list[str]]) -> None:
-    """Compose and check every job before the first begins. BadInput that says which one is at fault."""
+def _check_each(loader: Any, config: DictConfig, jobs: list[list[str]]) -> schema.Train | None:
+    """Compose and check every job before the first begins, whose config is given back. BadInput that says which one is
+    at fault.
+    """
+    first = None
     for job in jobs:
         composed = loader.load_sweep_config(config, job)
         with open_dict(composed):
             composed.pop("hydra")
         try:
-            check(composed, "train")
+            checked = check(composed, "train")
         except (BadInput, OmegaConfBaseException) as error:
             alike = set.intersection(*map(set, jobs)) if len(jobs) > 1 else set()
             apart = shlex.join(as_typed(one) for one in job if one not in alike)
             said = one_line(error, "train")
             raise BadInput(f"{said} (in the job {apart or shlex.join(job)}; none was begun)") from None
+        first = first or checked
+    return first
 
 
 def note_failure(error: Exception) -> None:

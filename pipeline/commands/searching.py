@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import count, islice
-from statistics import median
-from time import monotonic, sleep
+from time import sleep
 from typing import Any
 
 import pandas as pd
@@ -25,6 +24,7 @@ from pipeline.common.errors import BadInput, Pruned, did_you_mean
 from pipeline.common.interruption import heed
 from pipeline.common.names import SWEPT_VARIABLE
 from pipeline.config import schema
+from pipeline.experiment.budget import Budget
 from pipeline.experiment.stages import stages
 from pipeline.experiment.training_run import Heard
 from pipeline.reporting.search_page import Confirmed, Found, write_search
@@ -41,14 +41,13 @@ log = logging.getLogger("pipeline.tune")
 
 @dataclass
 class Search:
-    """A search under its parent run. `expected`: seconds that a training will take, where that was foretold."""
+    """A search under its parent run, to be over within the `budget`, if there is one."""
 
     config: schema.Tune
     study: Study
     trainings: Trainings
     space: Space
-    expected: float = 0.0
-    began: float = field(default_factory=monotonic)
+    budget: Budget | None
 
     def run(self) -> None:
         """All of it; other processes with the same command do their share. Exit code 1 where a trial failed."""
@@ -81,14 +80,11 @@ class Search:
 
     def _is_over(self) -> bool:
         """Whether another training, and those that confirm the best, would not end within the budget."""
-        budget = self.config.trainer.time_budget
-        if budget is None:
+        if self.budget is None:
             return False
-        done = [one.duration.total_seconds() for one in self.study.counted() if one.duration and one.value is not None]
-        each = median(done) if done else self.expected
-        over = monotonic() - self.began + each * (1 + self.config.tune.confirm) > budget and bool(done)
-        if over:
-            log.info("trainer.time_budget: time is up after %d of %d trials", len(done), self.config.tune.trials)
+        took = [one.duration.total_seconds() for one in self.study.counted() if one.duration and one.value is not None]
+        if over := not self.budget.has_room(took, 1 + (self.config.tune.confirm if took else 0)):
+            log.info("trainer.time_budget: no further trial would end within it; there were %d", len(took))
         return over
 
     def _one(self, trial: Trial) -> None:

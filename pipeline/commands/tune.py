@@ -17,7 +17,8 @@ from pipeline.common.wording import counted, duration
 from pipeline.config import schema
 from pipeline.evaluation.metrics import FIGURES
 from pipeline.experiment.backbones import with_its_size
-from pipeline.experiment.forecast import Forecast, foresee
+from pipeline.experiment.budget import begun, total
+from pipeline.experiment.forecast import foresee
 from pipeline.experiment.stages import check_fitted
 from pipeline.experiment.training import Ground, ground
 from pipeline.tracking.selection import job_key
@@ -37,18 +38,11 @@ def run(config: schema.Tune) -> None:
     if config.estimate:
         foretell(config, trainings, space, samples)
         return
-    expected = 0.0
-    if budget := config.trainer.time_budget:
-        expected = seconds(foresee(first, "", trainings.typed(samples[0]), in_sweep=False))
-        if expected > budget:
-            raise BadInput(
-                f"trainer.time_budget: one training takes about {duration(expected / 60)}, which is more than "
-                f"{duration(budget / 60)}; give more, or make trainings smaller (trainer.epochs, data.fraction)"
-            )
+    budget = begun(first, trainings.typed(samples[0]))
     Store(required=True).open()
     name = study_name(config, trainings, base.identity(first))
     study = Study(name, experiment_id(config.tracking.experiment), config.tune)
-    Search(config, study, trainings, space, expected).run()
+    Search(config, study, trainings, space, budget).run()
 
 
 def check_objective(objective: str) -> None:
@@ -102,7 +96,7 @@ def foretell(config: schema.Tune, trainings: Trainings, space: Space, samples: S
         told = " ".join(map(as_typed, sample))
         found.append(foresee(trainings.config(sample), told, trainings.typed(sample), in_sweep=False))
         log.info("%s: %s", told, found[-1].told())
-    each, search = sum(map(seconds, found)) / len(found), config.tune
+    each, search = sum(map(total, found)) / len(found), config.tune
     all_of_it = (search.trials + search.confirm) * each
     log.info(
         "forecast: about %s for %s and %d to confirm the best, if none is ended early", duration(all_of_it / 60),
@@ -111,8 +105,3 @@ def foretell(config: schema.Tune, trainings: Trainings, space: Space, samples: S
     if (budget := config.trainer.time_budget) and budget < all_of_it:
         fit = max(0, int(budget / each) - search.confirm)
         log.info("trainer.time_budget=%s: about %s will fit", duration(budget / 60), counted(fit, "trial"))
-
-
-def seconds(one: Forecast) -> float:
-    """Of a training whose pictures nobody has asked its backbone about."""
-    return one.seconds + sum(one.passes.values())

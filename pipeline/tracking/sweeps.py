@@ -14,6 +14,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_SOURCE_NAME, MLFLOW_USER
 
 from pipeline.common.names import PARENT_VARIABLE, SWEPT_VARIABLE
+from pipeline.tracking.finished import minutes
 from pipeline.tracking.liveness import KILLED, RUNNING, is_own, is_under_way, own_process
 from pipeline.tracking.runs import PARAMETER_LIMIT, STANDS_IN, git_sha, record_failure, run_given
 from pipeline.tracking.selection import CHOOSE_BY, FAILED, FINISHED, PRUNED, by_metric, job_key, members, search
@@ -105,6 +106,12 @@ def note_best(run_id: str, figure: float) -> str | None:
         return run_id
     client.set_tag(parent, "best_run", run_id)
     return best if best != run_id else None
+
+
+def seconds_taken() -> list[float]:
+    """Of the jobs that have ended, of the sweep which this is one of."""
+    jobs = members(MlflowClient(), os.environ[PARENT_VARIABLE])
+    return [60 * minutes(job) for job in jobs if job.info.status == FINISHED]
 
 
 def _drop_stand_ins(client: MlflowClient, outcome: Outcome) -> None:
