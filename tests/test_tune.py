@@ -1,9 +1,14 @@
 """A search as its user types it, on the digits with features of a network that knows nothing."""
 
+import sys
+from time import time
+
 import numpy as np
 import pandas as pd
 import pytest
 from mlflow import artifacts
+
+from pipeline.experiment.budget import Budget
 
 TINY = (
     "model=squeezenet", "regime=scratch", "data.image_size=32", "data.per_class=4", "data.classes=3",
@@ -54,6 +59,26 @@ def test_a_trial_that_fails_or_falls_behind_does_not_end_the_search(store, typed
     assert "ended after epoch 1 of 2" in pruned[0].data.tags["pruned"]
     for job in jobs:  # a key that hangs on a choice
         assert ("momentum" in job.data.tags["overrides"]) == ("sgd" in job.data.tags["overrides"])
+
+
+def test_without_optuna_the_extra_is_named(store, typed, monkeypatch, capsys):
+    for module in ("tracking.study", "commands.searching", "commands.tune"):
+        monkeypatch.delitem(sys.modules, f"pipeline.{module}", raising=False)
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    assert typed("tune", "seed=0,1") == 2
+    assert "pip install -e '.[tune]'" in capsys.readouterr().err
+
+
+def test_jobs_that_would_not_end_within_the_budget_are_left_out(store, typed, monkeypatch, capsys):
+    monkeypatch.setattr("pipeline.experiment.budget.begun", lambda *_: Budget(until=time() + 60, expected=61))
+    assert typed("train", "-m", *TINY, "seed=0,1", "trainer.time_budget=60s") == 1
+    assert "left out for want of time: 2 jobs; the same command goes on with them" in capsys.readouterr().out
+    assert runs_of(store)[1] == []  # and none is taken for one that failed
+
+
+def test_a_budget_is_of_several_trainings(store, typed, capsys):
+    assert typed("train", "trainer.time_budget=2h") == 2
+    assert "of one training set trainer.epochs" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from pipeline.commands import train
 from pipeline.common.atomic import scratch_folder
 from pipeline.common.errors import BadInput, Pruned, did_you_mean
 from pipeline.common.interruption import heed
-from pipeline.common.names import SWEPT_VARIABLE
+from pipeline.common.names import PARENT_VARIABLE, SWEPT_VARIABLE
 from pipeline.config import schema
 from pipeline.experiment.budget import Budget
 from pipeline.experiment.stages import stages
@@ -59,12 +59,15 @@ class Search:
         sweep.begin(self.config.tracking.experiment, given, varied, anew=anew, study=self.study.name)
         self.parent = str(sweep.parent)
         os.environ[SWEPT_VARIABLE] += ",seed"  # which tells those apart that confirm
-        self._trials()
-        with claimed(self.study.name, "confirmed"):  # by one process; the others then find that done
-            if best := self.study.best():
-                settings = list(best.user_attrs[_SETTINGS])
-                self._report(settings, self._confirm(settings, float(best.value or 0)))
-            sweep.close("")
+        try:
+            self._trials()
+            with claimed(self.study.name, "confirmed"):  # by one process; the others then find that done
+                if best := self.study.best():
+                    settings = list(best.user_attrs[_SETTINGS])
+                    self._report(settings, self._confirm(settings, float(best.value or 0)))
+                sweep.close("")
+        finally:
+            os.environ.pop(PARENT_VARIABLE, None)  # what goes wrong from here on is no job's
 
     def _trials(self) -> None:
         while not self._is_over():
@@ -137,7 +140,7 @@ class Search:
                 return None
         key = job_key(self.trainings.line(settings))
         jobs = members(MlflowClient(), self.parent)
-        return next(job for job in jobs if job_key(job.data.tags.get("overrides", "")) == key)
+        return next((job for job in jobs if job_key(job.data.tags.get("overrides", "")) == key), None)
 
     def _heard(self, trial: Trial, settings: list[str]) -> Heard:
         last = sum(stage.epochs for stage in stages(self.trainings.config(settings)))
@@ -152,8 +155,7 @@ class Search:
 
     def _confirm(self, settings: list[str], best: float) -> Confirmed | None:
         """The best settings once more with seeds that no trial had."""
-        tried = {self.trainings.config(list(one.user_attrs[_SETTINGS])).seed for one in self.study.counted()
-                 if _SETTINGS in one.user_attrs}  # fmt: skip
+        tried = {int(one.params.get("seed", self.config.seed)) for one in self.study.counted()}
         plain = [one for one in settings if not one.startswith("seed=")]
         found = []
         for seed in islice(count(max(tried) + 1), self.config.tune.confirm):

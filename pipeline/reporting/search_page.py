@@ -123,6 +123,8 @@ def _mattered(found: Found, done: int) -> Section:
     if found.importances:
         shares = pd.DataFrame({"share": {key: round(100 * one, 1) for key, one in found.importances.items()}})
         section.add(bars(shares, title="share of the variance (%)"))
+        if hanging := [key for key in found.keys if key not in found.importances]:
+            section.add(page.note(f"Not every trial had {', '.join(hanging)}: of that no share can be told."))
     else:
         section.add(page.note("Too few trials came to their end, or all to the same, to tell."))
     if done:
