@@ -66,8 +66,7 @@ class Study:
             trial = self.optuna.ask()
             for key, value in own_process().items():
                 trial.set_user_attr(key, value)
-        # What it draws hangs on its number, whichever process has it.
-        self.optuna.sampler = _SAMPLERS[self.how.sampler](seed=(7919 * self.how.seed + trial.number) % 2**32)
+        self.optuna.sampler = sampler(self.how.sampler, self.how.seed, trial.number)
         if [one.number for one in self.counted()].index(trial.number) >= self.how.trials:  # another machine was faster
             self.leave_out(trial.number, "there were enough")
             return None
@@ -113,6 +112,11 @@ class Study:
         for trial in self.counted():
             if trial.state == TrialState.RUNNING and not _lives(trial):
                 self.take_up_again(trial, "its process was ended")
+
+
+def sampler(kind: str, seed: int, number: int) -> Any:
+    """What draws a trial: it hangs on the trial's number, whichever process has it."""
+    return _SAMPLERS[kind](seed=(7919 * seed + number) % 2**32)
 
 
 def _lives(trial: FrozenTrial) -> bool:
