@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
+from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep, Sweep
 
 from pipeline.cli.quoting import quoted
 from pipeline.common.errors import BadInput
@@ -75,7 +75,7 @@ def read_space(lines: Sequence[str], loader: Any) -> list[Searched]:
 
 def _searched(line: str, parsed: Override) -> Searched:
     value, key, typed = parsed.value(), parsed.key_or_group, parsed.get_key_element()
-    log = bool(getattr(value, "tags", None)) and "log" in value.tags
+    log = isinstance(value, Sweep) and "log" in value.tags
     if isinstance(value, IntervalSweep):
         low, high = value.start, value.end
         if low is None or high is None or not low < high:

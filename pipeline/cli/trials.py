@@ -26,7 +26,7 @@ class Trainings:
     def __init__(self) -> None:
         hydra: Any = GlobalHydra.instance().hydra
         self.loader = hydra.config_loader
-        self._master = copy.deepcopy(HydraConfig.instance().cfg)
+        self._master: Any = copy.deepcopy(HydraConfig.instance().cfg)
         with read_write(self._master.hydra), open_dict(self._master):
             self._master.hydra.job.config_name = self._master.hydra.job.name = "train"
         typed = list(HydraConfig.get().overrides.task)

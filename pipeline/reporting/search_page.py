@@ -90,7 +90,7 @@ def search_page(found: Found) -> str:
     """The page's HTML."""
     done = found.trials[found.trials["state"] == "complete"]
     value = done["value"].min() if found.lower else done["value"].max()
-    figures = [Figure(f"{value:.4f}", f"best {found.objective}"), Figure(f"{len(found.trials)}", "trials")]
+    figures = [Figure(f"{value:.4f}", "best trial"), Figure(f"{len(found.trials)}", "trials")]
     if pruned := int((found.trials["state"] == "pruned").sum()):
         figures.append(Figure(f"{pruned}", "ended early"))
     if confirmed := found.confirmed:
@@ -129,6 +129,7 @@ def _mattered(found: Found, done: int) -> Section:
         section.add(page.note("Too few trials came to their end, or all to the same, to tell."))
     if done:
         figure = search_slices(found.trials, list(found.keys), found.log, found.objective)
+        section.add(page.note("Each key's values, and what the trials with them came to:"))
         section.add(svg(figure, "each key's values and the objective"))
     return section
 

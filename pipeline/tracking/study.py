@@ -22,6 +22,8 @@ try:
 except ModuleNotFoundError:
     raise BadInput("python -m pipeline.tune needs Optuna: pip install -e '.[tune]'") from None
 
+__all__ = ["LEFT_OUT", "RUN", "Study", "Trial", "TrialState", "importances", "sampler"]
+
 RUN, LEFT_OUT = "run", "left_out"  # of a trial: its run in MLflow; why it counts for nothing
 _FRESH = 60  # seconds in which a trial that was just begun elsewhere may not have said by whom
 _SCHEMA = "optuna"

@@ -4,17 +4,18 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from pipeline.reporting.plots.style import BLUE, FAINT, MUTED, ORANGE, new_figure, shortened, tidy
+from pipeline.reporting.plots.style import BLUE, MUTED, ORANGE, new_figure, shortened, tidy
 
 _COLUMNS = 3
 
 
 def search_history(trials: pd.DataFrame, objective: str, *, lower: bool) -> Figure:
-    """Each trial's value and the best so far; `trials` as of `search_page.Found`. Pruned trials are grey."""
+    """Each trial's value and the best so far; `trials` as of `search_page.Found`. Those that were pruned are hollow."""
     figure = new_figure(8, 3.6)
     axes = figure.subplots()
     done, pruned = (trials[trials["state"] == state] for state in ("complete", "pruned"))
-    axes.plot(pruned["trial"], pruned["value"], "o", color=FAINT, markersize=5, label="pruned")
+    if len(pruned):
+        axes.plot(pruned["trial"], pruned["value"], "o", color=MUTED, fillstyle="none", label="ended early")
     axes.plot(done["trial"], done["value"], "o", color=BLUE, markersize=5, label="trained to its end")
     best = done["value"].cummin() if lower else done["value"].cummax()
     axes.step(done["trial"], best, where="post", color=ORANGE, linewidth=1.8, label="best so far")
