@@ -41,7 +41,7 @@ def run(config: schema.Tune) -> None:
     budget = begun(first, trainings.typed(samples[0]))
     Store(required=True).open()
     name = study_name(config, trainings, base.identity(first))
-    study = Study(name, experiment_id(config.tracking.experiment), config.tune)
+    study = Study(name, experiment_id(config.tracking.experiment), config.tune, config.trainer.epochs)
     Search(config, study, trainings, space, budget).run()
 
 

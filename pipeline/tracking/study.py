@@ -28,11 +28,13 @@ RUN, LEFT_OUT = "run", "left_out"  # of a trial: its run in MLflow; why it count
 _FRESH = 60  # seconds in which a trial that was just begun elsewhere may not have said by whom
 _SCHEMA = "optuna"
 
-_PRUNERS: dict[str, Callable[[], Any]] = {
-    "median": optuna.pruners.MedianPruner,
-    "halving": optuna.pruners.SuccessiveHalvingPruner,
-    "hyperband": optuna.pruners.HyperbandPruner,
-    "none": optuna.pruners.NopPruner,
+_STARTUP = 10  # trials that nothing is compared with, as TPE draws so many by chance
+_PRUNERS: dict[str, Callable[[int], Any]] = {
+    # Of the first epoch alone it would end most: only those that were let live make the median.
+    "median": lambda epochs: optuna.pruners.MedianPruner(n_startup_trials=_STARTUP, n_warmup_steps=-(-epochs // 3)),
+    "halving": lambda _: optuna.pruners.SuccessiveHalvingPruner(),
+    "hyperband": lambda _: optuna.pruners.HyperbandPruner(),
+    "none": lambda _: optuna.pruners.NopPruner(),
 }
 _SAMPLERS: dict[str, Callable[..., Any]] = {
     "tpe": optuna.samplers.TPESampler,
@@ -41,15 +43,15 @@ _SAMPLERS: dict[str, Callable[..., Any]] = {
 
 
 class Study:
-    """A search that processes share, known by its name; `how` it draws and ends trials."""
+    """A search that processes share, known by its name; `how` it draws trials, and ends those of so many `epochs`."""
 
-    def __init__(self, name: str, experiment_id: str, how: schema.Search) -> None:
+    def __init__(self, name: str, experiment_id: str, how: schema.Search, epochs: int = 1) -> None:
         self.name, self.how, self._experiment_id = name, how, experiment_id
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         with claimed("", "optuna"):  # two that make one database's tables at once break it
             self.storage = _storage(mlflow.get_tracking_uri())
             self.optuna = optuna.create_study(
-                storage=self.storage, study_name=name, load_if_exists=True, pruner=_PRUNERS[how.pruner](),
+                storage=self.storage, study_name=name, load_if_exists=True, pruner=_PRUNERS[how.pruner](epochs),
                 direction="minimize" if lower_is_better(how.objective) else "maximize",
             )  # fmt: skip
 
