@@ -6,7 +6,7 @@ import copy
 import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -26,7 +26,7 @@ class Trainings:
     def __init__(self) -> None:
         hydra: Any = GlobalHydra.instance().hydra
         self.loader = hydra.config_loader
-        self._master: Any = copy.deepcopy(HydraConfig.instance().cfg)
+        self._master = cast(DictConfig, copy.deepcopy(HydraConfig.instance().cfg))
         with read_write(self._master.hydra), open_dict(self._master):
             self._master.hydra.job.config_name = self._master.hydra.job.name = "train"
         typed = list(HydraConfig.get().overrides.task)
