@@ -54,11 +54,15 @@ def test_a_search_trains_confirms_and_says_what_mattered_and_is_done_when_typed_
 def test_what_falls_behind_is_ended_and_a_key_is_drawn_only_with_its_choice(store, typed, monkeypatch):
     monkeypatch.setattr("optuna.trial.Trial.should_prune", lambda trial: trial.number == 0)
     given = [*TINY, "optimizer=choice(sgd,adam)"]
-    assert typed("tune", *given, "optimizer.momentum=interval(0.1,0.9)", "tune.trials=2", "tune.confirm=0") == 0
+    assert (
+        typed("tune", *given, "optimizer.momentum=interval(0.1,0.9)", "tune.trials=2", "tune.confirm=0", "tune.seed=2")
+        == 0
+    )
     _, jobs = runs_of(store)
     pruned = [job for job in jobs if "pruned" in job.data.tags]
     assert [job.info.status for job in pruned] == ["KILLED"]
     assert "ended after epoch 1 of 2" in pruned[0].data.tags["pruned"]
+    assert len(jobs) == 2
     for job in jobs:  # a key that hangs on a choice
         assert ("momentum" in job.data.tags["overrides"]) == ("sgd" in job.data.tags["overrides"])
 
