@@ -25,6 +25,7 @@ from pipeline.cli.given import check_given, overrides_first
 from pipeline.cli.gpus import jobs_at_once, take_gpu
 from pipeline.cli.messages import FAILED, check, exit_code, tell
 from pipeline.cli.quoting import open_mappings, quote_address, quote_path
+from pipeline.cli.space import with_space
 from pipeline.cli.sweep import in_launchers_process, launcher_broke, note_failure, refuse_alone
 from pipeline.cli.workers import at_work
 from pipeline.common.atomic import OWN_FOLDERS, clear_abandoned, held_folder
@@ -32,11 +33,11 @@ from pipeline.common.errors import BadInput, Stopped
 from pipeline.common.interruption import Interrupted, heed, listen
 from pipeline.common.names import PARENT_VARIABLE
 from pipeline.config.defaults import register
-from pipeline.config.keys import CONF
+from pipeline.config.keys import CONF, REPEATS
 from pipeline.tracking.store import Store
 
 # Here `model` chooses a network; elsewhere it is the address of a model that is there.
-NETWORK_COMMANDS = ("train", "embed", "models")
+NETWORK_COMMANDS = ("train", "tune", "embed", "models")
 
 # How the processes of a sweep find the folder of the command that started them.
 _FOLDER_VARIABLE = "PIPELINE_OWN_FOLDER"
@@ -93,10 +94,16 @@ def command(name: str, recipe: str, *, begins: bool = False) -> Callable[[], Non
 
 def for_hydra(name: str, typed: Sequence[str], *, multirun: bool) -> list[str]:
     """What is typed after a command as Hydra can take it; BadInput for slips that it would take for something else."""
+    if name == "tune":
+        if multirun:
+            raise BadInput("-m is of a sweep, which tries all there is; a search is typed without it")
+        multirun = True  # values may be several here too
     arguments = [open_mappings(quote_path(argument, multirun=multirun)) for argument in overrides_first(typed)]
     arguments = arguments if name in NETWORK_COMMANDS else list(map(quote_address, arguments))
     check_given(arguments, multirun=multirun)
-    return arguments
+    if any(one.startswith("trainer.time_budget=") for one in arguments):  # each choice once before one is repeated
+        arguments.sort(key=lambda one: one.partition("=")[0] not in REPEATS)
+    return with_space(arguments) if name == "tune" else arguments
 
 
 class Job:

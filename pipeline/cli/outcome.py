@@ -16,7 +16,7 @@ from pipeline.reporting.tables import Table
 from pipeline.reporting.terminal import console
 from pipeline.tracking.finished import minutes
 from pipeline.tracking.liveness import KILLED
-from pipeline.tracking.selection import CHOOSE_BY
+from pipeline.tracking.selection import CHOOSE_BY, PRUNED
 from pipeline.tracking.sweeps import Outcome
 
 
@@ -38,7 +38,7 @@ def show(outcome: Outcome) -> None:
                 f"{metrics['best/epoch']:.0f}" if "best/epoch" in metrics else "",
                 percent(metrics.get("test/accuracy"), 2),
                 f"{minutes(job):.1f}",
-                job.info.status.lower(),
+                PRUNED if PRUNED in job.data.tags else job.info.status.lower(),
                 *([kind] if verdicts else []),
             ]
         )
@@ -58,8 +58,11 @@ def show(outcome: Outcome) -> None:
         print(f"or:   python -m pipeline.promote sweep={outcome.parent}    to serve the best (or look: mlflow ui)")
 
 
-def show_forecasts(folder: Path, jobs: list[str]) -> bool:
-    """What each job of a sweep will take, and all together; False where a job could not say."""
+def show_forecasts(folder: Path, jobs: list[str], budget: float | None = None) -> bool:
+    """What each job of a sweep will take, all together, and which do not fit into a budget of so many seconds.
+
+    False where a job could not say.
+    """
     found = read_forecasts(folder)
     left = [one for one in found if not one.found]
     passes = {key: seconds for one in left for key, seconds in one.passes.items()}  # of which jobs share some
@@ -74,7 +77,20 @@ def show_forecasts(folder: Path, jobs: list[str]) -> bool:
         f"{size(kept + sum(features.values()))} on disk "
         f"({size(max((one.meanwhile for one in left), default=0))} more while a job trains)"
     )
+    if budget is not None:
+        print(f"trainer.time_budget={duration(budget / 60)}: {_fitting(left, budget)}")
     return len(found) == len(jobs) or not jobs
+
+
+def _fitting(left: list[Forecast], budget: float) -> str:
+    """How many of the jobs, one after the other, end within so many seconds."""
+    spent, known = 0.0, set[str]()
+    for number, one in enumerate(left):
+        spent += one.seconds + sum(seconds for key, seconds in one.passes.items() if key not in known)
+        known |= one.passes.keys()
+        if spent > budget:
+            return f"the first {counted(number, 'job')} will fit, {len(left) - number} will not (from {one.job} on)"
+    return "all of it will fit"
 
 
 def _cells(one: Forecast) -> list[str]:

@@ -23,7 +23,9 @@ from pipeline.cli.composing import ComposedOnce
 from pipeline.cli.messages import BAD_INPUT, FAILED, check, exit_code, one_line, tell
 from pipeline.cli.quoting import as_typed, typed_overrides
 from pipeline.common.errors import BadInput, Stopped
-from pipeline.common.names import FORECASTS_VARIABLE, PARENT_VARIABLE, SERVER_VARIABLE, SWEPT_VARIABLE
+from pipeline.common.names import BUDGET_VARIABLE, FORECASTS_VARIABLE, PARENT_VARIABLE, SERVER_VARIABLE, SWEPT_VARIABLE
+from pipeline.common.wording import counted
+from pipeline.config import schema
 from pipeline.reporting.drawing import DrawingProcess
 from pipeline.tracking.places import without_password
 from pipeline.tracking.store import Store, is_here
@@ -35,10 +37,11 @@ class SweepCallback(Callback):
     """Makes `-m` one parent run in MLflow with its jobs under it, whichever launcher runs them."""
 
     def __init__(self) -> None:
-        self._parent: str | None = None
+        self.parent: str | None = None
         self._store = ""
         self._jobs: list[str] = []
         self._forecasts: Path | None = None
+        self._seconds: float | None = None  # that all jobs may take
         self.draw: DrawingProcess | None = None
         self.progress: Any = None  # a SweepProgress, which knows MLflow
         self.beside = ExitStack()  # what ends with the sweep
@@ -60,10 +63,12 @@ class SweepCallback(Callback):
             self._jobs = [shlex.join(map(as_typed, job)) for job in jobs]
             hydra: Any = GlobalHydra.instance().hydra
             hydra.config_loader = ComposedOnce(hydra.config_loader)
-            _check_each(hydra.config_loader, config, jobs)
+            first = _check_each(hydra.config_loader, config, jobs)
+            self._seconds = first.trainer.time_budget if first else None
             if task.get("estimate"):
                 self._foretell(config, swept(overrides) or overrides)
                 return
+            self._budget(first, jobs)
             store = Store(required=bool(OmegaConf.select(task, "tracking.required")))
             in_process = str(config.hydra.launcher._target_).endswith(".BasicLauncher")  # the jobs run
             if in_process:
@@ -71,25 +76,40 @@ class SweepCallback(Callback):
             store.open()
             if store.stands_in:  # for this whole command, even where the server comes back
                 os.environ.pop(SERVER_VARIABLE, None)
-            self._store = store.uri
         except Exception as error:
             tell(error, "train")
             sys.exit(exit_code(error))
+        given, varied = ([as_typed(one) for one in some] for some in (overrides, swept(overrides) or overrides))
+        self.begin(experiment, given, varied, anew=task.get("resume") in ("never", None))
+        if not in_process:
+            self.progress.watch()
+
+    def _budget(self, first: schema.Train | None, jobs: list[list[str]]) -> None:
+        """Have the jobs know until when they may last. BadInput where not one of them fits in."""
+        os.environ.pop(BUDGET_VARIABLE, None)
+        if first is None or self._seconds is None:
+            return
+        from pipeline.experiment.budget import begun
+
+        if budget := begun(first, list(map(as_typed, jobs[0]))):
+            budget.hand_on()
+
+    def begin(self, experiment: str, given: list[str], varied: list[str], *, anew: bool, study: str = "") -> None:
+        """Open the parent, in the store that is open; see `sweeps.open_sweep`."""
         # MLflow: `--help` makes a callback as well, and does without
+        import mlflow
+
         from pipeline.tracking import sweeps
         from pipeline.tracking.liveness import Heartbeat
         from pipeline.tracking.sweep_progress import SweepProgress
 
-        given, varied = ([as_typed(one) for one in some] for some in (overrides, swept(overrides) or overrides))
-        anew = task.get("resume") in ("never", None)
-        self._parent = sweeps.open_sweep(experiment, given, varied, self._jobs, anew=anew)
+        self._store = mlflow.get_tracking_uri()
+        self.parent = sweeps.open_sweep(experiment, given, varied, self._jobs, anew=anew, study=study)
         self.draw = DrawingProcess()
         self.beside.callback(self.draw.close)
-        self.progress = SweepProgress(self._parent, len(self._jobs))
+        self.progress = SweepProgress(self.parent, len(self._jobs))
         self.beside.callback(self.progress.end)
-        self.beside.enter_context(Heartbeat(self._parent))  # else jobs on other machines would take it for dead
-        if not in_process:
-            self.progress.watch()
+        self.beside.enter_context(Heartbeat(self.parent))  # else jobs on other machines would take it for dead
         atexit.register(self.abandon)
         _under_way.append(self)
 
@@ -110,7 +130,7 @@ class SweepCallback(Callback):
             from pipeline.cli.outcome import show_forecasts
 
             os.environ.pop(FORECASTS_VARIABLE)
-            if not show_forecasts(self._forecasts, self._jobs):
+            if not show_forecasts(self._forecasts, self._jobs, self._seconds):
                 sys.exit(FAILED)
             return
         if sys.exc_info()[1] is not None:  # Hydra 1.4 calls this where it gives up too, which `launcher_broke` sees to
@@ -126,13 +146,17 @@ class SweepCallback(Callback):
         from pipeline.cli.outcome import show
         from pipeline.tracking import sweeps
 
-        if self._parent is None:
+        if self.parent is None:
             return
         self.beside.close()
-        parent, self._parent = self._parent, None
+        parent, self.parent = self.parent, None
         self._return()
-        outcome = sweeps.close_sweep(parent, {one: job_name(shlex.split(one)) for one in self._jobs}, why)
+        in_time = os.environ.pop(BUDGET_VARIABLE, None) is None
+        named = {one: job_name(shlex.split(one)) for one in self._jobs} if in_time else {}
+        outcome = sweeps.close_sweep(parent, named, why)
         show(outcome)
+        if not in_time and (left := len(set(self._jobs)) - len(outcome.jobs)) > 0:
+            print(f"left out for want of time: {counted(left, 'job')}; the same command goes on with them")
         if outcome.failed or not outcome.jobs:
             sys.exit(FAILED)
 
@@ -141,8 +165,8 @@ class SweepCallback(Callback):
         from pipeline.tracking import sweeps
 
         self.beside.close()
-        if self._parent is not None:
-            parent, self._parent = self._parent, None
+        if self.parent is not None:
+            parent, self.parent = self.parent, None
             try:
                 self._return()
             except Stopped as error:  # at the end of the process, where nobody would catch it
@@ -228,19 +252,24 @@ def expected_jobs(config: DictConfig, overrides: list[str]) -> list[list[str]]:
     return jobs
 
 
-def _check_each(loader: Any, config: DictConfig, jobs: list[list[str]]) -> None:
-    """Compose and check every job before the first begins. BadInput that says which one is at fault."""
+def _check_each(loader: Any, config: DictConfig, jobs: list[list[str]]) -> schema.Train | None:
+    """Compose and check every job before the first begins, whose config is given back. BadInput that says which one is
+    at fault.
+    """
+    first = None
     for job in jobs:
         composed = loader.load_sweep_config(config, job)
         with open_dict(composed):
             composed.pop("hydra")
         try:
-            check(composed, "train")
+            checked = check(composed, "train")
         except (BadInput, OmegaConfBaseException) as error:
             alike = set.intersection(*map(set, jobs)) if len(jobs) > 1 else set()
             apart = shlex.join(as_typed(one) for one in job if one not in alike)
             said = one_line(error, "train")
             raise BadInput(f"{said} (in the job {apart or shlex.join(job)}; none was begun)") from None
+        first = first or checked
+    return first
 
 
 def note_failure(error: Exception) -> None:

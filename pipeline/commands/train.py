@@ -13,29 +13,35 @@ from mlflow.entities import Run
 
 from pipeline.cli.quoting import typed_overrides
 from pipeline.cli.sweep import drawing_beside, job_name, tell_progress
+from pipeline.common.errors import BadInput
 from pipeline.common.names import FORECASTS_VARIABLE, PARENT_VARIABLE
 from pipeline.config import schema
 from pipeline.experiment.backbones import with_its_size
+from pipeline.experiment.budget import handed_on
 from pipeline.experiment.earlier import config_of, earlier, is_done, take
 from pipeline.experiment.forecast import foresee
 from pipeline.experiment.training import ground, prepare
-from pipeline.experiment.training_run import tracked, trained
+from pipeline.experiment.training_run import Heard, tracked, trained
 from pipeline.reporting.run_report import draw_figures
 from pipeline.tracking.runs import TrackedRun
 from pipeline.tracking.sending import check_room
 from pipeline.tracking.store import Store
-from pipeline.tracking.sweeps import note_best
+from pipeline.tracking.sweeps import note_best, seconds_taken
 from pipeline.tracking.weights import drop_weights
 
 log = logging.getLogger("pipeline.train")
 
 
-def run(config: schema.Train) -> float | None:
+def run(config: schema.Train, heard: Heard | None = None) -> float | None:
     """Prepare, train, score once with the best weights; all of it in MLflow. Gives what a sweep maximises.
+
+    What is `heard` of each epoch is its figures and its number; whoever hears them may end the training.
 
     What the same command did before is not done again: a run that broke off goes on, a sweep's finished job is taken.
     """
     typed = typed_overrides()
+    if config.trainer.time_budget and not {PARENT_VARIABLE, FORECASTS_VARIABLE} & os.environ.keys():
+        raise BadInput("trainer.time_budget is of a sweep (-m) or a search; of one training set trainer.epochs")
     if config.estimate:
         foretell(config, typed)
         return None
@@ -50,6 +56,9 @@ def run(config: schema.Train) -> float | None:
     identity = base.identity(config)
     if in_sweep and (done := store.ask(lambda: done_before(config, identity))):  # before the network is built
         return take(done, typed, drawing_beside() or draw_figures)
+    if in_sweep and (budget := handed_on()) and not budget.has_room(seconds_taken()):
+        log.info("left out, as it would not end within trainer.time_budget: %s", job_name(typed))
+        return None
     prepared = prepare(config, base)
     store.open()
     if store.stands_in:
@@ -67,7 +76,7 @@ def run(config: schema.Train) -> float | None:
         if isinstance(run, Run):
             return take(run, typed, drawing_beside() or draw_figures)
         draw = drawing_beside() if run.in_place else None  # files that are sent must be there first
-        best = trained(config, prepared, run, goes_on=goes_on, draw=draw or draw_figures)
+        best = trained(config, prepared, run, goes_on=goes_on, draw=draw or draw_figures, heard=heard)
     log.info("next: mlflow ui    to look;    python -m pipeline.promote run=%s    to serve it", run.id)
     if run.arrived:
         beaten, keep = note_best(run.id, best), config.tracking.keep_weights

@@ -26,3 +26,7 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
 
 class Stopped(RuntimeError):
     """Work that had begun had to end (a loss that is no number, say); its text says why, in one line."""
+
+
+class Pruned(Stopped):
+    """A training that a search ended as it fell behind others; its text says when."""

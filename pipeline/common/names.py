@@ -6,6 +6,7 @@ PARENT_VARIABLE = "PIPELINE_SWEEP_RUN_ID"  # how a sweep's jobs, in whatever pro
 SERVER_VARIABLE = "PIPELINE_SERVER"  # the server that the store in MLFLOW_TRACKING_URI stands in for
 SWEPT_VARIABLE = "PIPELINE_SWEPT_KEYS"  # and which keys set them apart, for their names
 FORECASTS_VARIABLE = "PIPELINE_FORECASTS"  # where jobs that are only foretold leave what they say, in their stead
+BUDGET_VARIABLE = "PIPELINE_BUDGET"  # until when a sweep's jobs may last
 
 
 def safe_name(name: str) -> str:

@@ -26,7 +26,7 @@ PATH_KEYS = (
 # Beginnings of keys, from here on. Whatever stands under these, the figures are the same,
 SAME_FIGURES = (
     "tracking.", "resume", "estimate", "trainer.num_workers", "trainer.keep_epochs", "trainer.checkpoint_minutes",
-    "data.split.save", "data.cache", "data.licence",
+    "trainer.time_budget", "data.split.save", "data.cache", "data.licence",
 )  # fmt: skip
 # and under these it says where things lie, or how fast they go: no choice to compare runs by.
 NO_CHOICE = (*SAME_FIGURES, "data.root", "data.box_unit", "trainer.feature_cache_gb", "trainer.threads")
@@ -43,5 +43,6 @@ SEED, SPLIT, FOLD, BOOTSTRAP = REPEATS = ("seed", "data.split.seed", "data.split
 RUNS_OWN_TAGS = frozenset(
     ("stage", "model", "regime", "data", "overrides", "git_sha", "config_digest", "data_digest", "verdict", "error",
      "strategy", "sweep", "jobs", "sweep_digest", "files_digest", "beside_digest", "members", "best_member", "best_run",
-     "test_looks", "evaluated_run", "evaluation_key", "source", "split", "runs", "bagging", "refit", "weights")
+     "test_looks", "evaluated_run", "evaluation_key", "source", "split", "runs", "bagging", "refit", "weights",
+     "pruned", "confirms", "study")
 )  # fmt: skip

@@ -59,6 +59,20 @@ ImageSize = Annotated[int | Literal["auto"], BeforeValidator(_pixels_or_auto)]
 # What NumPy's and PyTorch's generators take alike.
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
+
+def _seconds(given: object) -> object:
+    if given is None or isinstance(given, float):  # as a stored config has it
+        return given
+    units = {"s": 1, "min": 60, "h": 3600, "d": 86400}
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?(s|min|h|d)", str(given))
+    if not found or not float(found[1]):
+        raise ValueError("should be a time with its unit: 90s, 30min, 2h or 1d")
+    return float(found[1]) * units[found[2]]
+
+
+# A time that is typed with its unit, in seconds.
+Time = Annotated[float | None, BeforeValidator(_seconds)]
+
 # A tag is text; a number or a truth value typed for one is as good as its text.
 Text = Annotated[str, BeforeValidator(lambda given: str(given).lower() if isinstance(given, bool) else given)]
 
@@ -454,6 +468,7 @@ class Trainer(Section):
     refit: bool
     threads: Annotated[Count, Field(le=1024)] | None
     feature_cache_gb: NotNegative
+    time_budget: Time
 
 
 class Tracking(Section):
@@ -751,6 +766,24 @@ class Embed(Train):
     neighbours_of: str | None
 
 
+class Search(Section):
+    """What is searched, by what, and how the winner is confirmed."""
+
+    space: list[str]
+    trials: Count
+    objective: Decisive
+    sampler: Literal["tpe", "random"]
+    pruner: Literal["median", "halving", "hyperband", "none"]
+    seed: Annotated[int, Field(ge=0, lt=2**31)]
+    confirm: Annotated[int, Field(ge=0, le=1000)]
+
+
+class Tune(Train):
+    """`python -m pipeline.tune`: what all its trainings share, and the search."""
+
+    tune: Search
+
+
 class PageLimits(Section):
     """How much a visitor of the page may ask for."""
 
@@ -792,6 +825,7 @@ COMMANDS: tuple[type[Command], ...] = (
     Taxonomy,
     Models,
     Embed,
+    Tune,
     App,
 )
 

@@ -8,6 +8,10 @@ from pipeline.evaluation.calibration import expected_calibration_error
 from pipeline.predictions.predictions import Predictions
 
 TOP5_FROM = 6
+FIGURES = (  # of `summary`
+    "accuracy", "macro_f1", "weighted_f1", "balanced_accuracy", "log_loss", "ece", "majority_accuracy",
+    "top5_accuracy",
+)  # fmt: skip
 
 
 def summary(predictions: Predictions) -> dict[str, float]:

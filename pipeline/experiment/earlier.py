@@ -22,7 +22,7 @@ from pipeline.tracking.finished import history, label, taxonomy_of
 from pipeline.tracking.liveness import is_under_way
 from pipeline.tracking.places import home, local_folder
 from pipeline.tracking.runs import git_sha, run_experiment
-from pipeline.tracking.selection import CHOOSE_BY, FINISHED, find_run
+from pipeline.tracking.selection import CHOOSE_BY, FINISHED, PRUNED, find_run
 from pipeline.tracking.twins import claimed, finished, note_found, twins, under_way, unfinished
 from pipeline.training.checkpoints import has_state
 
@@ -102,8 +102,8 @@ def tell_going_on(run: Run, typed: Sequence[str]) -> None:
     begins = "from the state it saved" if has_state(folder) else "from its beginning, as it had saved no state"
     log.info("run %s broke off: it goes on %s", label(run), begins)
     tell_other_code(run)
-    if "error" in run.data.tags:
-        client.delete_tag(run.info.run_id, "error")
+    for tag in {"error", PRUNED} & run.data.tags.keys():
+        client.delete_tag(run.info.run_id, tag)
     if parent := os.environ.get(PARENT_VARIABLE):
         note_found(client, run, parent, shlex.join(typed))
 

@@ -84,7 +84,7 @@ def check_fitted(config: schema.Train, typed: Sequence[str] = ()) -> None:
     if config.regime.trains != "head":
         raise BadInput(f"{named} is fitted to the features of a backbone that does not train: add regime=frozen")
     for override in typed:
-        if override.lstrip("+").startswith(_OF_GRADIENTS):
+        if override.lstrip("+").startswith(OF_GRADIENTS):
             raise BadInput(f"{named} learns nothing by gradient: leave out {override}")
         if override.startswith("trainer.epochs="):
             log.info("%s is fitted once: %s says nothing to it", named, override)
@@ -100,7 +100,7 @@ def check_fitted(config: schema.Train, typed: Sequence[str] = ()) -> None:
         raise BadInput(f"{named} minimises {knows}: leave out {other}")
 
 
-_OF_GRADIENTS = ("optimizer=", "optimizer.", "scheduler=", "scheduler.", "trainer.clip_norm=", "trainer.accumulate=")
+OF_GRADIENTS = ("optimizer=", "optimizer.", "scheduler=", "scheduler.", "trainer.clip_norm=", "trainer.accumulate=")
 
 
 def check_epochs(config: schema.Train) -> None:

@@ -1,12 +1,14 @@
 """A training as a run in MLflow, new or gone on with: what is logged, and when."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from mlflow.entities import Run
 
+from pipeline.common.errors import Pruned
 from pipeline.config import schema
 from pipeline.config.defaults import flatten
 from pipeline.data.remaining import check_what_is_left
@@ -60,7 +62,12 @@ def tracked(
         yield run
 
 
-def trained(config: schema.Train, prepared: Prepared, run: TrackedRun, *, goes_on: bool, draw: Draw) -> float:
+Heard = Callable[[Mapping[str, float], int], object]  # what hears of each epoch's figures, and may end the training
+
+
+def trained(
+    config: schema.Train, prepared: Prepared, run: TrackedRun, *, goes_on: bool, draw: Draw, heard: Heard | None = None
+) -> float:
     """Train and score; gives the best val accuracy. What a run logged before it broke off is not logged again."""
     log_inputs(config, prepared, run, goes_on=goes_on)
     announce(config, prepared, run)
@@ -72,11 +79,24 @@ def trained(config: schema.Train, prepared: Prepared, run: TrackedRun, *, goes_o
         if epoch.epoch not in logged:
             run.log_metrics(epoch.metrics(), step=epoch.epoch)
         log.info("%s", describe(epoch))
+        if heard is not None:
+            with _dropped_if_pruned(checkpoints):
+                heard(epoch.metrics(), epoch.epoch)
     if goes_on:
         make_up_for_metrics(run, progress)
     best = conclude(config, prepared, run, progress, goes_on=goes_on, draw=draw)
     drop_state(checkpoints)
     return best
+
+
+@contextmanager
+def _dropped_if_pruned(checkpoints: Path) -> Iterator[None]:
+    """Of what fell behind nothing is kept but its figures."""
+    try:
+        yield
+    except Pruned:
+        shutil.rmtree(checkpoints)
+        raise
 
 
 def _epochs(config: schema.Train, prepared: Prepared, checkpoints: Path, progress: Progress) -> Iterator[Epoch]:

@@ -4,6 +4,7 @@ import logging
 import os
 import socket
 import threading
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from time import time
@@ -30,8 +31,12 @@ def own_process() -> dict[str, str]:
 
 def is_under_way(run: Run) -> bool:
     """Whether a run is RUNNING and its process lives."""
-    tags = run.data.tags
-    if run.info.status != RUNNING or PROCESS not in tags:
+    return run.info.status == RUNNING and is_alive(run.data.tags)
+
+
+def is_alive(tags: Mapping[str, str]) -> bool:
+    """Whether the process lives that left tags as those of `own_process`."""
+    if PROCESS not in tags:
         return False
     if tags.get(HOST) == _host():
         return tags[PROCESS] == identity(int(tags[PROCESS].partition(" ")[0]))
@@ -58,10 +63,14 @@ def end_the_dead(client: MlflowClient) -> None:
 
 
 class Heartbeat:
-    """Says every minute that a run's process lives, for other machines to see; a server that is away stops nothing."""
+    """Says every minute that a run's process lives, for other machines to see; a server that is away stops nothing.
 
-    def __init__(self, run_id: str) -> None:
+    `note` says it of something else than a run.
+    """
+
+    def __init__(self, run_id: str, note: Callable[[str, str], object] | None = None) -> None:
         self._ended = threading.Event()
+        self._note = note or (lambda key, value: MlflowClient().set_tag(run_id, key, value))
         self._thread = threading.Thread(target=self._beat, args=(run_id,), daemon=True)
 
     def __enter__(self) -> None:
@@ -70,10 +79,10 @@ class Heartbeat:
     def __exit__(self, *_: object) -> None:
         self._ended.set()
 
-    def _beat(self, run_id: str) -> None:
+    def _beat(self, _: str) -> None:
         while not self._ended.wait(_BEAT):
             try:
-                MlflowClient().set_tag(run_id, HEARTBEAT, str(int(time())))
+                self._note(HEARTBEAT, str(int(time())))
             except Exception:  # whoever logs metrics tells of it
                 log.debug("no sign of life could be left", exc_info=True)
 

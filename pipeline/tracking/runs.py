@@ -24,7 +24,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking.context.registry import resolve_tags
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_PARENT_RUN_ID, MLFLOW_SOURCE_NAME
 
-from pipeline.common.errors import BadInput, Stopped
+from pipeline.common.errors import BadInput, Pruned, Stopped
 from pipeline.common.interruption import requested
 from pipeline.common.names import PARENT_VARIABLE
 from pipeline.config.defaults import flatten
@@ -35,7 +35,7 @@ from pipeline.tracking.delivery import is_refusal, written_input
 from pipeline.tracking.liveness import KILLED, RUNNING, Heartbeat, own_process
 from pipeline.tracking.outbox import Outbox
 from pipeline.tracking.places import home, local_folder, unsent_folder
-from pipeline.tracking.selection import FAILED, FINISHED
+from pipeline.tracking.selection import FAILED, FINISHED, PRUNED
 from pipeline.tracking.store import experiment_id, is_here
 
 _VERSIONS = ("torch", "torchvision", "timm", "lightning-fabric", "mlflow", "scikit-learn", "numpy", "pillow")
@@ -139,8 +139,10 @@ def tracked_run(
                 run.log_params(params)
             yield run
         except BaseException as error:
-            killed = requested() or isinstance(error, SystemExit | KeyboardInterrupt)
-            if isinstance(error, BadInput | Stopped) and not killed:
+            killed = requested() or isinstance(error, SystemExit | KeyboardInterrupt | Pruned)
+            if isinstance(error, Pruned):
+                run.set_tags({PRUNED: error})
+            elif isinstance(error, BadInput | Stopped) and not killed:
                 run.set_tags({"error": error})
             run.end(KILLED if killed else FAILED)
             raise

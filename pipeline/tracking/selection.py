@@ -15,6 +15,7 @@ from pipeline.config.keys import SAME_FIGURES
 FINISHED, FAILED = RunStatus.to_string(RunStatus.FINISHED), RunStatus.to_string(RunStatus.FAILED)
 CARRIED_FROM = "carried.from"  # the tag of a run that came from another store: its id there
 CHOOSE_BY = "best/val_accuracy"  # the best epoch's; MLflow itself would sort by the last value logged
+PRUNED = "pruned"  # the tag of a run that a search ended early, as it fell behind; its value says when
 _LOWER_IS_BETTER = ("loss", "ece", "brier")
 _PAGE = 1000
 
@@ -58,6 +59,7 @@ def trained_runs(client: MlflowClient, experiment: Experiment, sweep: str | None
 
 def _tell_of_the_missing(sweep: Run, jobs: list[Run]) -> None:
     """A sweep that was broken off, or whose jobs failed, is not taken for the whole."""
+    jobs = [job for job in jobs if PRUNED not in job.data.tags]
     finished, planned = sum(job.info.status == FINISHED for job in jobs), int(sweep.data.tags.get("jobs", len(jobs)))
     if finished < max(planned, len(jobs)):
         log.warning("warning: of the sweep's %d jobs %d finished", max(planned, len(jobs)), finished)
@@ -170,9 +172,14 @@ def evaluated_run(client: MlflowClient, experiment_id: str, key: str) -> Run | N
     return found[0] if found else None
 
 
+def lower_is_better(metric: str) -> bool:
+    """Whether less of it is better, as of losses and calibration errors."""
+    return any(word in metric for word in _LOWER_IS_BETTER)
+
+
 def by_metric(runs: list[Run], metric: str = CHOOSE_BY) -> list[Run]:
     """Best first; what lacks the metric comes last. Lower is better for losses and calibration errors."""
-    sign = 1 if any(word in metric for word in _LOWER_IS_BETTER) else -1
+    sign = 1 if lower_is_better(metric) else -1
     return sorted(runs, key=lambda run: sign * run.data.metrics[metric] if metric in run.data.metrics else float("inf"))
 
 

@@ -14,9 +14,10 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_SOURCE_NAME, MLFLOW_USER
 
 from pipeline.common.names import PARENT_VARIABLE, SWEPT_VARIABLE
+from pipeline.tracking.finished import minutes
 from pipeline.tracking.liveness import KILLED, RUNNING, is_own, is_under_way, own_process
 from pipeline.tracking.runs import PARAMETER_LIMIT, STANDS_IN, git_sha, record_failure, run_given
-from pipeline.tracking.selection import CHOOSE_BY, FAILED, FINISHED, by_metric, job_key, members, search
+from pipeline.tracking.selection import CHOOSE_BY, FAILED, FINISHED, PRUNED, by_metric, job_key, members, search
 from pipeline.tracking.store import experiment_id
 from pipeline.tracking.twins import claimed
 
@@ -35,25 +36,33 @@ class Outcome:
 
     @property
     def failed(self) -> list[Run]:
-        """The jobs that ended, but did not finish."""
-        return [job for job in self.jobs if job.info.status != FINISHED and not is_under_way(job)]
+        """The jobs that ended, but did not finish, without those that a search ended on purpose."""
+        return [
+            job
+            for job in self.jobs
+            if job.info.status != FINISHED and PRUNED not in job.data.tags and not is_under_way(job)
+        ]
 
 
 def open_sweep(
-    experiment: str, overrides: list[str], swept: list[str], jobs: Sequence[str] = (), *, anew: bool = False
-) -> str:
+    experiment: str, overrides: list[str], swept: list[str], jobs: Sequence[str] = (), *, anew: bool = False,
+    study: str = "",
+) -> str:  # fmt: skip
     """Start a sweep's parent run, leave its id in the environment for the jobs, and give it back.
 
     Of all `overrides`, `swept` have several values: they name the sweep, and set its jobs apart. `jobs` are the
     overrides of each, where they are known before. An earlier sweep of the same jobs is gone on with, unless `anew`.
+    Of a search, whose jobs nobody knows before, `study` is the name that it knows itself by.
     """
     given, client = run_given(experiment), MlflowClient()
-    belongs_to, digest = experiment_id(experiment), sweep_digest(jobs or [shlex.join(overrides)])
+    belongs_to, digest = experiment_id(experiment), study or sweep_digest(jobs or [shlex.join(overrides)])
     tags = {
         "stage": "sweep", "overrides": shlex.join(overrides), "git_sha": git_sha(),
         MLFLOW_USER: getuser(), MLFLOW_SOURCE_NAME: "pipeline.train",
         "sweep_digest": digest, **({"jobs": str(len(set(jobs)))} if jobs else {}), **own_process(),
+        **({"study": study} if study else {}),
     }  # fmt: skip
+    kind = "search" if study else "sweep"
     with claimed(belongs_to, digest):
         before = [] if given or anew else search(client, [belongs_to], f"tags.sweep_digest = '{digest}'", limit=1)
         if given or before:
@@ -63,7 +72,7 @@ def open_sweep(
             for key, value in tags.items():
                 client.set_tag(parent, key, value)
         else:
-            made = client.create_run(belongs_to, run_name=f"sweep {' '.join(swept)}"[:250], tags=tags)
+            made = client.create_run(belongs_to, run_name=f"{kind} {' '.join(swept)}"[:250], tags=tags)
             parent = made.info.run_id
     given_values = dict(one.lstrip("+").partition("=")[::2] for one in overrides if not one.startswith("~"))
     if not before:
@@ -97,6 +106,12 @@ def note_best(run_id: str, figure: float) -> str | None:
         return run_id
     client.set_tag(parent, "best_run", run_id)
     return best if best != run_id else None
+
+
+def seconds_taken() -> list[float]:
+    """Of the jobs that have ended, of the sweep which this is one of."""
+    jobs = members(MlflowClient(), os.environ[PARENT_VARIABLE])
+    return [60 * minutes(job) for job in jobs if job.info.status == FINISHED]
 
 
 def _drop_stand_ins(client: MlflowClient, outcome: Outcome) -> None:

@@ -1,7 +1,8 @@
 import shlex
 from types import SimpleNamespace
 
-from pipeline.cli.outcome import show, swept_values
+from pipeline.cli.outcome import show, show_forecasts, swept_values
+from pipeline.experiment.forecast import Forecast
 from pipeline.tracking.sweeps import Outcome
 
 
@@ -85,3 +86,22 @@ def test_seeds_and_folds_are_summed_up_as_mean_and_spread(capsys):
     assert "60.00 ± 10.00 %" in capsys.readouterr().out
     show(Outcome("abc", [job("model=a", metrics={"best/val_accuracy": 0.5})]))
     assert "over" not in capsys.readouterr().out
+
+
+def test_what_fits_into_a_budget_is_told_with_the_forecasts(tmp_path, capsys):
+    for number in range(3):  # the first asks the backbone, for all
+        Forecast(f"seed={number}", seconds=60.0, passes={"backbone": 60.0}).write(tmp_path)
+    jobs = [f"seed={number}" for number in range(3)]
+    assert show_forecasts(tmp_path, jobs, 185.0)
+    assert (
+        "trainer.time_budget=3.1 min: the first 2 jobs will fit, 1 will not (from seed=2 on)" in capsys.readouterr().out
+    )
+    show_forecasts(tmp_path, jobs, 240.0)
+    assert "all of it will fit" in capsys.readouterr().out
+
+
+def test_what_a_search_ended_early_is_no_failure(capsys):
+    show(Outcome("abc", [job("seed=1", status="KILLED", pruned="ended after epoch 1 of 5")]))
+    said = capsys.readouterr().out
+    assert "pruned" in said
+    assert "failed" not in said

@@ -35,6 +35,12 @@ def test_they_are_what_hydra_composes_for_these_choices(overrides):
     assert set(answers) <= set(flatten(config))
 
 
+def test_a_search_begins_from_what_a_training_would():
+    with initialize_config_dir(str(CONF), **VERSION_BASE):
+        searched = compose("tune")
+        assert {key: one for key, one in searched.items() if key != "tune"} == compose("train")
+
+
 def test_a_network_without_a_file_has_the_defaults_of_all():
     config = composed("model.name=timm/convnext_tiny")
     assert defaults(config)["model"]["weights"] == "DEFAULT"
