@@ -59,8 +59,9 @@ def shared_answers(config: schema.Train, prepared: Prepared, split: str, note: N
     paths, builder = prepared.table.rows["path"].to_numpy(), PredictionsBuilder(prepared.table.classes)
     for parts in _in_shares(config, prepared, split):
         rows, labels, scores, features = zip(*parts, strict=True)
-        builder.add(paths[torch.cat(rows).numpy()], torch.cat(labels), torch.cat(scores))
-        note(None if features[0] is None else torch.cat(features))
+        said = Said(torch.cat(scores), None if features[0] is None else torch.cat(features))
+        builder.add(paths[torch.cat(rows).numpy()], torch.cat(labels), said.scores)
+        note(said)
     return builder.finish()
 
 

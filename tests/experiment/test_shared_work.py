@@ -14,6 +14,7 @@ from pipeline.cli.messages import check
 from pipeline.common.errors import Stopped
 from pipeline.config.keys import CONF
 from pipeline.data.digest import data_digest
+from pipeline.experiment.familiar import Noted, familiar_of
 from pipeline.experiment.follower import MODULE
 from pipeline.experiment.inference import shared_answers
 from pipeline.experiment.shared_work import all_do, hand_over, shared_features
@@ -36,9 +37,11 @@ def composed(devices):
 
 def trained(config, prepared, folder):
     epochs = list(train(config, prepared, folder, Progress()))
-    answers = {split: shared_answers(config, prepared, split) for split in ("val", "test")}
+    noted = Noted(familiar_of(config, prepared))
+    answers = {split: shared_answers(config, prepared, split, noted.add) for split in ("val", "test")}
     figures = [[one.train_loss, one.train_accuracy, one.val_loss, one.val_accuracy] for one in epochs]
-    return SimpleNamespace(config=config, prepared=prepared, figures=np.array(figures), answers=answers)
+    looks = noted.looks
+    return SimpleNamespace(config=config, prepared=prepared, figures=np.array(figures), answers=answers, looks=looks)
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +68,7 @@ def test_each_picture_is_answered_once_in_its_place(alone, pair):
     for split, said in alone.answers.items():
         assert pair.answers[split].ids.tolist() == said.ids.tolist()
         assert pair.answers[split].logits == pytest.approx(said.logits, abs=1e-4)
+    assert pair.looks.distance == pytest.approx(alone.looks.distance, rel=1e-3)
 
 
 def test_features_are_made_in_shares(pair):
