@@ -20,6 +20,7 @@ from pipeline.common.interruption import follow_another
 from pipeline.common.paths import expanded
 from pipeline.common.processes import end_with, let_the_first_speak
 from pipeline.config import schema
+from pipeline.config.defaults import flatten
 from pipeline.config.keys import SAME_FIGURES
 from pipeline.data.digest import data_digest
 from pipeline.data.table import PictureTable
@@ -27,7 +28,6 @@ from pipeline.experiment import build
 from pipeline.experiment.build import Prepared
 from pipeline.experiment.shared_work import Handed
 from pipeline.models.classifier import build_classifier
-from pipeline.tracking.runs import flatten
 from pipeline.training.hardware import make_fabric
 from pipeline.training.ranks import Place, Ranks, is_lost
 

@@ -25,8 +25,8 @@ from pipeline.ensembles.rules import Rule
 from pipeline.ensembles.scoring import Said, said_of
 from pipeline.experiment import build
 from pipeline.experiment.build import Prepared
-from pipeline.experiment.stages import learning, stages
 from pipeline.experiment.shared_work import gather_skipped
+from pipeline.experiment.stages import learning, stages
 from pipeline.models.classifier import Classifier, Wants
 from pipeline.predictions.builder import PredictionsBuilder
 from pipeline.predictions.predictions import Predictions

@@ -32,8 +32,8 @@ from pipeline.experiment.backbones import check_joined, files_digest
 from pipeline.experiment.build import Prepared
 from pipeline.experiment.by_text import ask_by_text
 from pipeline.experiment.own_pictures import OwnPictures
-from pipeline.experiment.stages import Stage, check_epochs, check_fitted, is_fitted, learning, refits, stages
 from pipeline.experiment.shared_work import gather_skipped
+from pipeline.experiment.stages import Stage, check_epochs, check_fitted, is_fitted, learning, refits, stages
 from pipeline.models.backbone import without_memory
 from pipeline.models.classifier import Classifier
 from pipeline.models.heads.concepts import Concepts
