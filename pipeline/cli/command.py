@@ -19,10 +19,10 @@ from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from pipeline.cli.given import check_given, overrides_first
-from pipeline.cli.gpus import jobs_at_once, take_gpu
+from pipeline.cli.gpus import jobs_at_once, take_gpus
 from pipeline.cli.messages import FAILED, check, exit_code, tell
 from pipeline.cli.quoting import open_mappings, quote_address, quote_path
 from pipeline.cli.space import with_space
@@ -32,6 +32,7 @@ from pipeline.common.atomic import OWN_FOLDERS, clear_abandoned, held_folder
 from pipeline.common.errors import BadInput, Stopped
 from pipeline.common.interruption import Interrupted, heed, listen
 from pipeline.common.names import PARENT_VARIABLE
+from pipeline.common.processes import let_the_first_speak, rank_given
 from pipeline.config.defaults import register
 from pipeline.config.keys import CONF, REPEATS
 from pipeline.tracking.store import Store
@@ -80,7 +81,7 @@ def command(name: str, recipe: str, *, begins: bool = False) -> Callable[[], Non
             raise
         except Exception as error:  # Hydra's own, or its launcher's
             error = _of_hydra(error)
-            tell(error, name)
+            _say(error, name)
             if multirun and name == "train":
                 launcher_broke(error)
             sys.exit(exit_code(error))
@@ -98,6 +99,8 @@ def for_hydra(name: str, typed: Sequence[str], *, multirun: bool) -> list[str]:
         if multirun:
             raise BadInput("-m is of a sweep, which tries all there is; a search is typed without it")
         multirun = True  # values may be several here too
+    if multirun and rank_given() is not None:
+        raise BadInput("-m starts the processes of each job itself: leave out torchrun or srun, say trainer.devices=2")
     arguments = [open_mappings(quote_path(argument, multirun=multirun)) for argument in overrides_first(typed)]
     arguments = arguments if name in NETWORK_COMMANDS else list(map(quote_address, arguments))
     check_given(arguments, multirun=multirun)
@@ -120,7 +123,8 @@ class Job:
         if PARENT_VARIABLE not in os.environ or not in_launchers_process():
             return self._run(composed)
         with at_work():
-            take_gpu()
+            devices = OmegaConf.select(composed, "trainer.devices")
+            take_gpus(devices if isinstance(devices, int) else 1)
             return self._run(composed)
 
     def _run(self, composed: DictConfig) -> Any:
@@ -129,16 +133,24 @@ class Job:
             if PARENT_VARIABLE not in os.environ:
                 refuse_alone(HydraConfig.get())
             config = check(composed, self.name)
-            if self.begins and not getattr(config, "estimate", False):
+            if self.begins and not rank_given() and not getattr(config, "estimate", False):
                 Store(required=config.tracking.required)
             module, _, function = self.recipe.partition(":")
             return getattr(import_module(module), function)(config)
         except Exception as error:
             heed()  # who was asked to end may have lost its helpers first, as they were asked too
-            tell(error, self.name)
+            _say(error, self.name)
             self.failures.append(error)
             _tell_the_sweep(error)
             return None
+
+
+def _say(error: Exception, name: str) -> None:
+    """Tell of it; of several processes the first one does for all."""
+    if rank_given():
+        let_the_first_speak()
+    else:
+        tell(error, name)
 
 
 def _tell_the_sweep(error: Exception) -> None:

@@ -22,28 +22,33 @@ def visible_gpus() -> list[str]:
     return [str(number) for number in range(len(list(Path("/dev").glob("nvidia[0-9]*"))))]
 
 
-def jobs_at_once() -> int:
-    """How many jobs this machine takes: one a GPU, without any one for four cores, and at least two."""
-    return len(visible_gpus()) or max(2, (os.cpu_count() or 1) // _CORES)
+def jobs_at_once(devices: int = 1) -> int:
+    """How many jobs of so many devices this machine takes; without GPUs one for four cores a device, at least two."""
+    gpus = len(visible_gpus())
+    return max(1, gpus // devices) if gpus else max(2, (os.cpu_count() or 1) // (_CORES * devices))
 
 
-def take_gpu() -> None:
-    """Have this process see one GPU only: the one that the fewest other jobs have, of whichever command.
+def take_gpus(devices: int = 1) -> None:
+    """Have this process see so many GPUs only: those that the fewest other jobs have, of whichever command.
 
-    To be called before CUDA begins. A job's place is free again when its process ends, however it does.
+    To be called before CUDA begins. A job's places are free again when its process ends, however it does.
     """
-    gpus = visible_gpus()
-    if len(gpus) < 2 or _held:
+    gpus, taken = visible_gpus(), list[str]()
+    if len(gpus) <= devices or _held:
         return
     folder = Path(tempfile.gettempdir()) / f"pipeline-gpus-{getuser()}"
     folder.mkdir(exist_ok=True)
     for place in count():
         gpu = gpus[place % len(gpus)]
+        if gpu in taken:
+            continue
         lock = FileLock(folder / f"{gpu.replace('/', '-')}.{place // len(gpus)}.lock")
         try:
             lock.acquire(blocking=False)
         except Timeout:
             continue
         _held.append(lock)
-        os.environ[_VISIBLE] = gpu
-        return
+        taken.append(gpu)
+        if len(taken) == devices:
+            os.environ[_VISIBLE] = ",".join(taken)
+            return

@@ -71,6 +71,21 @@ def leave_to_parent(*_: object) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
+def follow_another() -> None:
+    """In a process that works together with another one, which knows when all is to end; until then that needs it.
+
+    A SIGTERM is heeded (`heed`) where this one has nothing to do.
+    """
+    for name in ("SIGINT", "SIGHUP"):
+        if (number := getattr(signal, name, None)) is not None:
+            signal.signal(number, signal.SIG_IGN)
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        _Requests.asked = Interrupted(number)
+
+    signal.signal(signal.SIGTERM, note)
+
+
 @contextmanager
 def between_steps() -> Iterator[None]:
     """While this lasts a first request waits for the next `heed`; a second one ends the command at once."""
@@ -93,6 +108,14 @@ def heed() -> None:
         asked.give()
     elif asked is not None:
         raise asked
+
+
+def take_no_more() -> None:
+    """From now on nobody can ask this process to end, as it does so by itself, for a cause of its own."""
+    _Requests.asked = None
+    for name in _SIGNALS if threading.current_thread() is threading.main_thread() else ():
+        if (number := getattr(signal, name, None)) is not None:
+            signal.signal(number, signal.SIG_IGN)
 
 
 def _receive(number: int, _frame: FrameType | None) -> None:

@@ -9,9 +9,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn, 
 Item = TypeVar("Item")
 
 
-def watch(batches: Iterable[Any], what: str) -> Iterable[Any]:
-    """The same batches, with a bar that goes away when they are through."""
-    return _bar(batches, what) if sys.stdout.isatty() else batches
+def watch(batches: Iterable[Any], what: str, times: int = 1) -> Iterable[Any]:
+    """The same batches, with a bar that goes away when they are through; `times` as many pictures are under way."""
+    return _bar(batches, what, times) if sys.stdout.isatty() else batches
 
 
 def each(items: Sequence[Item], what: str) -> Iterable[Item]:
@@ -19,7 +19,7 @@ def each(items: Sequence[Item], what: str) -> Iterable[Item]:
     return track(items, what, transient=True) if sys.stdout.isatty() else items
 
 
-def _bar(batches: Iterable[Any], what: str) -> Iterator[Any]:
+def _bar(batches: Iterable[Any], what: str, times: int) -> Iterator[Any]:
     total = len(batches) if isinstance(batches, Sized) else None
     columns = (
         TextColumn("{task.description}"),
@@ -32,6 +32,6 @@ def _bar(batches: Iterable[Any], what: str) -> Iterator[Any]:
         pictures = 0
         for batch in batches:
             yield batch
-            pictures += len(batch.labels)
+            pictures += times * len(batch.labels)
             elapsed = progress.tasks[0].elapsed or 1e-9
             progress.update(task, advance=1, rate=f"{pictures / elapsed:,.0f}")

@@ -456,6 +456,8 @@ class Trainer(Section):
     batch_size: Count
     precision: Literal["auto", "fp32", "bf16", "fp16"]
     accelerator: str
+    devices: Annotated[Count, Field(le=1024)]
+    nodes: Annotated[Count, Field(le=1024)]
     num_workers: Annotated[int, Field(ge=0)] | None
     channels_last: bool
     compile: bool

@@ -56,6 +56,7 @@ from pipeline.tracking.registry import check_renamed
 from pipeline.training.checkpoints import has_state
 from pipeline.training.features import Features
 from pipeline.training.losses import build_loss
+from pipeline.training.ranks import Ranks
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +82,7 @@ class Prepared:
     features: dict[tuple[str, int | None], Features] = field(default_factory=dict)
     below: dict[str, Below | None] = field(default_factory=dict)  # by what trains; None where it is not kept
     waited: list[float] = field(default_factory=list)  # seconds, for other processes that made the same features
+    ranks: Ranks | None = None  # the processes that share the work, where there are several
 
     @cached_property
     def beside(self) -> Inputs:
@@ -247,6 +249,7 @@ def batches(
     views: int = 0,
     beside: Inputs = NOTHING,
     reader: Dataset[Answer] | None = None,
+    share: tuple[int, int] = (0, 1),
 ) -> PictureBatches:
     """Batches of a split: shuffled and augmented for training, else in order and as they are.
 
@@ -265,7 +268,10 @@ def batches(
         augmentation=augmentation,
         shuffle=training,
         seed=config.seed,
-        num_workers=0 if reader else workers(config.trainer.num_workers, in_memory=table.in_memory),
+        num_workers=0
+        if reader
+        else workers(config.trainer.num_workers, in_memory=table.in_memory, devices=config.trainer.devices),
+        share=share,
         reader=reader,
         on_unreadable=config.data.on_unreadable,
         identities=identities,
@@ -283,11 +289,14 @@ def batches(
     return made
 
 
-def workers(asked: int | None, *, in_memory: bool) -> int:
-    """How many processes read pictures: as asked, else one a core, none for pictures held in memory."""
+def workers(asked: int | None, *, in_memory: bool, devices: int = 1) -> int:
+    """How many processes read pictures: as asked, else one a core, none for pictures held in memory.
+
+    For each of so many `devices`, whose processes share the cores.
+    """
     if asked is not None:
         return asked
-    return 0 if in_memory else min(os.cpu_count() or 1, _MOST_WORKERS)
+    return 0 if in_memory else min(max((os.cpu_count() or 1) // devices, 1), _MOST_WORKERS)
 
 
 @contextmanager

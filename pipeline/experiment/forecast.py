@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -24,11 +25,13 @@ from pipeline.experiment import build
 from pipeline.experiment.backbones import with_its_size
 from pipeline.experiment.build import Prepared
 from pipeline.experiment.stages import asked_once, below_kept, stages, wanted
-from pipeline.experiment.training import ground, prepare, train
+from pipeline.experiment.training import ground, prepare, processes, train
 from pipeline.tracking.finished import label
 from pipeline.tracking.store import Store, is_there
 from pipeline.tracking.twins import finished, twins, under_way
 from pipeline.training.loop import Progress
+
+log = logging.getLogger("pipeline.train")
 
 _FEW, _SECONDS, _MOST = 2, 3.0, 40  # batches of the first trial; the second lasts about so long, in at most so many
 _FLOAT = 4  # bytes
@@ -90,6 +93,8 @@ def foresee(config: schema.Train, job: str, typed: Sequence[str], *, in_sweep: b
     if in_sweep and there and (run := _done(config.tracking.experiment, base.identity(config))):
         return Forecast(job, found=label(run))
     prepared = prepare(config, base)
+    if (several := processes(config)) > 1:
+        log.info("the forecast is of one process: what it says of epochs and features %d share", several)
     with build.memory_in_one_line(config.trainer.batch_size):
         return forecast(config, prepared, job)
 

@@ -25,12 +25,14 @@ from pipeline.ensembles.rules import Rule
 from pipeline.ensembles.scoring import Said, said_of
 from pipeline.experiment import build
 from pipeline.experiment.build import Prepared
+from pipeline.experiment.shared_work import gather_skipped
 from pipeline.experiment.stages import learning, stages
 from pipeline.models.classifier import Classifier, Wants
 from pipeline.predictions.builder import PredictionsBuilder
 from pipeline.predictions.predictions import Predictions
 from pipeline.training.hardware import make_fabric
 from pipeline.training.loop import Batches, layout_of
+from pipeline.training.tally import or_stand_in
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +48,44 @@ def split_answers(config: schema.Train, prepared: Prepared, split: str, note: No
         {network.spec.preprocessing: batches(split)}, {network.spec.wants: NOTHING}, config.trainer.limit_batches
     )
     return _predictions([network], None, table, asked, prepared.fabric, what=f"score {split}", note=note)
+
+
+def shared_answers(config: schema.Train, prepared: Prepared, split: str, note: Note = lambda _: None) -> Predictions:
+    """The same, of which each of several processes has a share of every batch; a head on features asks one alone."""
+    if not prepared.ranks or stages(config)[-1].phase.trains == "head":
+        return split_answers(config, prepared, split, note)
+    weights = {name: value.cpu() for name, value in prepared.network.state_dict().items()}
+    prepared.ranks.tell((_answer_beside, (split, weights)))
+    paths, builder = prepared.table.rows["path"].to_numpy(), PredictionsBuilder(prepared.table.classes)
+    for parts in _in_shares(config, prepared, split):
+        rows, labels, scores, features = zip(*parts, strict=True)
+        said = Said(torch.cat(scores), None if features[0] is None else torch.cat(features))
+        builder.add(paths[torch.cat(rows).numpy()], torch.cat(labels), said.scores)
+        note(said)
+    return builder.finish()
+
+
+def _answer_beside(config: schema.Train, prepared: Prepared, split: str, weights: dict[str, torch.Tensor]) -> None:
+    """In each process but the first."""
+    prepared.network.load_state_dict(weights)
+    for _ in _in_shares(config, prepared, split):
+        pass
+
+
+def _in_shares(config: schema.Train, prepared: Prepared, split: str) -> Iterator[list[tuple[torch.Tensor | None, ...]]]:
+    """For the first process what each has of a batch: rows, labels, scores and, where they are at hand, features."""
+    assert prepared.ranks
+    network, ranks = prepared.network, prepared.ranks
+    _, batches = learning(config, prepared, stages(config)[-1].phase)
+    asked = Asked(
+        {network.spec.preprocessing: batches(split, share=ranks.share)}, {network.spec.wants: NOTHING},
+        config.trainer.limit_batches,
+    )  # fmt: skip
+    for some, found in scored([network], None, asked, prepared.fabric, what=f"score {split}"):
+        own = slice(len(some.rows))  # else a stand-in's
+        features = None if found.features is None else found.features[own].float().cpu()
+        yield ranks.gathered((some.rows, some.labels, found.scores[own].cpu(), features))
+    gather_skipped(prepared)
 
 
 def matched(table: PictureTable, classes: Sequence[str]) -> PictureTable:
@@ -149,7 +189,7 @@ def on_device(members: Sequence[Classifier], asked: Asked, fabric: Fabric, what:
     layout = layout_of(members[0])
     for some in watch(asked, what):
         yield some._replace(
-            inputs={want: inputs.to(fabric.device, layout) for want, inputs in some.inputs.items()}
+            inputs={want: or_stand_in(inputs).to(fabric.device, layout) for want, inputs in some.inputs.items()}
         )  # fmt: skip
 
 

@@ -29,7 +29,7 @@ from pipeline.experiment.ablation import tell_columns, tell_picture_or_column
 from pipeline.experiment.attributes import tell_attributes
 from pipeline.experiment.build import Prepared
 from pipeline.experiment.familiar import Noted, familiar_of, keep
-from pipeline.experiment.inference import split_answers
+from pipeline.experiment.inference import shared_answers
 from pipeline.experiment.photographs import leave_mistakes
 from pipeline.experiment.stages import is_fitted, refits
 from pipeline.experiment.unseen import tell_unseen
@@ -103,7 +103,7 @@ def conclude(
     predictions, noted = {}, {split: Noted(familiar) for split in ("val", "test")}
     for split, note in noted.items():
         fill_network(prepared.network, weights_for(split, checkpoints))
-        predictions[split] = split_answers(config, prepared, split, note.add)
+        predictions[split] = shared_answers(config, prepared, split, note.add)
     keep(run.folder / "predictions", familiar, noted)
     metrics = write_report(run.folder, predictions, progress.history, prepared.table.taxonomy, draw=draw)
     scored = metrics.get("test", {})  # there may be no test, or none of it that can be read

@@ -21,6 +21,7 @@ from pipeline.data.reading.preprocessing import Preprocessing
 from pipeline.data.reading.unreadable import remembered
 from pipeline.experiment import build
 from pipeline.experiment.build import Prepared
+from pipeline.experiment.shared_work import all_do, shared_features
 from pipeline.models.below import Below, cut
 from pipeline.models.blocks import parameters_below
 from pipeline.models.heads.fitted import FittedHead
@@ -129,7 +130,7 @@ def learning(config: schema.Train, prepared: Prepared, phase: Phase) -> tuple[nn
     below = below_kept(config, prepared, phase)
     network.above = below.above if below else None
 
-    def batches(split: str, *, training: bool = False) -> Batches:
+    def batches(split: str, *, training: bool = False, share: tuple[int, int] = (0, 1)) -> Batches:
         how, rows = network.parts[0].preprocessing, None
         kept, identities, few = None, None, 0
         if below and not (training and _by_chance(config)):
@@ -139,7 +140,7 @@ def learning(config: schema.Train, prepared: Prepared, phase: Phase) -> tuple[nn
             few, identities = config.regime.views, view_identities(picture_digests(table, table.where(split)))
         return build.batches(
             config, table, how, split, training=training, rows=rows, identities=identities, views=few,
-            beside=prepared.beside, reader=kept,
+            beside=prepared.beside, reader=kept, share=share,
         )  # fmt: skip
 
     return learner, batches
@@ -162,7 +163,7 @@ def below_kept(config: schema.Train, prepared: Prepared, phase: Phase) -> Below 
 def _below(config: schema.Train, prepared: Prepared, phase: Phase) -> tuple[Below | None, str]:
     network, trainer = prepared.network, config.trainer
     partly = phase.trains.startswith("last:") and parameters_below(network.backbone, phase.trains)
-    if not partly or trainer.limit_batches or not trainer.feature_cache_gb:
+    if not partly or prepared.ranks or trainer.limit_batches or not trainer.feature_cache_gb:
         return None, ""
     with prepared.fabric.autocast():
         prepared.fabric.to_device(network)
@@ -228,9 +229,14 @@ def features(
     key = f"{split}, below" if below else split, view
     if key not in prepared.features:
         asked = wanted(config, prepared, split, view, below)
+
+        def shared(number: int, rows: np.ndarray) -> np.ndarray:
+            identities = None if view is None else asked.pictures[np.searchsorted(asked.rows, rows)]
+            return all_do(config, prepared, shared_features, number, split, view, rows, identities)
+
         prepared.features[key] = features_of(
             asked.ways, asked.files, pictures=asked.pictures, rows=asked.rows,
-            labels=prepared.table.labels[asked.rows], fabric=prepared.fabric,
+            labels=prepared.table.labels[asked.rows], fabric=prepared.fabric, shared=shared if prepared.ranks else None,
         )  # fmt: skip
     return prepared.features[key]
 
@@ -264,8 +270,8 @@ def wanted(
     def way(sight: Sight, of: nn.Module, gives: object, by: Sight | Below, kind: torch.dtype) -> Way:
         (part,) = sight.parts
         how = feature_key(
-            weights_digest(of.state_dict()), part.name, gives, part.preprocessing.to_dict(), prepared.resolved,
-            layout_of(sight), augmented,
+            weights_digest(of.state_dict()), part.name, gives, part.preprocessing.to_dict(),
+            prepared.resolved | {"devices": 1}, layout_of(sight), augmented,
         )  # fmt: skip
         return Way(how, by, partial(batches, part.preprocessing), kind)
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from lightning_fabric import Fabric
+from timm.layers import convert_sync_batchnorm  # type: ignore[attr-defined]
 
 from pipeline.common.errors import BadInput
 from pipeline.common.interruption import between_steps
@@ -28,19 +32,21 @@ from pipeline.experiment.backbones import check_joined, files_digest
 from pipeline.experiment.build import Prepared
 from pipeline.experiment.by_text import ask_by_text
 from pipeline.experiment.own_pictures import OwnPictures
+from pipeline.experiment.shared_work import gather_skipped
 from pipeline.experiment.stages import Stage, check_epochs, check_fitted, is_fitted, learning, refits, stages
 from pipeline.models.backbone import without_memory
 from pipeline.models.classifier import Classifier
 from pipeline.models.heads.concepts import Concepts
-from pipeline.models.regimes import enter, parameter_groups, set_training
+from pipeline.models.regimes import batchnorms, enter, parameter_groups, set_training
 from pipeline.models.saved import BEFORE_REFIT, NetworkFacts, save_best, save_epoch, save_weights
 from pipeline.tracking.runs import config_digest
 from pipeline.training.checkpoints import Saver, has_state
 from pipeline.training.fitting import Fitting
-from pipeline.training.hardware import make_fabric, resolved
-from pipeline.training.loop import Batches, Epoch, Learner, NothingRead, Progress, fit, layout_of
+from pipeline.training.hardware import check_devices, make_fabric, resolved
+from pipeline.training.loop import Epoch, Learner, NothingRead, Progress, fit, layout_of
 from pipeline.training.losses import BothWays
 from pipeline.training.optimization import Schedule, build_optimizer
+from pipeline.training.ranks import Ranks
 
 log = logging.getLogger("pipeline.train")
 
@@ -62,7 +68,7 @@ class Ground:
         """Digests, as the run's tags hold them: runs that have all alike are the same training."""
         plain = config.model_dump(mode="json")
         return {
-            "config_digest": config_digest(plain, resolved(self.fabric), defaults(plain)),
+            "config_digest": config_digest(plain, resolved(self.fabric, processes(config)), defaults(plain)),
             "data_digest": data_digest(self.table),
             "files_digest": files_digest(config, self.beside, self.table),
         }
@@ -80,6 +86,7 @@ def ground(config: schema.Train, own: OwnPictures | None = None, typed: Sequence
     if config.trainer.threads:
         torch.set_num_threads(config.trainer.threads)
     fabric = make_fabric(config.trainer.accelerator, config.trainer.precision)
+    check_devices(fabric, config.trainer)
     split, table, unseen = own_or_new_pictures(config.data, own)
     if config.data.on_unreadable == "raise":
         check_files(table)
@@ -98,7 +105,33 @@ def prepare(config: schema.Train, base: Ground | None = None) -> Prepared:
     how = network.parts[0].preprocessing
     build.batches(config, table, how, "train", training=True)  # what is known to be unreadable
     check_smallest_batch(config, network)
-    return Prepared(split, table, network, fabric, resolved(fabric), base.unseen)
+    check_shared(config, network, fabric)
+    return Prepared(split, table, network, fabric, resolved(fabric, processes(config)), base.unseen)
+
+
+def processes(config: schema.Train) -> int:
+    """How many work together."""
+    return config.trainer.devices * config.trainer.nodes
+
+
+def check_shared(config: schema.Train, network: Classifier, fabric: Fabric) -> None:
+    """BadInput where several processes cannot learn as one would.
+
+    PyTorch synchronises batch-norm that learns on GPUs only; what `head=concepts` minimises beside its loss is of whole
+    batches.
+    """
+    phase, key = stages(config)[-1].phase, f"trainer.devices={config.trainer.devices}"
+    if processes(config) == 1 or phase.trains == "head":
+        return
+    if isinstance(network.head, Concepts):
+        raise BadInput(f"{key}: head=concepts learns in one process, unless the backbone stays as it is: regime=frozen")
+    tried = without_memory(lambda: Classifier(network.spec))
+    set_training(tried, phase)
+    if fabric.device.type != "cuda" and any(layer.training for layer in batchnorms(tried.backbone)):
+        raise BadInput(
+            f"{key}: batch-norm learns here, which PyTorch keeps alike between processes on GPUs only: add "
+            "regime.batchnorm=frozen, take a network without it (convnextv2t, swint, vits), or one process"
+        )
 
 
 def check_smallest_batch(config: schema.Train, network: Classifier) -> None:
@@ -169,16 +202,23 @@ def train(config: schema.Train, prepared: Prepared, folder: Path, progress: Prog
         save_best(folder, network, best())
         yield epoch
         return
-    saver = Saver(folder, network, progress, fabric, every=60 * trainer.checkpoint_minutes)
+    saver = Saver(folder, network, progress, every=60 * trainer.checkpoint_minutes)
     if has_state(folder):
         saver.restore(best)
     for number, stage in enumerate(stages(config)):
         if number < progress.stage:
             continue
         progress.enter(number)
-        learner = _learner(config, prepared, stage, saver)
+        ranks = prepared.ranks if stage.phase.trains != "head" else None
+        _measure_features(config, prepared, stage)
+        if ranks:
+            ranks.tell((learn_beside, (number, progress, saver.stored)))
+        fabric = ranks.fabric if ranks else prepared.fabric
+        learner = _learner(config, prepared, stage, saver, ranks)
         with between_steps():
             for epoch in fit(fabric, learner, trainer, progress):
+                if ranks:
+                    gather_skipped(prepared)
                 if epoch.epoch in trainer.keep_epochs:
                     save_epoch(folder, network, epoch.epoch)
                 saver.keep(best() if epoch.improved else None)
@@ -187,31 +227,50 @@ def train(config: schema.Train, prepared: Prepared, folder: Path, progress: Prog
     saver.finish()
 
 
+def learn_beside(
+    config: schema.Train, prepared: Prepared, number: int, progress: Progress, stored: dict[str, Any] | None
+) -> None:
+    """A stage in each process but the first, which has these `progress` and `stored` state and keeps the weights."""
+    assert prepared.ranks
+    saver = Saver(Path(), prepared.network, progress, every=math.inf)
+    saver.stored = stored
+    learner = _learner(config, prepared, stages(config)[number], saver, prepared.ranks)
+    chance = np.random.default_rng([config.seed, prepared.ranks.place.rank, progress.epoch])
+    torch.manual_seed(int(chance.integers(2**63)))  # of dropout: not the first one's, which has other pictures
+    for _ in fit(prepared.ranks.fabric, learner, config.trainer, progress):
+        gather_skipped(prepared)
+
+
 @torch.inference_mode()
-def _measure(network: Classifier, batches: Batches, fabric: Fabric) -> None:
-    """Bring what is joined to the size of the features: those of the first batch."""
-    assert network.join
-    if not (first := next(iter(batches), None)):
+def _measure_features(config: schema.Train, prepared: Prepared, stage: Stage) -> None:
+    """Bring what is joined, where it has no size yet, to that of the features: those of the first batch."""
+    network, fabric = prepared.network, prepared.fabric
+    if not network.join or network.join.size:
+        return
+    _, batches = learning(config, prepared, stage.phase)
+    if not (first := next(iter(batches("train", training=True)), None)):
         raise NothingRead
+    fabric.to_device(network)
     some = first.inputs.to(fabric.device, layout_of(network))
     network.join.measure(network.eval().features(some))
 
 
-def _learner(config: schema.Train, prepared: Prepared, stage: Stage, saver: Saver) -> Learner:
-    """What learns in a stage, its optimizer as the `saver` left it."""
-    network, fabric, trainer = prepared.network, prepared.fabric, config.trainer
+def _learner(config: schema.Train, prepared: Prepared, stage: Stage, saver: Saver, ranks: Ranks | None) -> Learner:
+    """What learns in a stage, its optimizer as the `saver` left it; among `ranks`, with a share of each batch."""
+    network, trainer = prepared.network, config.trainer
+    fabric, share = (ranks.fabric, {"share": ranks.share}) if ranks else (prepared.fabric, {})
     enter(network, stage.phase)
+    if ranks and fabric.device.type == "cuda" and stage.phase.batchnorm == "free":
+        convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
     learns, batches = learning(config, prepared, stage.phase)
     options = config.optimizer.model_dump(exclude={"name", "lr", "weight_decay"})
     groups = parameter_groups(network, stage.phase, config.optimizer.lr, config.optimizer.weight_decay)
     module, optimizer = fabric.setup(learns, build_optimizer(config.optimizer.name, groups, **options))
-    train_batches, val_batches = batches("train", training=True), batches("val")
-    if network.join and not network.join.size:
-        _measure(network, train_batches, fabric)
+    train_batches, val_batches = batches("train", training=True, **share), batches("val", **share)
     steps = -(-min(len(train_batches), trainer.limit_batches or len(train_batches)) // trainer.accumulate)
     shape = config.scheduler.model_dump(exclude_none=True)
     schedule = Schedule(optimizer, epochs=stage.epochs, steps_per_epoch=steps, **shape)
-    saver.follow(optimizer, schedule)
+    saver.follow(optimizer, schedule, fabric)
     loss = build.loss(config, prepared.table)
     if network.join:
         loss = BothWays(loss, network.join.dropout)

@@ -36,11 +36,10 @@ class Saver:
     nothing for these to disagree with. The state before is kept too, for the case that the last one is damaged.
     """
 
-    def __init__(self, folder: Path, network: Classifier, progress: Progress, fabric: Fabric, every: float) -> None:
-        self._folder, self._network, self._progress = folder, network, progress
-        self._fabric, self._every = fabric, every
+    def __init__(self, folder: Path, network: Classifier, progress: Progress, every: float) -> None:
+        self._folder, self._network, self._progress, self._every = folder, network, progress, every
         self._saved_at = monotonic()
-        self._stored: dict[str, Any] | None = None
+        self.stored: dict[str, Any] | None = None  # what `follow` is still to bring back
 
     def restore(self, facts: Callable[[], NetworkFacts]) -> None:
         """Bring network, progress and best weights back to where they were saved; the optimizer follows in `follow`.
@@ -48,9 +47,9 @@ class Saver:
         `facts` are those of the network at the progress' best epoch. Raises BadInput where no state is whole and of
         this version.
         """
-        self._stored = read_state(self._folder)
-        self._network.load_state_dict(self._stored["network"])
-        progress, stored = self._progress, self._stored["progress"]
+        self.stored = read_state(self._folder)
+        self._network.load_state_dict(self.stored["network"])
+        progress, stored = self._progress, self.stored["progress"]
         unfinished = stored.get("unfinished")
         stored["unfinished"] = unfinished and UnfinishedEpoch.from_dict(unfinished)
         for name, value in stored.items():
@@ -64,15 +63,15 @@ class Saver:
             progress.best_epoch, progress.best_val_accuracy = kept.epoch, kept.val_accuracy
             progress.best_val_loss = math.inf
 
-    def follow(self, optimizer: Optimizer, schedule: Schedule) -> None:
+    def follow(self, optimizer: Optimizer, schedule: Schedule, fabric: Fabric) -> None:
         """From now on save these too; brought back as well, if they come from `restore`."""
-        self._optimizer, self._schedule = optimizer, schedule
-        if self._stored is not None:
-            optimizer.load_state_dict(self._stored["optimizer"])
-            schedule.load_state_dict(self._stored["schedule"])
-            self._fabric.strategy.precision.load_state_dict(self._stored.get("precision", {}))
-            _set_generators(self._stored)
-            self._stored = None
+        self._optimizer, self._schedule, self._fabric = optimizer, schedule, fabric
+        if self.stored is not None:
+            optimizer.load_state_dict(self.stored["optimizer"])
+            schedule.load_state_dict(self.stored["schedule"])
+            self._fabric.strategy.precision.load_state_dict(self.stored.get("precision", {}))
+            _set_generators(self.stored)
+            self.stored = None
 
     def after_step(self) -> None:
         """Save the state where it is due or the command was asked to end, which then is raised as Interrupted."""

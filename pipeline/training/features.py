@@ -52,23 +52,26 @@ def features_of(
     rows: np.ndarray,
     labels: np.ndarray,
     fabric: Fabric,
+    shared: Callable[[int, np.ndarray], np.ndarray] | None = None,
 ) -> Features:
     """The features of `pictures` (n,) uint64 by one backbone or by several, as they are kept, or computed and kept now.
 
     They stand in the `rows` (n,) of the table and have these `labels` (n,). Pictures that could not be read are left
-    out.
+    out. `shared` has several processes compute those of some rows, by the way of that number.
     """
 
-    def found(way: Way) -> FeatureRows:
+    def found(number: int, way: Way) -> FeatureRows:
         def make(missing: np.ndarray) -> np.ndarray:
             some = rows[missing]
+            if shared:
+                return shared(number, some)
             return compute_features(way.network, way.batches(some), rows=some, fabric=fabric, kind=way.kind)
 
         return files.get_or_make(
             way.how, pictures, make, max(1, _AT_ONCE // (way.network.n_features * way.kind.itemsize))
         )
 
-    columns = [found(way) for way in ways]
+    columns = [found(*one) for one in enumerate(ways)]
     read = np.logical_and.reduce([column.readable() for column in columns])
     values = columns[0] if len(columns) == 1 else SideBySide(tuple(columns))
     return Features(values.choose(read), labels[read], rows[read])

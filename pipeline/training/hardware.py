@@ -14,6 +14,7 @@ from lightning_fabric import Fabric
 from pipeline.common.atomic import write_atomically
 from pipeline.common.cache_folder import cache_folder
 from pipeline.common.errors import BadInput
+from pipeline.config import schema
 from pipeline.training.allocator import keep_freed_memory
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
@@ -22,8 +23,8 @@ CLEARLY_FASTER = 1.2  # times: what bf16 loses in digits is paid for from here o
 _REMEMBERED = "bf16.json"
 
 
-def make_fabric(accelerator: str = "auto", precision: Precision = "auto") -> Fabric:
-    """One process on one device; BadInput where the accelerator is not there."""
+def make_fabric(accelerator: str = "auto", precision: Precision = "auto", place: int = 0) -> Fabric:
+    """One process on one device (of several GPUs that in this `place`); BadInput where the accelerator is not there."""
     device = _device_type(accelerator)
     if device == "cpu":
         keep_freed_memory()
@@ -36,7 +37,21 @@ def make_fabric(accelerator: str = "auto", precision: Precision = "auto") -> Fab
     if chosen == "fp16" and device == "cpu":
         raise BadInput("trainer.precision=fp16 needs a GPU; use auto, bf16 or fp32")
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces the precision; so do we
-    return Fabric(accelerator=device, devices=1, precision=_FABRIC_NAMES[chosen])
+    return Fabric(accelerator=device, devices=[place] if device == "cuda" else 1, precision=_FABRIC_NAMES[chosen])
+
+
+def check_devices(fabric: Fabric, trainer: schema.Trainer) -> None:
+    """BadInput where this machine has not so many devices, or a batch not so many pictures."""
+    kind, devices, processes = fabric.device.type, trainer.devices, trainer.devices * trainer.nodes
+    there = torch.cuda.device_count() if kind == "cuda" else 1
+    if kind != "cpu" and devices > there:
+        found = "one GPU" if there == 1 else f"{there} GPUs"
+        raise BadInput(f"trainer.devices={devices}: {found} can be used here; trainer.devices={there} uses all")
+    if trainer.batch_size < processes:
+        raise BadInput(
+            f"trainer.batch_size={trainer.batch_size} is that of all {processes} processes together: give each at "
+            "least one picture"
+        )
 
 
 def _device_type(accelerator: str) -> str:
@@ -101,14 +116,17 @@ def _times_faster() -> float:
     return min(seconds[torch.float32]) / max(min(seconds[torch.bfloat16]), 1e-9)
 
 
-def resolved(fabric: Fabric) -> dict[str, Any]:
-    """What was chosen: precision, device, threads. Figures repeat to the last bit only where these are the same."""
+def resolved(fabric: Fabric, devices: int = 1) -> dict[str, Any]:
+    """What was chosen: precision, device, threads, how many `devices` work together.
+
+    Figures repeat to the last bit only where these are the same.
+    """
     names = {name: short for short, name in _FABRIC_NAMES.items()}
     return {
         "precision": names[fabric._precision.precision],
         "device": fabric.device.type,
         "device_name": _device_name(fabric.device),
-        "devices": fabric.world_size,
+        "devices": devices,
         "threads": torch.get_num_threads(),
     }
 

@@ -18,6 +18,7 @@ from pipeline.common.progress import watch
 from pipeline.config import schema
 from pipeline.data.batch import Batch
 from pipeline.training.optimization import Schedule
+from pipeline.training.tally import GradientNorms, Tally, or_stand_in
 
 TOP5_FROM = 6  # with five classes or fewer, five guesses are always right
 _CHECK_EVERY = 50  # steps between looks at whether the loss is still a number; each look waits for the device
@@ -83,54 +84,6 @@ class Epoch:
         return {name: value for name, value in named.items() if value is not None}
 
 
-def _zero() -> torch.Tensor:
-    return torch.zeros(())
-
-
-@dataclass
-class _Tally:
-    """Sums over an epoch, kept on the device so that no step waits for it."""
-
-    loss: torch.Tensor = field(default_factory=_zero)
-    right: torch.Tensor = field(default_factory=_zero)
-    right5: torch.Tensor = field(default_factory=_zero)
-    pictures: int = 0
-
-    def add(self, loss: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor, *, top5: bool) -> None:
-        self.pictures += len(labels)
-        self.loss = self.loss.to(loss.device) + loss.detach() * len(labels)
-        self.right = self.right.to(loss.device) + (logits.argmax(1) == labels).sum()
-        if top5:
-            hits = (logits.topk(5, dim=1).indices == labels[:, None]).any(1).sum()
-            self.right5 = self.right5.to(loss.device) + hits
-
-    def mean(self, total: torch.Tensor) -> float:
-        return total.item() / max(self.pictures, 1)
-
-
-@dataclass
-class _GradientNorms:
-    """Sum, number and largest of the steps' gradients' lengths, on the device.
-
-    In half precision a step now and then is not finite, and left out by its scaler: it does not count.
-    """
-
-    total: torch.Tensor = field(default_factory=_zero)
-    steps: torch.Tensor = field(default_factory=_zero)
-    largest: torch.Tensor = field(default_factory=_zero)
-
-    def add(self, norm: torch.Tensor) -> None:
-        norm, finite = norm.detach().float(), norm.isfinite()
-        counted = norm.where(finite, 0.0)
-        self.total = self.total.to(norm.device) + counted
-        self.steps = self.steps.to(norm.device) + finite
-        self.largest = torch.maximum(self.largest.to(norm.device), counted)
-
-    def mean_and_largest(self) -> tuple[float, float] | tuple[None, None]:
-        steps = self.steps.item()
-        return (self.total.item() / steps, self.largest.item()) if steps else (None, None)
-
-
 @dataclass
 class UnfinishedEpoch:
     """What there is of an epoch while its pass over the training pictures lasts: enough to go on within it."""
@@ -139,13 +92,13 @@ class UnfinishedEpoch:
     position: int = 0  # the `end` of the last batch that was learned from
     batches: int = 0
     seconds: float = 0.0
-    tally: _Tally = field(default_factory=_Tally)
-    norms: _GradientNorms = field(default_factory=_GradientNorms)
+    tally: Tally = field(default_factory=Tally)
+    norms: GradientNorms = field(default_factory=GradientNorms)
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> "UnfinishedEpoch":
         """The inverse of `dataclasses.asdict`."""
-        return cls(**plain | {"tally": _Tally(**plain["tally"]), "norms": _GradientNorms(**plain["norms"])})
+        return cls(**plain | {"tally": Tally(**plain["tally"]), "norms": GradientNorms(**plain["norms"])})
 
 
 @dataclass
@@ -212,13 +165,13 @@ def fit(fabric: Fabric, learner: Learner, trainer: schema.Trainer, progress: Pro
         done = progress.unfinished or UnfinishedEpoch(learner.optimizer.param_groups[0]["lr"])
         before, progress.unfinished = done.seconds, done
         _train_epoch(fabric, learner, trainer, done, epoch, last)
-        shown = watch(_with(learner.after_step, islice(val, trainer.limit_batches)), "val")
+        shown = watch(_with(learner.after_step, islice(val, trainer.limit_batches)), "val", times=fabric.world_size)
         val_loss, val_accuracy, val_top5 = measure(learner.module, shown, fabric=fabric, loss=learner.loss)
         learner.schedule.end_epoch(val_loss)
         improved, tally = progress.note(epoch, val_accuracy, val_loss), done.tally
         record = Epoch(
             epoch, tally.mean(tally.loss), tally.mean(tally.right), val_loss, val_accuracy, val_top5, done.lr,
-            tally.pictures / max(done.seconds, 1e-9), before + perf_counter() - began, improved,
+            int(tally.pictures) / max(done.seconds, 1e-9), before + perf_counter() - began, improved,
             *done.norms.mean_and_largest(),
         )  # fmt: skip
         progress.history.append({"epoch": epoch, **record.metrics()})
@@ -234,18 +187,19 @@ def _train_epoch(
     learner.train.set_epoch(epoch, start=done.position)
     learner.train_mode()
     began, before = perf_counter(), done.seconds
-    batches = watch(islice(learner.train, most and most - done.batches), f"epoch {epoch}/{last_epoch}")
+    some = islice(learner.train, most and most - done.batches)
+    batches = watch(some, f"epoch {epoch}/{last_epoch}", times=fabric.world_size)
     # Which is the last is seen, not counted: where pictures cannot be read there are fewer batches than announced.
     for number, (batch, following) in enumerate(pairwise(chain(batches, [None])), start=done.batches + 1):
         assert batch is not None
         last = following is None
-        inputs, labels = batch.inputs.to(fabric.device, layout), batch.labels.to(fabric.device, non_blocking=True)
+        inputs = or_stand_in(batch.inputs).to(fabric.device, layout)
+        labels = batch.labels.to(fabric.device, non_blocking=True)
         steps_now = number % accumulate == 0 or last
         with fabric.no_backward_sync(module, enabled=not steps_now):
             logits = module(inputs)
-            batch_loss = learner.loss(logits, labels)
-            fabric.backward((batch_loss + learner.besides(labels, batch.rows)) / accumulate)
-        tally.add(batch_loss, logits[: len(labels)], labels, top5=False)  # those after them: see `BothWays`
+            to_minimise = tally.add(fabric, learner.loss, logits, labels) + learner.besides(labels, batch.rows)
+            fabric.backward(to_minimise / accumulate)
         if (number % _CHECK_EVERY == 0 or last) and not torch.isfinite(tally.loss):
             raise Stopped(
                 f"the training loss is no number in epoch {epoch} (by batch {number}): "
@@ -287,10 +241,10 @@ def measure(
     module: nn.Module, batches: Iterable[Batch], *, fabric: Fabric, loss: nn.Module
 ) -> tuple[float, float, float | None]:
     """Loss, accuracy and, from six classes up, top-5 accuracy over batches. NothingRead where these hold no picture."""
-    tally, top5 = _Tally(), False
+    tally, top5 = Tally(), False
     for _rows, labels, logits in predict(module, batches, fabric=fabric):
         top5 = logits.shape[1] >= TOP5_FROM
-        tally.add(loss(logits, labels), logits, labels, top5=top5)
+        tally.add(fabric, loss, logits, labels, top5=top5)
     if not tally.pictures:
         raise NothingRead
     return tally.mean(tally.loss), tally.mean(tally.right), tally.mean(tally.right5) if top5 else None
@@ -304,8 +258,9 @@ def predict(
     module.eval()
     layout = layout_of(module)
     for batch in batches:
-        inputs, labels = batch.inputs.to(fabric.device, layout), batch.labels.to(fabric.device, non_blocking=True)
-        yield batch.rows, labels, module(inputs).float()
+        inputs = or_stand_in(batch.inputs).to(fabric.device, layout)
+        labels = batch.labels.to(fabric.device, non_blocking=True)
+        yield batch.rows, labels, module(inputs)[: len(labels)].float()
 
 
 def layout_of(network: nn.Module) -> torch.memory_format:

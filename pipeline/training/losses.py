@@ -55,6 +55,13 @@ class BothWays(nn.Module):
         return torch.lerp(self.loss(shown, labels), self.loss(without, labels), self.hidden)
 
 
+def weight_of(loss: nn.Module, labels: torch.Tensor) -> torch.Tensor:
+    """() what a loss, a mean over pictures with `labels` (n,), divides by: their number, or their classes' weights."""
+    inner = loss.loss if isinstance(loss, BothWays) else loss
+    weight = getattr(inner, "weight", None)
+    return labels.new_tensor(len(labels), dtype=torch.float64) if weight is None else weight[labels].sum()
+
+
 def log_probability_of_others(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """log(1 - p) of logits (n, classes) and labels (n,): (n,), p the probability given to the truth.
 

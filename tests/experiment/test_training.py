@@ -28,6 +28,18 @@ def test_batches_of_one_picture_are_refused_where_batch_norm_has_to_learn_from_t
 
 
 @pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["trainer.devices=2"], r"trainer\.devices=2: batch-norm learns here.*regime\.batchnorm=frozen"),
+        (["trainer.devices=4", "trainer.batch_size=3"], r"trainer\.batch_size=3 is that of all 4 processes"),
+    ],
+)
+def test_several_processes_are_refused_what_they_cannot_do(overrides, said):
+    with pytest.raises(BadInput, match=said):
+        prepare(composed("trainer.accelerator=cpu", *overrides))
+
+
+@pytest.mark.parametrize(
     "overrides",
     [
         ("trainer.batch_size=419",),  # of 1,258 pictures the last one joins the batch before it

@@ -92,7 +92,7 @@ class Going:
     def __init__(self, trial, facts, folder, **options):
         self.progress = Progress()
         self.trial = trial(epochs=4, progress=self.progress, lr=2.0, **options)
-        self.saver = Saver(folder, self.trial.network, self.progress, self.trial.fabric, every=0)
+        self.saver = Saver(folder, self.trial.network, self.progress, every=0)
         self.facts, self.folder = facts, folder
 
     def best(self):
@@ -101,7 +101,7 @@ class Going:
     def go(self, until=4):
         if (self.folder / LAST).exists():
             self.saver.restore(self.best)
-        self.saver.follow(self.trial.optimizer, self.trial.schedule)
+        self.saver.follow(self.trial.optimizer, self.trial.schedule, self.trial.fabric)
         figures = []
         for record in self.trial if until > self.progress.epoch else ():
             figures.append((record.epoch, record.train_loss, record.val_loss, record.val_accuracy))
@@ -217,8 +217,8 @@ def test_on_a_gpu_dropout_and_the_scaler_go_on_where_they_were(precision, going,
 
 def test_saving_waits_its_time_and_a_short_run_has_no_state(trial, facts, tmp_path):
     one = trial()
-    saver = Saver(tmp_path, one.network, Progress(), one.fabric, every=3600)
-    saver.follow(one.optimizer, one.schedule)
+    saver = Saver(tmp_path, one.network, Progress(), every=3600)
+    saver.follow(one.optimizer, one.schedule, one.fabric)
     saver.keep(facts)
     assert {file.name for file in tmp_path.iterdir()} == {BEST_WEIGHTS, BEST_FACTS}
 

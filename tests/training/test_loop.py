@@ -9,7 +9,8 @@ from torch import nn
 
 from pipeline.common.errors import Stopped
 from pipeline.data.batch import Inputs
-from pipeline.training.loop import Progress, _GradientNorms, measure, predict
+from pipeline.training.loop import Progress, measure, predict
+from pipeline.training.tally import GradientNorms
 
 
 def test_fit_is_a_generator_that_yields_an_epoch_as_it_ends(trial):
@@ -126,7 +127,7 @@ def test_in_half_precision_it_is_that_of_the_unscaled_gradient(trial):
 
 
 def test_steps_that_are_not_finite_do_not_count():
-    norms = _GradientNorms()
+    norms = GradientNorms()
     assert norms.mean_and_largest() == (None, None)
     for norm in (1.0, math.inf, 3.0, math.nan):
         norms.add(torch.tensor(norm))
@@ -175,7 +176,7 @@ def test_the_best_epoch_is_by_val_accuracy_then_loss_and_of_equals_the_first():
 def test_limit_batches_makes_a_smoke_test(trial, monkeypatch):
     seen = []
 
-    def watch(batches, what):
+    def watch(batches, what, times):
         for batch in batches:
             seen.append(what)
             yield batch

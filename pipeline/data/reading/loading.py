@@ -52,6 +52,8 @@ class PictureBatches:
     there are so many `views` of a picture, each epoch shows the next one.
     `beside`: what is known of all of the table's pictures beside their pixels. A `reader` of another kind makes batches
     of what is kept of them.
+    Of several processes with a `share` of each batch, the how-manieth of how many, this one reads its own: batches may
+    then be empty, and are as many for all.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class PictureBatches:
         views: int = 0,
         beside: Inputs = NOTHING,
         reader: Dataset["Answer"] | None = None,
+        share: tuple[int, int] = (0, 1),
     ) -> None:
         self.n_pictures = len(rows)
         self.skipped: dict[str, str] = {}
@@ -80,11 +83,13 @@ class PictureBatches:
             for path, reason in self._known.items():
                 raise _told(UnreadablePicture(path, reason))
         self._on_unreadable = on_unreadable
-        self._joins_single = shuffle and batch_size > 1 and len(rows) > 1
+        self._shared = share[1] > 1
+        self._joins_single = shuffle and batch_size > 1 and len(rows) > 1 and not self._shared
         self._told_of_single = False
         self._requests = Requests(
-            table, rows, batch_size=batch_size, shuffle=shuffle, seed=seed, identities=identities, views=views
-        )
+            table, rows, batch_size=batch_size, shuffle=shuffle, seed=seed, identities=identities, views=views,
+            share=share,
+        )  # fmt: skip
         self._cache, self._beside = cache, beside
         if num_workers:
             if len(os.fsencode(tempfile.gettempdir())) > _LONGEST_TMPDIR:  # they would hang without a word
@@ -138,7 +143,7 @@ class PictureBatches:
             self._note(unreadable)
             if self._cache:
                 self._cache.tell_full(cache_full)
-            if len(batch.labels):
+            if len(batch.labels) or self._shared:
                 yield batch._replace(inputs=batch.inputs.also(self._beside.take(batch.rows)), end=end)
 
     def _tell_of_single(self) -> None:
@@ -187,8 +192,10 @@ class Requests(Sampler[Request]):
         seed: int,
         identities: np.ndarray | None = None,
         views: int = 0,
+        share: tuple[int, int] = (0, 1),
     ) -> None:
         self.epoch = self.start = 0
+        self._share = share
         self._identities, self._views = identities, views
         self._table = table
         self._labels = table.labels
@@ -214,7 +221,9 @@ class Requests(Sampler[Request]):
             view = (self.epoch - 1) % self._views if self._views else self.epoch
             asked = np.broadcast_to(np.array([self._seed % 2**64, view], np.uint64), (len(self._rows), 2))
             seeds[self._rows] = mixed(np.column_stack([self._identities, asked])) >> np.uint64(1)
-        for some in np.split(rows, self._starts)[self.start :]:
+        own, of = self._share
+        for whole in np.split(rows, self._starts)[self.start :]:
+            some = np.array_split(whole, of)[own]
             yield Request(self._table.shown(some), self._labels[some], some, seeds[some], self.epoch)
 
 

@@ -1,0 +1,25 @@
+import pytest
+
+from pipeline.common.processes import rank_given
+
+SLURM = {"SLURM_PROCID": "1", "SLURM_NTASKS": "4"}
+
+
+@pytest.mark.parametrize(
+    ("variables", "rank"),
+    [
+        ({}, None),
+        ({"RANK": "1", "WORLD_SIZE": "2"}, None),  # of somebody else's making
+        ({"RANK": "1", "WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "none"}, 1),
+        (SLURM, 1),
+        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "1"}, None),
+        (SLURM | {"SLURM_JOB_NAME": "interactive"}, None),
+        (SLURM | {"RANK": "3", "WORLD_SIZE": "8", "TORCHELASTIC_RUN_ID": "none"}, 3),  # torchrun under srun
+    ],
+)
+def test_the_rank_that_a_launcher_gave(monkeypatch, variables, rank):
+    for name in ("RANK", "WORLD_SIZE", "TORCHELASTIC_RUN_ID", "SLURM_PROCID", "SLURM_NTASKS", "SLURM_JOB_NAME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert rank_given() == rank
