@@ -63,6 +63,11 @@ class Ready:
         return list(names(self.bundle.taxonomy, self.bundle.classes).values())
 
     @property
+    def key(self) -> tuple[str, int, str]:
+        """What is the same of a model that left memory and was read again; a name may be given again."""
+        return self.choice.address, self.choice.made, self.checkpoint
+
+    @property
     def name(self) -> str:
         """As answers name who gave them."""
         return self.choice.address + ("" if self.checkpoint == BEST else f" {self.checkpoint}")
@@ -129,7 +134,7 @@ class Models:
 
     def load(self, choice: Choice, checkpoint: str = BEST) -> Ready:
         """The model in memory, its networks read where they are not. Refused for weights that were not kept."""
-        key = (choice.address, choice.made, checkpoint)  # a name that was deleted may be given again
+        key = (choice.address, choice.made, checkpoint)
         with self._loading:
             if key not in self._ready:
                 self._ready[key] = Ready(choice, checkpoint, self._read(choice, checkpoint))

@@ -35,12 +35,9 @@ class Part:
         calibrated, one = calibrated_as_one(bundle, seen)
         return cls(usual, kept(probabilities_of(calibrated, one.scores, wanted)[0]))
 
-    def shows(self, code: int | None) -> "Part":
-        """The same where somebody looked: it is that class, or None of them."""
-        sure = None if code is None or self.probabilities is None else np.zeros(self.probabilities.shape)
-        if sure is not None:
-            sure[0, code] = 1
-        return Part(self.usual, None if sure is None else kept(sure))
+    def shows(self, code: int | None, classes: int) -> "Part":
+        """The same where somebody looked: it is that one of so many classes, or None of them."""
+        return Part(self.usual, None if code is None else kept(np.eye(1, classes, code)))
 
 
 def differs(bundle: Bundle, parts: Sequence[Part]) -> Lapse | None:

@@ -85,7 +85,7 @@ class Asked:
         if not self.corrected and not self.checked:
             return self.part
         classes = self.ready.bundle.classes
-        return self.part.shows(classes.index(self.shows) if self.shows in classes else None)
+        return self.part.shows(classes.index(self.shows) if self.shows in classes else None, len(classes))
 
     def to_row(self) -> dict[str, Any]:
         """As a line of a CSV says it, with the columns that `predict` writes."""
@@ -133,7 +133,7 @@ class Visit:
 
     def by_newest(self) -> list[Asked]:
         """Of all those that the model of the newest answered, as several models' have nothing in common."""
-        return [one for one in self.all() if one.ready.bundle is self.all()[0].ready.bundle]
+        return [one for one in self.all() if one.ready.key == self.all()[0].ready.key]
 
     def of(self, token: str) -> Asked:
         """Refused for what is not this visitor's."""
