@@ -76,6 +76,12 @@ def strangeness_on(val: Predictions, distance: np.ndarray | None) -> Strangeness
     return Strangeness(found.doubt, found.distance, tuple(thresholds))
 
 
+def too_strange(strange: np.ndarray, threshold: float) -> np.ndarray:
+    """(n,) whether pictures are stranger than that; what is no number is, too."""
+    made: np.ndarray = ~(strange <= threshold)
+    return made
+
+
 def softened(predictions: Predictions) -> np.ndarray:
     """(n,) the largest softened probability, of predictions at the temperature that was fitted."""
     return predictions.at_temperature(SOFTER).confidence

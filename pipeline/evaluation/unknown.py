@@ -13,6 +13,7 @@ from pipeline.data.files import write_csv
 from pipeline.data.table import PictureTable
 from pipeline.data.unseen import FILE
 from pipeline.evaluation.depth import NOTHING, Tree, lines
+from pipeline.evaluation.strangeness import too_strange
 from pipeline.predictions.predictions import Predictions
 
 
@@ -58,10 +59,10 @@ def told_of(
     `here` (n,) is how strange they are, `there` (m,) known ones; `promised` the share of known pictures sent away, and
     its threshold; `sure` the classes' tree and the threshold of answers at the rank that is sure.
     """
-    strange = here > promised[1]
+    strange = too_strange(here, promised[1])
     figures = {
         "unseen/auroc_near": auroc(there, here), "unseen/accepted": float((~strange).mean()),
-        "unseen/known_sent_away": float((there > promised[1]).mean()), "unseen/pictures": len(said),
+        "unseen/known_sent_away": float(too_strange(there, promised[1]).mean()), "unseen/pictures": len(said),
         "unseen/classes": len(unseen.classes),
     }  # fmt: skip
     rows = unseen.rows.set_index("path").loc[said.ids, ["label"]].reset_index()

@@ -21,7 +21,7 @@ from pipeline.data.groups import with_groups
 from pipeline.data.table import SPLITS, PictureTable
 from pipeline.data.unseen import apart
 from pipeline.ensembles.recipe import Recipe
-from pipeline.evaluation.familiar import Looks
+from pipeline.evaluation.familiar import Familiar, Looks
 from pipeline.experiment import build
 from pipeline.experiment.backbones import beside_digest
 from pipeline.experiment.familiar import Noted
@@ -194,14 +194,22 @@ class Question:
             return Heard(PredictionsBuilder(list(self.bundle.classes)).finish(), NETWORK)
         earlier = evaluated_run(self.client, run.info.experiment_id, self.key(split))
         if earlier and (stored := _left(earlier, split)) is not None:
-            return Heard(stored, f"the evaluation {earlier.info.run_name}", looks_of(earlier)[1].get(split))
+            looks = looks_of(earlier)[1].get(split)
+            if looks is not None or self._familiar is None:  # else it is one of an earlier version
+                return Heard(stored, f"the evaluation {earlier.info.run_name}", looks)
         bundle = self._as_chosen() if self.own and split == "val" else self.bundle
         return self.asked(bundle, matched(self.table, bundle.classes), rows)
+
+    @property
+    def _familiar(self) -> Familiar | None:
+        """By which is noted what pictures look like, where that can be told."""
+        as_noted = self.config.checkpoint == "best" and self.config.evaluation.tta == "none"
+        return looks_of(self.run)[0] if as_noted else None
 
     def asked(self, bundle: Bundle, table: PictureTable, rows: np.ndarray) -> Heard:
         """What networks say of some pictures of a table of their classes."""
         config = self.config
-        note = Noted(looks_of(self.run)[0] if config.checkpoint == "best" else None)
+        note = Noted(self._familiar)
         made = answers(
             bundle.members, bundle.rule, table, rows, config.trainer, views=config.evaluation.tta,
             on_unreadable=self.data.on_unreadable, note=note.add,

@@ -9,6 +9,7 @@ import numpy as np
 from pipeline.common.errors import BadInput
 from pipeline.data.table import PictureTable
 from pipeline.evaluation.depth import Tree, thresholds, wrong_up_to
+from pipeline.evaluation.strangeness import too_strange
 from pipeline.evaluation.temperature import fit_temperature
 from pipeline.evaluation.unknown import Told, told_of
 from pipeline.experiment.question import Heard, Question
@@ -51,24 +52,27 @@ def unknown_among(question: Question, heard: Heard) -> Unknown:
     assert promised is not None
     among, figures = f"{len(said):,} of these pictures", {}
     if len(said) and there is not None:
-        figures = {f"known_sent_away_{100 * promised[0]:g}": float((there > promised[1]).mean())}
+        figures = {f"known_sent_away_{100 * promised[0]:g}": float(too_strange(there, promised[1]).mean())}
     elif question.unseen is not None:
         among, there = _own(question, known, temperature)
     if question.unseen is None or there is None:
         return Unknown(figures, None, [])
     told = _told(question, question.unseen, known, val, there, promised, temperature)
-    return Unknown(figures, told, told.in_words("that it does not know", among, promised[0]))
+    none = ["not one picture of the classes that it does not know can be read"]
+    return Unknown(figures, told, told.in_words("that it does not know", among, promised[0]) if told else none)
 
 
 def _told(
     question: Question, unseen: PictureTable, known: Known, val: Predictions, there: np.ndarray,
     promised: tuple[float, float], temperature: float,
-) -> Told:  # fmt: skip
+) -> Told | None:  # fmt: skip
+    """None where not one of these pictures can be read."""
     table = without_labels(unseen, val.classes)
     raw = question.asked(question.bundle, table, np.arange(len(table.rows)))
     said, tree = raw.predictions.at_temperature(temperature), Tree.of(val.classes, taxonomy_of(question.run))
     here = known.strange(said, raw.looks)
-    assert here is not None
+    if here is None or not len(said):
+        return None
     try:
         (threshold,) = thresholds(wrong_up_to(tree, val), [question.config.evaluation.error])
     except BadInput:

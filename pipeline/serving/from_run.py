@@ -18,6 +18,7 @@ from pipeline.evaluation.calibration import expected_calibration_error
 from pipeline.evaluation.conformal import set_summary
 from pipeline.evaluation.depth import Tree, answered, depth_figures
 from pipeline.evaluation.familiar import Familiar, Looks, read_familiar
+from pipeline.evaluation.strangeness import too_strange
 from pipeline.models.saved import BEST_WEIGHTS, load_network, read_facts
 from pipeline.predictions.predictions import Predictions
 from pipeline.serving.bundle import Bundle, share_backbones, write_bundle
@@ -153,7 +154,7 @@ def sent_away(known: Known, test: Predictions, looks: Mapping[str, Looks]) -> di
     strange = known.strange(test, looks.get("test"))
     if promised is None or strange is None:
         return {}
-    return {f"test/known_sent_away_{100 * promised[0]:g}": float((strange > promised[1]).mean())}
+    return {f"test/known_sent_away_{100 * promised[0]:g}": float(too_strange(strange, promised[1]).mean())}
 
 
 def looks_of(run: Run) -> tuple[Familiar | None, dict[str, Looks]]:

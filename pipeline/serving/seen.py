@@ -8,7 +8,7 @@ from scipy.special import softmax
 
 from pipeline.common.errors import BadInput
 from pipeline.evaluation.familiar import Looks, together
-from pipeline.evaluation.strangeness import SOFTER
+from pipeline.evaluation.strangeness import SOFTER, too_strange
 from pipeline.serving.described import Described
 
 _TINY = float(np.finfo(np.float32).tiny)
@@ -86,7 +86,7 @@ def unknown_among(model: Described, seen: Seen, share: float | None) -> list[tup
         return [None] * len(seen.scores)
     distance = None if seen.looks is None else seen.looks.distance
     strange = known.strangeness.of(seen.confidence(model.calibration.temperature), distance)
-    return [(not one, promised[0]) for one in (strange <= promised[1]).tolist()]  # what is no number is unknown, too
+    return [(one, promised[0]) for one in too_strange(strange, promised[1]).tolist()]
 
 
 def _log(probabilities: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Pictures that somebody sent, answered: what the page and REST share."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -76,9 +76,14 @@ def page_wants(ready: Ready, sure: float, only: tuple[str, ...] = ()) -> Wanted:
     return Wanted(top_k=5, coverage=sets, min_probability=sure, only=only)
 
 
-def names_in(text: str) -> list[str]:
-    """Names that somebody typed, one a line, or with commas or semicolons between."""
-    return [name.strip() for name in re.split(r"[\n,;]", text) if name.strip()]
+def names_in(text: str, known: Container[str]) -> list[str]:
+    """Names that somebody typed, one a line, or with commas or semicolons between, which a `known` one may itself have.
+
+    As scientific names with their authors do.
+    """
+    lines = [line.strip() for line in text.splitlines()]
+    parts = [[line] if line.casefold() in known else re.split("[,;]", line) for line in lines]
+    return [name.strip() for some in parts for name in some if name.strip()]
 
 
 async def listed_in(ready: Ready, table: Sent, region: str) -> list[str]:

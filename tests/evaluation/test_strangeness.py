@@ -5,7 +5,7 @@ import pytest
 from conftest import random_predictions
 
 from pipeline.common.errors import BadInput
-from pipeline.evaluation.strangeness import Strangeness, softened, strangeness_on
+from pipeline.evaluation.strangeness import Strangeness, softened, strangeness_on, too_strange
 
 
 def test_at_most_the_promised_share_of_known_pictures_is_sent_away():
@@ -30,6 +30,7 @@ def test_either_sign_is_enough():
     _, threshold = rule.sends_away(None)
     doubtful, far, usual = rule.of(np.array([0.1, 0.99, 0.99]), np.array([0.2, 0.9, 0.2]))
     assert min(doubtful, far) > threshold > usual
+    assert list(too_strange(np.array([far, usual, np.nan]), threshold)) == [True, False, True]
 
 
 def test_a_rule_is_the_same_when_it_is_read_back():

@@ -109,6 +109,12 @@ def test_a_frozen_network_tells_of_kinds_that_it_never_saw(photos, store, typed,
     far = runs(store)[0].data.metrics
     assert far["unseen/auroc_near"] == pytest.approx(figures["unseen/auroc_near"])
     assert (far["unseen/classes"], far["unseen/pictures"]) == (2, 40)
+    broken = tmp_path / "far" / "wasp"
+    for picture in broken.iterdir():
+        picture.write_bytes(b"broken")
+    assert typed(*others, f"data.root={broken.parent}", "data.classes=[wasp]", "data.on_unreadable=skip") == 0
+    told = capsys.readouterr()
+    assert "not one picture of the classes that it does not know can be read" in told.out + told.err
 
     assert typed("promote", f"run={run.info.run_id}") == 0
     assert typed("predict", f"images={photos}", "answers.known_sent_away=0.1") == 0

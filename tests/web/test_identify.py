@@ -13,6 +13,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from pipeline.evaluation import lapse
+from pipeline.web.asking import names_in
 from pipeline.web.uploads import shown_name
 
 EVIL = "<img src=x onerror=alert(1)>"
@@ -338,6 +339,9 @@ def test_only_what_lives_somewhere_can_be_the_answer(trained, open_page, photogr
     ):
         refused = page.post("/identify", files=files, data=data, headers=PART)
         assert (refused.status_code, said in refused.json()["detail"]) == (400, True), refused.text
+    assert names_in("a, b\nStrix aluco, Linnaeus;\nStrix aluco, Linnaeus\n", {"strix aluco, linnaeus"}) == [
+        "a", "b", "Strix aluco", "Linnaeus", "Strix aluco, Linnaeus",
+    ]  # fmt: skip
     rest = page.post("/api/predict", files=one, data={"only": ["Troglodytidae"]}).json()
     assert rest["answers"][0]["label"] == "wren"
     assert page.post("/api/predict", files=one, data={"only": "dodo"}).status_code == 400

@@ -116,7 +116,7 @@ async def predict(
     given = zip(beside, _facts(attributes, len(sent), "attributes"), strict=True)
     beside = [one | ({SET_BY_HAND: by_hand} if by_hand else {}) for one, by_hand in given]
     ready = await run_in_threadpool(site.models.asked, model, BEST if epoch is None else f"epoch_{epoch}")
-    named = tuple(name for text in only for name in names_in(text))
+    named = tuple(name for text in only for name in names_in(text, ready.bundle.called))
     wanted = Wanted(
         top_k=top_k, coverage=coverage, min_probability=min_probability, only=named, explain=explain,
     )  # fmt: skip

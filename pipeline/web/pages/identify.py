@@ -81,7 +81,7 @@ async def asked(
 
 async def _listed(ready: Ready, only: str, places: list[Sent], region: str) -> tuple[str, ...]:
     """What can be the answer: names that were typed, and those of a table that was sent. BadInput for strange ones."""
-    names = names_in(only)
+    names = names_in(only, ready.bundle.called)
     if region and not places:
         raise BadInput("region: send a table of regions and what lives there beside it")
     for table in places:
