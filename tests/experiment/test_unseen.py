@@ -109,10 +109,9 @@ def test_a_frozen_network_tells_of_kinds_that_it_never_saw(photos, store, typed,
     far = runs(store)[0].data.metrics
     assert far["unseen/auroc_near"] == pytest.approx(figures["unseen/auroc_near"])
     assert (far["unseen/classes"], far["unseen/pictures"]) == (2, 40)
-    broken = tmp_path / "far" / "wasp"
-    for picture in broken.iterdir():
+    for picture in (tmp_path / "far").rglob("*.png"):
         picture.write_bytes(b"broken")
-    assert typed(*others, f"data.root={broken.parent}", "data.classes=[wasp]", "data.on_unreadable=skip") == 0
+    assert typed(*others, f"data.root={tmp_path / 'far'}", "data.on_unreadable=skip") == 0
     told = capsys.readouterr()
     assert "not one picture of the classes that it does not know can be read" in told.out + told.err
 
