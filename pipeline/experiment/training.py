@@ -241,7 +241,7 @@ def learn_beside(
         gather_skipped(prepared)
 
 
-@torch.inference_mode()
+@torch.no_grad()  # not inference_mode: weights that are moved here are to learn
 def _measure_features(config: schema.Train, prepared: Prepared, stage: Stage) -> None:
     """Bring what is joined, where it has no size yet, to that of the features: those of the first batch."""
     network, fabric = prepared.network, prepared.fabric
