@@ -43,7 +43,9 @@ def with_attributes(table: PictureTable, asked: str | None, source: str) -> Pict
     file = existing(asked, "data.attributes", "table with a row a class")
     given = read_table(file, "data.attributes")
     said = f"data.attributes: {file}"
-    check_titles([str(title).strip().casefold() for title in given], said)  # attributes are called in any case
+    check_titles(
+        [in_words(str(title).strip().casefold()) for title in given], said
+    )  # they may be called so, in any case
     title = next((name for name in given if str(name).lower() in OF_PICTURES), None)
     if "class" not in given and title is not None:
         return replace(table, attributes=_of_pictures(given, str(title), table, said))

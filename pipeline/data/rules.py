@@ -12,6 +12,7 @@ BOUNDS = {"at least": 1, "at most": -1}  # a share
 OVERRULES = 50.0  # of a logit: what is left is out of the question
 _NONE = -1.0  # for a share: a network's weights hold no NaN
 _KEY = "head.rules"
+_TITLES = ("class", "attribute", "rule", "weight")
 _FORMS = [*PLAIN, *(f"{word} 0.5" for word in BOUNDS)]
 
 
@@ -47,7 +48,10 @@ def read_rules(file: str, classes: Sequence[str], attributes: Sequence[str]) -> 
     """
     path = existing(file, _KEY, "table with the columns class, attribute, rule")
     table = read_table(path, _KEY)
-    given = [column(table, name, _KEY, path).map(cell_text) for name in ("class", "attribute", "rule")]
+    given = [column(table, name, _KEY, path).map(cell_text) for name in _TITLES[:-1]]
+    for title in table:
+        if title not in _TITLES:  # passed over, weights by another name would overrule
+            raise BadInput(f"{_KEY}={file}: there is no column {title!r} of rules{did_you_mean(str(title), _TITLES)}")
     weights = table["weight"].map(cell_text) if "weight" in table else [""] * len(table)
     places, codes = called(attributes), {name.casefold(): code for code, name in enumerate(classes)}
     found: dict[tuple[int, int, int], Rule] = {}
@@ -67,8 +71,9 @@ def read_rules(file: str, classes: Sequence[str], attributes: Sequence[str]) -> 
             both = " and ".join(one.kind for one in (made, other))
             both = "both always and never" if both in ("always and never", "never and always") else f"both {both}"
             raise BadInput(f"{_KEY}={file}: {name} shows {attribute} {both}: keep one of the two rules")
-        if found.setdefault(made[:3], made) != made:
-            raise BadInput(f"{_KEY}={file}: {name} has two rules {made.kind} of {attribute}: keep one of them")
+        if (first := found.setdefault(made[:3], made)) != made:
+            both = " and ".join(one.told(attribute) for one in (first, made))
+            raise BadInput(f"{_KEY}={file}: {name} has two rules, {both}: keep one of them")
     if not found:
         raise BadInput(f"{_KEY}={file}: it has no rule below its titles")
     return list(found.values())
@@ -77,7 +82,7 @@ def read_rules(file: str, classes: Sequence[str], attributes: Sequence[str]) -> 
 def _sign_and_share(rule: str, file: str) -> tuple[int, float]:
     if (plain := rule.casefold()) in PLAIN:
         return PLAIN[plain], _NONE
-    word, _, number = plain.rpartition(" ")
+    word, _, number = " ".join(plain.split()).rpartition(" ")
     if word not in BOUNDS:
         raise BadInput(f"{_KEY}={file}: there is no rule {rule!r}{did_you_mean(rule, _FORMS)}")
     return BOUNDS[word], _number(number, f"{_KEY}={file}: {rule!r}: a share is from 0 to 1", 1.0)

@@ -18,6 +18,7 @@ from pipeline.tracking.runs import TrackedRun
 
 log = logging.getLogger("pipeline.train")
 _LEAVES = 2  # a class
+_STEP = 0.001
 _COUNTS = 1.0  # of a logit: what breaking a rule that was learnt takes, until somebody says otherwise
 
 
@@ -70,8 +71,10 @@ def rules_of(tree: Any) -> list[Rule]:
         less, more = below.copy(), above.copy()
         less[asked], more[asked] = min(less[asked], at), max(more[asked], at)
         ways += [(nodes.children_left[node], above, less), (nodes.children_right[node], more, below)]
+    # As a file says them; rounded apart, no two that a class keeps to become one.
+    low, high = np.floor(low / _STEP) * _STEP, np.ceil(high / _STEP) * _STEP
     return [
         Rule(int(tree.classes_[place]), int(asked), sign, float(shares[place, asked]), _COUNTS)
         for shares, sign in ((low, 1), (high, -1))
-        for place, asked in np.argwhere(np.isfinite(shares) & (shares > 0) & (shares < 1)).tolist()
+        for place, asked in np.argwhere((shares > 0) & (shares < 1)).tolist()
     ]

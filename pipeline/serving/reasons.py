@@ -15,6 +15,7 @@ from pipeline.explaining.looks import Look, looks
 from pipeline.explaining.methods import Method
 from pipeline.models.classifier import Classifier, Wants
 
+RULES = ("overruled", "breaks")
 METHOD: Method = "gradcam"  # as cheap as the answer, and it passed the tests of docs/measurements.md
 
 
@@ -41,9 +42,13 @@ class Reasons:
         return said | ({"attributes": [one.to_dict() for one in self.words]} if self.words else {})
 
     def to_row(self) -> dict[str, Any]:
-        """As a line of a CSV says it; of several networks with attributes what the first says."""
+        """As a line of a CSV says it; of several networks with attributes what the first says, and the rules of all."""
         row = {} if self.file is None else {"looked_at": self.file}
-        return row | (self.words[0].to_row() if self.words else {})
+        row |= self.words[0].to_row() if self.words else {}
+        for other in self.words[1:]:
+            rules = {name: text for name, text in other.to_row().items() if name in RULES}
+            row |= {name: f"{row[name]} | {text}" if name in row else text for name, text in rules.items()}
+        return row
 
 
 def reasons(

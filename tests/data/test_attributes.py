@@ -71,6 +71,7 @@ def test_beside_percent_a_yes_is_all_and_they_are_told_of(known, caplog):
         ("class,red\nowl,140\n", "red of owl is '140'"),
         ("class,red,red\nowl,1,0\n", "two columns are called 'red'"),
         ("class,red,Red\nowl,1,0\n", "two columns are called 'red'"),
+        ("class,has_red_wing,red wing\nowl,1,0\n", "two columns are called 'red wing'"),
         ("bird,red\nowl,1\n", "no column 'class'"),
         ("path,red\na,1\na,0\n", "names 'a' twice"),
         ("path,red\nz,1\n", "none of its pictures is one of these"),

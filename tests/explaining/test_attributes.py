@@ -1,12 +1,16 @@
 """What attributes say for and against a class."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from small_networks import network, of_attributes
 
 from pipeline.data.batch import Inputs
 from pipeline.data.rules import Rule
-from pipeline.explaining.attributes import Spoke, in_words_of
+from pipeline.explaining.attributes import Broken, InWords, Spoke, in_words_of
+from pipeline.explaining.looks import Look
+from pipeline.serving.reasons import Reasons
 
 CLASSES = ["auk", "bee eater", "crane"]
 
@@ -110,3 +114,16 @@ def test_of_several_networks_those_with_attributes_speak():
 )
 def test_in_plain_words(share, usual, word):
     assert str(Spoke("has_wing_color::red", share, usual, -0.25, by_hand=False)) == f"wing color: red ({word}, -0.2)"
+
+
+def test_a_line_has_the_first_network_and_the_rules_of_all():
+    plain = InWords("one", 1.0, 1.0, (), (), 0.5)
+    other = replace(
+        plain, name="other", agreement=0.9, overruled="auk: always red", broken=Broken(("never red",), -1.0)
+    )
+    third = replace(other, overruled="crane: always red", broken=None)
+    row = Reasons(Look("mean", torch.zeros(1, 1), torch.zeros(3, 1, 1)), (plain, other, third), "00001.jpg").to_row()
+    assert row["agreement"] == 0.5
+    assert row["overruled"] == "auk: always red | crane: always red"
+    assert row["breaks"] == "never red"
+    assert row["looked_at"] == "00001.jpg"

@@ -192,6 +192,15 @@ def test_by_gradient_what_is_not_known_teaches_nothing():
     assert float(made.weight.grad[1].abs().min()) > 0.0
 
 
+def test_what_is_read_as_less_than_none_is_none(fitted):
+    ruled = head_of(rules=True)
+    ruled.load_state_dict(fitted.state_dict() | {"rules": torch.tensor([Rule(0, 1, 1, 0.0), Rule(1, 1, -1, 1.0)])})
+    beyond = ruled.standardised(torch.tensor([[0.5, -0.2, 0.5], [0.5, 1.2, 0.5]]))
+    assert not bool(ruled.broken(beyond).any())
+    ruled.rules[:, 3] = torch.tensor([0.1, 0.9])
+    assert ruled.broken(beyond).tolist() == [[True, False], [False, True]]
+
+
 def test_rules_of_an_earlier_version_overrule_as_they_did(fitted):
     features, _ = pictures(2)
     made, again = head_of(rules=True), head_of(rules=True)

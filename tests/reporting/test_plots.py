@@ -5,9 +5,12 @@ import warnings
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from sklearn.tree import DecisionTreeClassifier
 
 from pipeline.reporting import plots
 from pipeline.reporting.plots import style
+from pipeline.reporting.plots.knowledge import told_apart
+from pipeline.reporting.plots.tree import first_questions
 
 
 def drawn(figure: Figure) -> list[str]:
@@ -140,3 +143,18 @@ def test_letters_that_the_font_has_not_bring_no_warning(make_predictions):
         importlib.reload(style)  # as a command imports it: pytest sets all filters back for each test
         drawn(plots.confusion(found))
     assert not said
+
+
+def test_what_tells_nothing_apart_is_not_drawn():
+    shares = pd.DataFrame(
+        [[1, 0.5, None], [0, 0.5, 1], [0, 0.5, 1]], index=["auk", "crane", "owl"], columns=["red", "alike", "crest"]
+    )
+    texts = drawn(told_apart([("auk", "crane", "first"), ("crane", "owl", "then")], shares))
+    assert texts.count("red") == 1
+    assert not {"alike", "crest"} & set(texts)
+    assert "by no attribute that is known of both" in texts
+
+
+def test_a_tree_shows_no_counts_of_classes():
+    tree = DecisionTreeClassifier().fit([[0.1], [0.2], [0.9]], [0, 0, 1])
+    assert "2 pictures, most of\nauk" in drawn(first_questions(tree, ["red"], ["auk", "crane"]))

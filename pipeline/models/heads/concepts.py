@@ -141,7 +141,9 @@ class Concepts(Rooted, Tempered):
         assert self.rules is not None
         _, place, sign, share, _ = self.rules.T
         place, at_least, plain = place.long(), sign > 0, share < 0
-        here, (least, most) = concepts[:, place], (self.standardised(end)[place] / 2 for end in self.ends)
+        # Less than none is none to whoever reads it, and breaks no "at least 0".
+        shown = concepts.clamp(*map(self.standardised, (torch.zeros_like(self.mean), torch.ones_like(self.mean))))
+        here, (least, most) = shown[:, place], (self.standardised(end)[place] / 2 for end in self.ends)
         named = (share - self.mean[place]) / self.scale[place]
         below = torch.where(plain, here <= least, here < named)
         return torch.where(at_least, below, torch.where(plain, here >= most, here > named))

@@ -26,8 +26,8 @@ def told_apart(pairs: Sequence[tuple[str, str, str]], shares: pd.DataFrame, titl
 
 def _pair(axes: Axes, shares: pd.DataFrame, said: str) -> None:
     apart = shares.iloc[0].sub(shares.iloc[1])
-    telling = apart.abs().dropna().nlargest(_MOST).index
-    telling = apart[telling].sort_values(ascending=False).index  # those of the one first, of the other last
+    apart = apart[apart.abs() > 0]  # what is known, and not the same of both
+    telling = apart[apart.abs().nlargest(_MOST).index].sort_values(ascending=False).index  # of the one first
     heights = np.linspace(1, 0, len(telling))
     for name, place, colour, side in zip(
         shortened(list(shares.index)), (0, 2), (BLUE, ORANGE), ("right", "left"), strict=True
@@ -35,7 +35,7 @@ def _pair(axes: Axes, shares: pd.DataFrame, said: str) -> None:
         axes.text(place, 0.5, f" {name} ", ha=side, va="center", color=colour, fontweight="bold")
     for height, name, words in zip(heights, telling, shortened(list(telling), 40), strict=True):
         axes.text(1, height, words, ha="center", va="center", color=INK, fontsize=9)
-        for row, (place, end, colour) in enumerate(((0, 0.55, BLUE), (2, 1.45, ORANGE))):
+        for row, (place, end, colour) in enumerate(((0, 0.4, BLUE), (2, 1.6, ORANGE))):
             share = float(shares[name].iloc[row])
             axes.plot(
                 [place, end], [0.5, height], color=colour, linewidth=_WIDEST * share, alpha=0.6, solid_capstyle="butt"
@@ -49,6 +49,8 @@ def _pair(axes: Axes, shares: pd.DataFrame, said: str) -> None:
                 color=MUTED,
                 fontsize=7,
             )
+    if telling.empty:
+        axes.text(1, 0.5, "by no attribute that is known of both", ha="center", va="center", color=MUTED, fontsize=9)
     axes.set_title(said, loc="left", color=MUTED, fontsize=9)
     axes.set_xlim(-0.9, 2.9)
     axes.set_ylim(-0.15, 1.15)
