@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 import torch
 from lightning_fabric import Fabric
-from timm.layers import convert_sync_batchnorm  # type: ignore[attr-defined]
 
 from pipeline.common.errors import BadInput
 from pipeline.common.interruption import between_steps
@@ -261,6 +260,8 @@ def _learner(config: schema.Train, prepared: Prepared, stage: Stage, saver: Save
     fabric, share = (ranks.fabric, {"share": ranks.share}) if ranks else (prepared.fabric, {})
     enter(network, stage.phase)
     if ranks and fabric.device.type == "cuda" and stage.phase.batchnorm == "free":
+        from timm.layers import convert_sync_batchnorm  # type: ignore[attr-defined]  # seconds, and seldom needed
+
         convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
     learns, batches = learning(config, prepared, stage.phase)
     options = config.optimizer.model_dump(exclude={"name", "lr", "weight_decay"})
