@@ -36,7 +36,7 @@ from pipeline.experiment.stages import Stage, check_epochs, check_fitted, is_fit
 from pipeline.models.backbone import without_memory
 from pipeline.models.classifier import Classifier
 from pipeline.models.heads.concepts import Concepts
-from pipeline.models.regimes import batchnorms, enter, parameter_groups, set_training
+from pipeline.models.regimes import batchnorms, enter, parameter_groups, set_training, synchronise
 from pipeline.models.saved import BEFORE_REFIT, NetworkFacts, save_best, save_epoch, save_weights
 from pipeline.tracking.runs import config_digest
 from pipeline.training.checkpoints import Saver, has_state
@@ -260,9 +260,7 @@ def _learner(config: schema.Train, prepared: Prepared, stage: Stage, saver: Save
     fabric, share = (ranks.fabric, {"share": ranks.share}) if ranks else (prepared.fabric, {})
     enter(network, stage.phase)
     if ranks and fabric.device.type == "cuda" and stage.phase.batchnorm == "free":
-        from timm.layers import convert_sync_batchnorm  # type: ignore[attr-defined]  # seconds, and seldom needed
-
-        convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
+        synchronise(network)
     learns, batches = learning(config, prepared, stage.phase)
     options = config.optimizer.model_dump(exclude={"name", "lr", "weight_decay"})
     groups = parameter_groups(network, stage.phase, config.optimizer.lr, config.optimizer.weight_decay)

@@ -53,6 +53,13 @@ def set_training(network: Classifier, phase: Phase) -> None:
             layer.eval()
 
 
+def synchronise(network: Classifier) -> None:
+    """Let batch-norm go by the pictures of all GPUs in a step, in place."""
+    from timm.layers import convert_sync_batchnorm  # type: ignore[attr-defined]
+
+    convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
+
+
 def batchnorms(module: nn.Module) -> Iterator[nn.Module]:
     """Every batch-norm layer under a module."""
     return (layer for layer in module.modules() if isinstance(layer, _BATCHNORMS))
