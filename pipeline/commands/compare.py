@@ -22,8 +22,7 @@ from pipeline.experiment.photographs import log_mistakes_of
 from pipeline.reporting.comparison import Comparison, show
 from pipeline.reporting.terminal import console
 from pipeline.tracking.champion import ensemble_ahead, weigh
-from pipeline.tracking.compared import chosen, entered, grouped
-from pipeline.tracking.finished import count_test_looks
+from pipeline.tracking.compared import compared
 from pipeline.tracking.runs import git_sha
 from pipeline.tracking.store import Store
 
@@ -38,11 +37,7 @@ def run(config: schema.Compare) -> Comparison:
     output = checked_output(config.output)
     Store().open()
     client = MlflowClient()
-    runs, title = chosen(client, config)
-    entrants, left_out = entered(client, runs, named=config.runs is not None)
-    by_id = {run.info.run_id: run for run in runs}
-    groups = grouped(client, entrants, by_id, config.leaders)
-    looks = count_test_looks(client, [by_id[one.id] for one in entrants if one.test])
+    title, by_id, entrants, left_out, groups, looks = compared(client, config)
     comparison = Comparison(title, groups, left_out, looks, made_of(entrants))
     show(console(), comparison)  # first, as what follows may not be taken
     leaders = [by_id[row.first.id] for row in groups[0].leaders]

@@ -15,8 +15,8 @@ from pipeline.common.paths import expanded
 from pipeline.config import schema
 from pipeline.reporting.comparison import Comparison
 from pipeline.reporting.study import MARK, PAGE, write_study
-from pipeline.tracking.compared import chosen, entered, grouped
-from pipeline.tracking.finished import count_test_looks, stored_predictions, taxonomy_of
+from pipeline.tracking.compared import compared
+from pipeline.tracking.finished import stored_predictions, taxonomy_of
 from pipeline.tracking.runs import git_sha
 from pipeline.tracking.store import Store, why_unwritable
 
@@ -28,11 +28,7 @@ def run(config: schema.Report) -> Path:
     folder = checked_folder(config.output)
     Store().open()
     client = MlflowClient()
-    runs, title = chosen(client, config)
-    entrants, left_out = entered(client, runs, named=config.runs is not None)
-    by_id = {run.info.run_id: run for run in runs}
-    groups = grouped(client, entrants, by_id, config.leaders)
-    looks = count_test_looks(client, [by_id[one.id] for one in entrants if one.test])
+    title, by_id, _, left_out, groups, looks = compared(client, config)
     typed = " ".join(["python -m pipeline.report", *map(quote, typed_overrides())])
     made = f"Made on {datetime.now().astimezone():%Y-%m-%d} by `{typed}`; commit {git_sha()[:12]}."
     best = [by_id[group.ranking.rows[0].first.id] for group in groups]

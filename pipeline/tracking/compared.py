@@ -1,6 +1,7 @@
 """Finished runs for a comparison: which ones, their scores, and what else is read off the leaders."""
 
 import logging
+from typing import NamedTuple
 
 from mlflow import MlflowClient
 from mlflow.entities import Run
@@ -18,6 +19,27 @@ from pipeline.tracking.selection import find_experiment, find_run, find_sweep, t
 
 log = logging.getLogger("pipeline.compare")
 _CURVES = 3  # rows
+
+
+class Compared(NamedTuple):
+    """Finished runs, `runs` by id, and what ranks them. `looks`: how often test figures of any were looked at."""
+
+    title: str
+    runs: dict[str, Run]
+    entrants: list[Entrant]
+    left_out: dict[str, str]
+    groups: list[Group]
+    looks: int
+
+
+def compared(client: MlflowClient, config: schema.Comparing) -> Compared:
+    """The runs that a config chooses, in groups of those that can be ranked together; this is one look at test."""
+    runs, title = chosen(client, config)
+    entrants, left_out = entered(client, runs, named=config.runs is not None)
+    by_id = {run.info.run_id: run for run in runs}
+    groups = grouped(client, entrants, by_id, config.leaders)
+    looks = finished.count_test_looks(client, [by_id[one.id] for one in entrants if one.test])
+    return Compared(title, by_id, entrants, left_out, groups, looks)
 
 
 def chosen(client: MlflowClient, config: schema.Comparing) -> tuple[list[Run], str]:
