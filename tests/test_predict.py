@@ -174,9 +174,8 @@ def test_what_is_unknown_and_that_a_folder_differs_is_said_by_who_knows(photos, 
     with torch.no_grad():
         seen = network.features(Inputs(torch.randint(0, 256, (60, 3, 32, 32), dtype=torch.uint8))).numpy() * 3
     familiar = Familiar.of(seen, np.arange(60) % 3, 3)
-    noted = {
-        f"val.{name}": np.resize(part, (300, *part.shape[1:])) for name, part in familiar.looks(seen)._asdict().items()
-    }
+    looks = familiar.looks(seen, np.zeros((60, 3)))
+    noted = {f"val.{name}": np.resize(part, (300, *part.shape[1:])) for name, part in looks._asdict().items()}
     write_familiar(artifact_folder(run, "predictions") / "known.safetensors", familiar, noted)
     assert typed("promote", f"run={run.info.run_id}") == 0
     capsys.readouterr()

@@ -212,7 +212,7 @@ def drawing_beside() -> DrawingProcess | None:
 
     Where each job has a process of its own all cores are taken.
     """
-    return next((sweep.draw for sweep in _under_way), None)
+    return next((sweep.draw for sweep in _under_way if sweep.parent is not None), None)
 
 
 def tell_progress() -> None:

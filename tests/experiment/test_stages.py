@@ -48,11 +48,11 @@ def features(network, folder, splits, view, seed=0, gb=1.0):
     keep = np.flatnonzero(np.array(splits) != "")
     rows = table.rows.assign(split=np.array(splits)).iloc[keep].reset_index(drop=True)
     table = table.with_rows(rows.assign(split=rows["split"].astype(table.rows["split"].dtype)))
-    trainer = SimpleNamespace(limit_batches=None, batch_size=4, num_workers=0, feature_cache_gb=gb)
+    trainer = SimpleNamespace(limit_batches=None, batch_size=4, num_workers=0, feature_cache_gb=gb, devices=1)
     data = SimpleNamespace(on_unreadable="skip", cache="none", cache_gb=0)
     config = SimpleNamespace(augmentation=AUGMENTATION, seed=seed, trainer=trainer, data=data)
     prepared = SimpleNamespace(
-        features={}, waited=[], network=network, table=table, resolved={}, fabric=make_fabric("cpu", "fp32")
+        features={}, waited=[], network=network, table=table, resolved={}, ranks=None, fabric=make_fabric("cpu", "fp32")
     )
     found = stages.features(config, prepared, "train", view)
     paths = table.rows["path"].to_numpy()[found.rows]
