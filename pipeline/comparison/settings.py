@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ _OF_GRADIENTS = (
     "optimizer.", "scheduler.", "loss.", "regime.lr", "regime.head_", "regime.backbone_lr", "regime.batchnorm",
     "trainer.epochs", "trainer.patience", "trainer.clip_norm", "trainer.accumulate", "trainer.compile",
 )  # fmt: skip
+_MANY = 6  # answers: more are not listed
 _NOTHING = ("None", "[]", "{}", "")
 _OPTIMIZERS = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 
@@ -33,8 +35,11 @@ class Setting:
 
     @property
     def said(self) -> str:
-        """The answers as people read them."""
-        return ", ".join(short_value(self.key, value) for value in self.values)
+        """The answers as people read them; of many numbers, as a search draws them, the ends."""
+        told = [short_value(self.key, value) for value in self.values]
+        if len(told) > _MANY and all(isinstance(_plain(value), int | float) for value in self.values):
+            return f"{told[0]} to {told[-1]}, {len(told)} values"
+        return ", ".join(told)
 
 
 def settings(runs: Sequence[Entrant]) -> list[Setting]:
@@ -42,7 +47,7 @@ def settings(runs: Sequence[Entrant]) -> list[Setting]:
     found = []
     for key in dict.fromkeys(key for run in runs for key in run.choices):
         using = [run for run in runs if key in run.choices and counts(key) and _is_used(key, run.choices)]
-        values = tuple(sorted({run.choices[key] for run in using}, key=lambda one: one.zfill(9)))
+        values = tuple(sorted({run.choices[key] for run in using}, key=_in_order))
         if values and not set(values) <= set(_NOTHING):
             found.append(Setting(key, values, _source(key, using)))
     return found
@@ -65,6 +70,12 @@ def _is_used(key: str, params: Mapping[str, str]) -> bool:
         return False
     as_they_are = params.get("regime.trains") == "head" and params.get("regime.views", "0") == "0"
     return not (as_they_are and key.startswith(("augmentation.", "regime.views")))
+
+
+def _in_order(value: str) -> tuple[float, str]:
+    """Numbers first, by size."""
+    number = _plain(value)
+    return (float(number), "") if isinstance(number, int | float) else (math.inf, value)
 
 
 def _source(key: str, runs: Sequence[Entrant]) -> str:
