@@ -78,9 +78,8 @@ def test_a_resumed_run_is_the_uninterrupted_one_to_the_last_bit(overrides, tmp_p
 
 
 @pytest.mark.usefixtures("_saves_every_epoch")
-@pytest.mark.parametrize("overrides", [["scheduler=onecycle"], ["trainer.accumulate=2", "trainer.num_workers=1"]])
-def test_so_is_one_that_breaks_off_within_an_epoch(overrides, tmp_path, monkeypatch):
-    overrides = [*overrides, "trainer.epochs=2"]
+def test_so_is_one_that_breaks_off_within_an_epoch(tmp_path, monkeypatch):
+    overrides = ["scheduler=onecycle", "trainer.accumulate=2", "trainer.num_workers=1", "trainer.epochs=2"]
     whole = go(tmp_path / "whole", *overrides)
     best = (tmp_path / "whole" / "best.safetensors").read_bytes()
     saved = Saver._save

@@ -14,11 +14,11 @@ TINY = (
 )  # fmt: skip
 
 
-def test_three_terminals_share_out_a_sweep(tmp_path):
+def test_two_terminals_share_out_a_sweep(tmp_path):
     with database(tmp_path) as server:
         typed = [sys.executable, "-m", "pipeline.train", "-m", "seed=0,1,2", *TINY, "trainer.epochs=2"]
         variables = os.environ | {"MLFLOW_TRACKING_URI": server.address}
-        logs = [(tmp_path / f"{number}.log").open("w+") for number in range(3)]
+        logs = [(tmp_path / f"{number}.log").open("w+") for number in range(2)]
         begun = [
             subprocess.Popen(typed, cwd=tmp_path, env=variables, stdout=log, stderr=log, text=True) for log in logs
         ]
@@ -28,7 +28,7 @@ def test_three_terminals_share_out_a_sweep(tmp_path):
             log.seek(0)
             said.append(log.read())
             log.close()
-        assert codes == [0, 0, 0], said
+        assert codes == [0, 0], said
         client = MlflowClient(server.address)
         runs = client.search_runs([one.experiment_id for one in client.search_experiments()])
         jobs = [run for run in runs if run.data.tags["stage"] == "train"]
