@@ -31,15 +31,17 @@ def check_output(
     return path
 
 
-def check_folder(output: str, mark: str, pictures: Iterable[Path] = ()) -> Path:
-    """The folder to write: a new or empty one, or one of an earlier call, which has a file `mark`.
+def check_folder(
+    output: str, mark: str, pictures: Iterable[Path] = (), is_earlier: Callable[[Path], bool] = Path.is_file
+) -> Path:
+    """The folder to write: a new or empty one, or one of an earlier call, as its file `mark` tells by `is_earlier`.
 
     BadInput for others, before any work.
     """
     folder = expanded(output, "output")
     if not folder.absolute().parent.is_dir() or (folder.exists() and not folder.is_dir()):
         raise BadInput(f"output={output}: a folder's name in a folder that is there is wanted")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / mark).is_file():
+    if folder.is_dir() and any(folder.iterdir()) and not is_earlier(folder / mark):
         raise BadInput(f"output={output} holds something else than an earlier {mark}; name another folder")
     if any(folder.absolute() in picture.absolute().parents for picture in pictures):
         raise BadInput(f"output={output} holds pictures that are asked about; name another folder")

@@ -9,23 +9,22 @@ from shlex import quote
 
 from mlflow import MlflowClient
 
+from pipeline.cli.output import check_folder
 from pipeline.cli.quoting import typed_overrides
-from pipeline.common.errors import BadInput
-from pipeline.common.paths import expanded
 from pipeline.config import schema
 from pipeline.reporting.comparison import Comparison
 from pipeline.reporting.study import MARK, PAGE, write_study
 from pipeline.tracking.compared import compared
 from pipeline.tracking.finished import stored_predictions, taxonomy_of
 from pipeline.tracking.runs import git_sha
-from pipeline.tracking.store import Store, why_unwritable
+from pipeline.tracking.store import Store
 
 log = logging.getLogger("pipeline.report")
 
 
 def run(config: schema.Report) -> Path:
     """Rank the runs as `compare` does, and write methods, tables, figures and references into a folder."""
-    folder = checked_folder(config.output)
+    folder = check_folder(config.output, PAGE, is_earlier=is_report).resolve()
     Store().open()
     client = MlflowClient()
     title, by_id, _, left_out, groups, looks = compared(client, config)
@@ -42,18 +41,6 @@ def run(config: schema.Report) -> Path:
     return page
 
 
-def checked_folder(output: str) -> Path:
-    """Where the report goes. BadInput where it cannot, or where something else lies."""
-    folder = expanded(output, "output").resolve()
-    if folder.exists() and not folder.is_dir():
-        raise BadInput(f"output={output} is a file: name a folder")
-    if not folder.parent.is_dir():
-        raise BadInput(f"output={output}: the folder {folder.parent} is not there")
-    page = folder / PAGE
-    if folder.is_dir() and any(folder.iterdir()) and not (
-        page.is_file() and MARK in page.read_text(encoding="utf-8", errors="replace")
-    ):  # fmt: skip
-        raise BadInput(f"output={output} holds something else than an earlier report: name another folder")
-    if reason := why_unwritable((folder if folder.is_dir() else folder.parent) / PAGE):
-        raise BadInput(f"output={output} cannot be written: {reason}; name another folder")
-    return folder
+def is_report(page: Path) -> bool:
+    """Whether a file is the page of an earlier report."""
+    return page.is_file() and MARK in page.read_text(encoding="utf-8", errors="replace")

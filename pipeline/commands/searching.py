@@ -207,4 +207,5 @@ def _suggest(trial: Trial, one: Searched) -> Any:
         return trial.suggest_categorical(one.key, one.choices)
     if isinstance(one.low, int) and isinstance(one.high, int):
         return trial.suggest_int(one.key, one.low, one.high, step=int(one.step or 1), log=one.log)
-    return trial.suggest_float(one.key, float(one.low), float(one.high), step=one.step, log=one.log)  # type: ignore[arg-type]
+    step = None if one.step is None else float(one.step)
+    return trial.suggest_float(one.key, float(one.low), float(one.high), step=step, log=one.log)

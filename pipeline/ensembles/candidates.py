@@ -7,10 +7,9 @@ import numpy as np
 import torch
 
 from pipeline.ensembles.members import checked
-from pipeline.predictions.predictions import Predictions
+from pipeline.predictions.predictions import TINY, Predictions
 
 CANDIDATES = 100
-TINY = float(np.finfo(np.float32).tiny)
 
 
 @dataclass(frozen=True)

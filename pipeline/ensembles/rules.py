@@ -14,10 +14,9 @@ from scipy.special import softmax
 from pipeline.common.errors import BadInput
 from pipeline.ensembles.members import checked
 from pipeline.predictions.builder import PredictionsBuilder
-from pipeline.predictions.predictions import Predictions
+from pipeline.predictions.predictions import TINY, Predictions
 
 _AHEAD = np.float32(1e-6)  # what a vote's winner has more than a class that is as likely
-TINY = float(np.finfo(np.float32).tiny)
 
 
 class Rule(Protocol):

@@ -12,8 +12,9 @@ import torch
 from pipeline.data.batch import Inputs
 from pipeline.data.reading.preprocessing import Reading
 from pipeline.data.reading.tta import Views, shown
-from pipeline.ensembles.rules import TINY, Rule
+from pipeline.ensembles.rules import Rule
 from pipeline.models.classifier import Classifier, Wants
+from pipeline.predictions.predictions import TINY
 
 
 class Said(NamedTuple):
@@ -25,10 +26,9 @@ class Said(NamedTuple):
     scores: torch.Tensor
     features: torch.Tensor | None = None
 
-    def arrays(self) -> tuple[np.ndarray, np.ndarray]:
-        """Features and scores as float32, of a network that has features."""
-        assert self.features is not None
-        return self.features.float().cpu().numpy(), self.scores.numpy()
+    def arrays(self) -> tuple[np.ndarray | None, np.ndarray]:
+        """Features, where there are any, and scores as float32."""
+        return None if self.features is None else self.features.float().cpu().numpy(), self.scores.numpy()
 
 
 @torch.inference_mode()

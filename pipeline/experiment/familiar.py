@@ -31,8 +31,9 @@ class Noted:
 
     def add(self, said: Said) -> None:
         """What is said of the next pictures."""
-        if self._familiar is not None and said.features is not None:
-            self._some.append(self._familiar.looks(*said.arrays()))
+        features, scores = said.arrays()
+        if self._familiar is not None and features is not None:
+            self._some.append(self._familiar.looks(features, scores))
 
     @property
     def looks(self) -> Looks | None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
-import pickle
 import platform
 import sys
 import traceback
@@ -115,4 +115,4 @@ def _name(ranks: Ranks) -> str:
 
 if __name__ == "__main__":
     end_with(os.getppid(), 1.0)
-    follow(pickle.loads(bytes.fromhex(sys.argv[1])))
+    follow(Place(**json.loads(sys.argv[1])))

@@ -7,8 +7,9 @@ from torch import nn
 
 from pipeline.data.batch import Inputs
 from pipeline.data.reading.preprocessing import Joined, Preprocessing, Reading
-from pipeline.ensembles.rules import TINY, ClassStack, HardVote, Rule, SharedStack, SoftVote
+from pipeline.ensembles.rules import ClassStack, HardVote, Rule, SharedStack, SoftVote
 from pipeline.models.classifier import Classifier
+from pipeline.predictions.predictions import TINY
 from pipeline.serving.bundle import Bundle
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
 from pipeline.data.reading.decoding import decode
 from pipeline.exporting.checking import Pictures
@@ -17,8 +17,8 @@ from pipeline.serving.onnx_file import PICTURES
 _KINDS = ["Conv", "MatMul", "Gemm", "Add", "Clip", "Relu", "MaxPool", "GlobalAveragePool", "ReduceMean"]
 
 
-class _Shown(CalibrationDataReader):  # type: ignore[misc]
-    """Training pictures, one at a time."""
+class _Shown:
+    """Training pictures, one at a time: what has `get_next` is a `CalibrationDataReader` to ONNX Runtime."""
 
     def __init__(self, pictures: Pictures, side: int) -> None:
         self._pictures, self._side = iter(pictures), side

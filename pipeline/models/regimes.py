@@ -55,9 +55,9 @@ def set_training(network: Classifier, phase: Phase) -> None:
 
 def synchronise(network: Classifier) -> None:
     """Let batch-norm go by the pictures of all GPUs in a step, in place."""
-    from timm.layers import convert_sync_batchnorm  # type: ignore[attr-defined]
+    from timm.layers.norm_act import convert_sync_batchnorm
 
-    convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
+    convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]  # timm's is without types
 
 
 def batchnorms(module: nn.Module) -> Iterator[nn.Module]:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-from pipeline.predictions.predictions import DENSE_CLASSES, LARGEST, Predictions, Rest
+from pipeline.predictions.predictions import DENSE_CLASSES, LARGEST, TINY, Predictions, Rest
 
 
 class PredictionsBuilder:
@@ -114,13 +114,12 @@ def _rest_of_logits(scores: torch.Tensor, columns: torch.Tensor | None) -> tuple
 
 def _rest_of_probabilities(values: torch.Tensor, columns: torch.Tensor | None) -> tuple[torch.Tensor, ...]:
     """The same of probabilities, as logarithms."""
-    tiny = float(np.finfo(np.float32).tiny)
     if columns is None:
-        return (values.clamp(min=tiny).log(),)
+        return (values.clamp(min=TINY).log(),)
     count = values.shape[1] - columns.shape[1]
-    others = values.scatter(1, columns, 0.0).sum(dim=1).clamp(min=tiny * count)
+    others = values.scatter(1, columns, 0.0).sum(dim=1).clamp(min=TINY * count)
     return (
-        values.gather(1, columns).clamp(min=tiny).log(),
+        values.gather(1, columns).clamp(min=TINY).log(),
         columns.int(),
         others.log(),
         (others / count).log(),

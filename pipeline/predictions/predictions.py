@@ -21,6 +21,7 @@ from pipeline.common.errors import BadInput
 DENSE_CLASSES = 1_000
 LARGEST = 100
 BLOCK_VALUES = 1_000_000
+TINY = float(np.finfo(np.float32).tiny)  # the least probability whose logarithm is taken
 
 
 @dataclass(frozen=True)

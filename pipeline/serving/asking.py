@@ -30,8 +30,8 @@ BATCH = 16  # pictures: larger ones gain nothing on a processor and cost memory
 
 def as_seen(bundle: Bundle, said: Said) -> Seen:
     """What networks said, as answers are made of it."""
-    features = None if said.features is None else said.features.float().cpu().numpy()
-    return seen_of(bundle, said.scores.numpy(), features)
+    features, scores = said.arrays()
+    return seen_of(bundle, scores, features)
 
 
 def with_reasons(bundle: Bundle, said: Sequence[Answer], inputs: Mapping[Wants, Inputs]) -> list[Answer]:

@@ -9,9 +9,8 @@ from scipy.special import softmax
 from pipeline.common.errors import BadInput
 from pipeline.evaluation.familiar import Looks, together
 from pipeline.evaluation.strangeness import SOFTER, too_strange
+from pipeline.predictions.predictions import TINY
 from pipeline.serving.described import Described
-
-_TINY = float(np.finfo(np.float32).tiny)
 
 
 class Seen(NamedTuple):
@@ -90,4 +89,4 @@ def unknown_among(model: Described, seen: Seen, share: float | None) -> list[tup
 
 
 def _log(probabilities: np.ndarray) -> np.ndarray:
-    return np.log(np.maximum(probabilities, _TINY))
+    return np.log(np.maximum(probabilities, TINY))

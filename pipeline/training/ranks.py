@@ -5,15 +5,15 @@ find each other and in which the others say what stopped them; what is to be don
 through the process group: gloo for processors and for objects, NCCL between GPUs.
 """
 
+import json
 import logging
 import os
-import pickle
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from time import monotonic, sleep
 from typing import Any, Self
@@ -25,8 +25,8 @@ from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import distributed
+from torch.distributed import TCPStore  # type: ignore[attr-defined]  # public, but without the export that types want
 from torch.distributed.distributed_c10d import PrefixStore
-from torch.distributed.rendezvous import TCPStore  # type: ignore[attr-defined]
 
 from pipeline.common.errors import BadInput, Stopped
 from pipeline.common.interruption import Interrupted, heed, take_no_more
@@ -141,7 +141,7 @@ class Ranks:
         """Start the others, as `python -m module` with their place, unless somebody else has."""
         for rank in range(1, self.place.world) if rank_given() is None else ():
             place = Place(rank, self.place.world, rank, self.place.world, port=self.port)
-            command = [sys.executable, "-m", module, pickle.dumps(place).hex()]
+            command = [sys.executable, "-m", module, json.dumps(asdict(place))]
             self._started.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL))
 
     def _wait_for_all(self) -> None:

@@ -35,10 +35,10 @@ def fit_layer(
         if punishment:
             each = each + punishment(weight / scale)
         total = (counts * each).sum() + weight.square().sum() / (2 * strength)
-        total.backward()  # type: ignore[no-untyped-call]  # PyTorch's is without types
+        torch.autograd.backward(total)
         return float(total.detach())
 
     with torch.enable_grad():
-        solver.step(loss)  # type: ignore[no-untyped-call]  # as is this
+        solver.step(loss)  # type: ignore[no-untyped-call]  # PyTorch's is without types
     found = weight.detach() / scale
     return found, bias.detach() - found @ mean
