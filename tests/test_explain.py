@@ -10,10 +10,12 @@ import torch
 from PIL import Image
 from stored import CLASSES, finished
 
+from pipeline.commands.explain import of_run
 from pipeline.data.reading.preprocessing import Preprocessing
 from pipeline.models.classifier import Classifier
 from pipeline.models.saved import read_facts, save_best
-from pipeline.tracking.finished import artifact_folder
+from pipeline.serving.calibrating import calibrated_on
+from pipeline.tracking.finished import artifact_folder, stored_predictions
 from pipeline.tracking.selection import find_run
 
 
@@ -58,6 +60,11 @@ def test_a_page_and_a_picture_of_each(photos, store, tmp_path, typed, capsys):
     assert "activation maps" not in page
     answered_otherwise = page.count(f"; shown: <bdi>{CLASSES[1]}</bdi>")
     assert (before != (tmp_path / "looks" / "00004_two.jpg").read_bytes()) == (answered_otherwise > 0)
+
+
+def test_a_run_answers_as_its_model_would(store):
+    run = find_run(store, trained(store))
+    assert of_run(run.info.run_id)[0].calibration == calibrated_on(stored_predictions(run, "val"))
 
 
 @pytest.mark.parametrize("method", ["integrated_gradients", "occlusion"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -25,7 +26,9 @@ from pipeline.reporting.looks_page import FILE, Looked, looks_page
 from pipeline.reporting.page import save
 from pipeline.reporting.shown_paths import shown_below
 from pipeline.serving.bundle import Bundle
+from pipeline.serving.calibrating import calibrated_on
 from pipeline.serving.from_run import best_of
+from pipeline.tracking.finished import has_predictions, stored_predictions
 from pipeline.tracking.selection import find_run
 from pipeline.tracking.store import Store
 
@@ -68,11 +71,15 @@ def run(config: schema.Explain) -> Path:
 
 
 def of_run(run_id: str) -> tuple[Bundle, str]:
-    """The networks of a run, and its name."""
+    """The networks of a run, calibrated on its val as promoting it would, and its name."""
     Store().open(to_write=False)
     client = MlflowClient()
     found = find_run(client, run_id)
-    return best_of(client, found), str(found.info.run_name)
+    bundle = best_of(client, found)
+    if has_predictions(found, "val"):
+        calibration = calibrated_on(stored_predictions(found, "val"), bundle.taxonomy)
+        bundle = replace(bundle, calibration=calibration)
+    return bundle, str(found.info.run_name)
 
 
 def code_of(name: str | None, classes: tuple[str, ...]) -> int | None:

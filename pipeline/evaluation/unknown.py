@@ -46,7 +46,8 @@ class Told(NamedTuple):
         ]
         if self.by_rank is not None:
             reached = ", ".join(f"{one.rank} {percent(one.share)}" for one in self.by_rank.itertuples() if one.answers)
-            said.append(f"their answers end at: {reached} ({percent(self.rows['right'].mean())} by the right taxon)")
+            right = f" ({percent(self.rows['right'].mean())} by the right taxon)" if "right" in self.rows else ""
+            said.append(f"their answers end at: {reached}{right}")
         return said
 
 
@@ -81,27 +82,31 @@ def auroc(known: np.ndarray, unknown: np.ndarray) -> float:
 
 def ranks_reached(landed: pd.DataFrame) -> pd.DataFrame:
     """A row a rank: how many answers to unseen pictures end there, which `share` of all that is, how many of them name
-    the picture's true taxon (`right`), and how many pass for known (`accepted`).
+    the picture's true taxon (`right`, where a taxonomy tells), and how many pass for known (`accepted`).
     """
     ranks = landed["rank"].cat.categories
-    found = landed.groupby("rank", observed=False).agg(
-        answers=("path", "size"), right=("right", "sum"), unknown=("unknown", "sum")
-    )
+    summed = {name: (name, "sum") for name in ("right", "unknown") if name in landed}
+    found = landed.groupby("rank", observed=False).agg(answers=("path", "size"), **summed)
     found = found.reindex(ranks).rename_axis("rank").reset_index()
     accepted = found["answers"] - found.pop("unknown")
     return found.assign(share=found["answers"] / max(len(landed), 1), accepted=accepted)
 
 
 def _landed(unseen: PictureTable, said: Predictions, rows: pd.DataFrame, tree: Tree, threshold: float) -> pd.DataFrame:
-    """Rows with the `taxon` and `rank` that each picture is answered with, and whether it is `right`."""
+    """Rows with the `taxon` and `rank` that each picture is answered with, and, where a taxonomy tells, whether it is
+    `right`.
+    """
     truth = unseen.taxonomy
     level = tree.deepest(said.predicted, lines(tree, said), threshold)
     names = tree.names[said.predicted, level]
     ranks = ["nothing", *tree.levels]
     rank = pd.Categorical.from_codes(level - NOTHING, categories=ranks)
     taxon = [None if one == NOTHING else name for one, name in zip(level.tolist(), names, strict=True)]
+    landed = rows.assign(taxon=taxon, rank=rank)
+    if truth is None:
+        return landed
     right = [
-        truth is not None and name is not None and at in truth and truth.at[label, at] == name
+        name is not None and at in truth and truth.at[label, at] == name
         for label, at, name in zip(rows["label"], rank, taxon, strict=True)
     ]
-    return rows.assign(taxon=taxon, rank=rank, right=right)
+    return landed.assign(right=right)

@@ -106,6 +106,7 @@ def test_a_frozen_network_tells_of_kinds_that_it_never_saw(photos, store, typed,
     assert typed(*others, f"data.root={tmp_path / 'far'}") == 0
     told = capsys.readouterr()
     assert "told from the known (its own 12 of test) with an area under" in told.out + told.err
+    assert "by the right taxon" not in told.out + told.err  # no taxonomy says which that would be
     far = runs(store)[0].data.metrics
     assert far["unseen/auroc_near"] == pytest.approx(figures["unseen/auroc_near"])
     assert (far["unseen/classes"], far["unseen/pictures"]) == (2, 40)
