@@ -26,14 +26,15 @@ PATH_KEYS = (
 # Beginnings of keys, from here on. Whatever stands under these, the figures are the same,
 SAME_FIGURES = (
     "tracking.", "resume", "estimate", "trainer.num_workers", "trainer.keep_epochs", "trainer.checkpoint_minutes",
-    "trainer.time_budget", "trainer.devices", "trainer.nodes", "data.split.save", "data.cache", "data.licence",
+    "trainer.time_budget", "trainer.devices", "trainer.nodes", "trainer.engine", "data.split.save", "data.cache",
+    "data.licence",
 )  # fmt: skip
 # and under these it says where things lie, or how fast they go: no choice to compare runs by.
 NO_CHOICE = (*SAME_FIGURES, "data.root", "data.box_unit", "trainer.feature_cache_gb", "trainer.threads")
 # Those that may be given beside resume=ID.
 GIVEN_ANEW = (
     "trainer.num_workers", "trainer.keep_epochs", "trainer.checkpoint_minutes", "trainer.feature_cache_gb",
-    "trainer.devices", "trainer.nodes", "data.cache", "data.root",
+    "trainer.devices", "trainer.nodes", "trainer.engine", "data.cache", "data.root",
 )  # fmt: skip
 
 # Keys that repeat a choice: runs that differ in these alone are one row, with a spread.

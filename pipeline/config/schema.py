@@ -111,6 +111,9 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), coerce_numbers_to_str=True)
 
 
+# Whom networks are asked through on a processor, where nothing learns.
+Engine = Literal["auto", "torch", "onnxruntime"]
+
 BoxUnit = Literal["pixels", "shares"]
 
 
@@ -469,6 +472,7 @@ class Trainer(Section):
     keep_epochs: list[Count]
     refit: bool
     threads: Annotated[Count, Field(le=1024)] | None
+    engine: Engine
     feature_cache_gb: NotNegative
     time_budget: Time
 
@@ -615,6 +619,7 @@ class Predict(Asking):
     corrected: str | None
     also: list[Literal["megadetector", "darwin_core", "camtrap_dp"]]
     camtrap_dp: str | None
+    engine: Engine
 
 
 class Explain(Asking):
@@ -712,6 +717,7 @@ class Runner(Section):
     precision: Literal["auto", "fp32", "bf16", "fp16"]
     accelerator: str
     num_workers: Annotated[int, Field(ge=0)] | None
+    engine: Engine
 
 
 class Evaluate(Command):

@@ -22,6 +22,7 @@ from pipeline.explaining.places import check_looked_at
 from pipeline.serving.answers import Answer, Wanted
 from pipeline.serving.asking import as_seen, with_reasons
 from pipeline.serving.bundle import Bundle
+from pipeline.training.engine import check_engine
 from pipeline.training.hardware import make_fabric
 
 
@@ -35,11 +36,14 @@ def ask_networks(
         if looked.exists() and not looked.is_dir():
             raise BadInput(f"explain=true: {looked} is no folder, where pictures are to be put; name another output=")
         looked.mkdir(exist_ok=True)
-    runner = schema.Runner(batch_size=config.batch_size, precision="fp32", accelerator="auto", num_workers=None)
+    check_engine(config.engine, "engine")
+    runner = schema.Runner(
+        batch_size=config.batch_size, precision="fp32", accelerator="auto", num_workers=None, engine=config.engine
+    )
     seen = pictures(bundle.members, table, rows, runner, on_unreadable=config.on_unreadable)
     fabric = make_fabric(runner.accelerator, runner.precision)
     with memory_in_one_line(config.batch_size, "batch_size"):
-        for some, said in scored(bundle.members, bundle.rule, seen, fabric, what="ask"):
+        for some, said in scored(bundle.members, bundle.rule, seen, fabric, what="ask", engine=runner.engine):
             reasons = partial(_with_reasons, bundle, table, some, looked) if wanted.explain else list[Answer]
             yield Asked(some.rows.numpy(), as_seen(bundle, said), reasons)
 

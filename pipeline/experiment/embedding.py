@@ -30,6 +30,7 @@ from pipeline.experiment.build import Prepared
 from pipeline.experiment.stages import features
 from pipeline.reporting.embedding_page import Embedded, embedding_page
 from pipeline.reporting.page import save
+from pipeline.training.engine import check_engine
 from pipeline.training.feature_files import FeatureRows, SideBySide, weights_digest
 from pipeline.training.features import Features
 from pipeline.training.hardware import make_fabric, resolved
@@ -51,6 +52,7 @@ def prepare(config: schema.Embed) -> Prepared:
         raise BadInput(f"model.join: a file holds the features of one network: model={config.model.join[0]}, and so on")
     if config.trainer.threads:
         torch.set_num_threads(config.trainer.threads)
+    check_engine(config.trainer.engine)
     fabric = make_fabric(config.trainer.accelerator, config.trainer.precision)
     data = build.taking_small_classes(config.data)
     split = build.split_pictures(data)

@@ -14,6 +14,7 @@ from pipeline.common.errors import BadInput
 from pipeline.common.progress import watch
 from pipeline.common.wording import first_few
 from pipeline.config import schema
+from pipeline.config.schema import Engine
 from pipeline.data.batch import NOTHING, Inputs
 from pipeline.data.beside.exif import with_exif
 from pipeline.data.beside.registry import columns_of
@@ -30,6 +31,7 @@ from pipeline.experiment.stages import learning, stages
 from pipeline.models.classifier import Classifier, Wants
 from pipeline.predictions.builder import PredictionsBuilder
 from pipeline.predictions.predictions import Predictions
+from pipeline.training.engine import Instead, asked_through, check_engine, stand_ins
 from pipeline.training.hardware import make_fabric
 from pipeline.training.loop import Batches, layout_of
 from pipeline.training.tally import or_stand_in
@@ -105,10 +107,11 @@ def answers(
     *, views: Views = "none", on_unreadable: Literal["raise", "skip"] = "raise", note: Note = lambda _: None,
 ) -> Predictions:  # fmt: skip
     """What networks say, by their rule, of the pictures `rows` of a table whose classes are theirs."""
+    check_engine(trainer.engine)
     with build.memory_in_one_line(trainer.batch_size):
         asked = pictures(members, table, rows, trainer, views=views, on_unreadable=on_unreadable)
         fabric = make_fabric(trainer.accelerator, trainer.precision)
-        return _predictions(members, rule, table, asked, fabric, views, note=note)
+        return _predictions(members, rule, table, asked, fabric, views, note=note, engine=trainer.engine)
 
 
 class Shown(NamedTuple):
@@ -129,6 +132,11 @@ class Asked:
     ways: Mapping[Reading, Batches | PictureBatches]
     wants: Mapping[Wants, Inputs]
     limit: int | None = None
+
+    @property
+    def n_pictures(self) -> int:
+        """Of the ways that pictures are read in, which are as many."""
+        return next(iter(self.ways.values())).n_pictures
 
     def __len__(self) -> int:
         whole = len(next(iter(self.ways.values())))
@@ -195,22 +203,26 @@ def on_device(members: Sequence[Classifier], asked: Asked, fabric: Fabric, what:
 
 def scored(
     members: Sequence[Classifier], rule: Rule | None, asked: Asked, fabric: Fabric, views: Views = "none",
-    what: str = "score",
+    what: str = "score", engine: Engine = "torch",
 ) -> Iterator[tuple[Shown, Said]]:  # fmt: skip
-    """Each batch with what is said of it, on the device and in the precision of `fabric`."""
+    """Each batch with what is said of it, on the device and in the precision of `fabric`, through that `engine`."""
+    instead: Instead | None = None
     for some in on_device(members, asked, fabric, what):
-        with fabric.autocast():
+        if instead is None:
+            sights = [sight for member in members for sight in member.sights]
+            instead = stand_ins(engine, sights, asked.n_pictures, fabric)
+        with fabric.autocast(), asked_through(instead):
             found = said_of(members, rule, some.inputs, views)
         yield some, found
 
 
 def _predictions(
     members: Sequence[Classifier], rule: Rule | None, table: PictureTable, asked: Asked, fabric: Fabric,
-    views: Views = "none", what: str = "score", note: Note = lambda _: None,
+    views: Views = "none", what: str = "score", note: Note = lambda _: None, engine: Engine = "torch",
 ) -> Predictions:  # fmt: skip
     paths = table.rows["path"].to_numpy()
     builder = PredictionsBuilder(table.classes)
-    for some, found in scored(members, rule, asked, fabric, views, what):
+    for some, found in scored(members, rule, asked, fabric, views, what, engine):
         builder.add(paths[some.rows.numpy()], some.labels, found.scores)
         note(found)
     return builder.finish()

@@ -90,4 +90,6 @@ def networks_of(client: MlflowClient, run: Run) -> tuple[Classifier, ...]:
 
 def _runner(batch_size: int, count: int) -> schema.Runner:
     workers = 0 if count <= _FEW else None
-    return schema.Runner(batch_size=batch_size, precision="fp32", accelerator="auto", num_workers=workers)
+    return schema.Runner(
+        batch_size=batch_size, precision="fp32", accelerator="auto", num_workers=workers, engine="torch"
+    )

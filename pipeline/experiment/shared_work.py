@@ -70,7 +70,7 @@ def shared_features(
         config, prepared.table, sight.parts[0].preprocessing, split, rows=rows[some], view=view,
         identities=None if identities is None else identities[some],
     )  # fmt: skip
-    made = compute_features(sight, batches, rows=rows[some], fabric=prepared.fabric)
+    made = compute_features(sight, batches, rows=rows[some], fabric=prepared.fabric, engine=config.trainer.engine)
     parts = prepared.ranks.gathered(made)
     gather_skipped(prepared)
     width = max((part.shape[1] for part in parts), default=1)  # of one in which no picture could be read it is 1

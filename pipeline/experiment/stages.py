@@ -235,8 +235,8 @@ def features(
             return all_do(config, prepared, shared_features, number, split, view, rows, identities)
 
         prepared.features[key] = features_of(
-            asked.ways, asked.files, pictures=asked.pictures, rows=asked.rows,
-            labels=prepared.table.labels[asked.rows], fabric=prepared.fabric, shared=shared if prepared.ranks else None,
+            asked.ways, asked.files, pictures=asked.pictures, rows=asked.rows, labels=prepared.table.labels[asked.rows],
+            fabric=prepared.fabric, shared=shared if prepared.ranks else None, engine=config.trainer.engine,
         )  # fmt: skip
     return prepared.features[key]
 

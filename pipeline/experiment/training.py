@@ -40,6 +40,7 @@ from pipeline.models.regimes import batchnorms, enter, parameter_groups, set_tra
 from pipeline.models.saved import BEFORE_REFIT, NetworkFacts, save_best, save_epoch, save_weights
 from pipeline.tracking.runs import config_digest
 from pipeline.training.checkpoints import Saver, has_state
+from pipeline.training.engine import check_engine
 from pipeline.training.fitting import Fitting
 from pipeline.training.hardware import check_devices, make_fabric, resolved
 from pipeline.training.loop import Epoch, Learner, NothingRead, Progress, fit, layout_of
@@ -84,6 +85,7 @@ def ground(config: schema.Train, own: OwnPictures | None = None, typed: Sequence
         check_fitted(config, typed)
     if config.trainer.threads:
         torch.set_num_threads(config.trainer.threads)
+    check_engine(config.trainer.engine)
     fabric = make_fabric(config.trainer.accelerator, config.trainer.precision)
     check_devices(fabric, config.trainer)
     split, table, unseen = own_or_new_pictures(config.data, own)

@@ -46,6 +46,7 @@ class Sight(nn.Module):
         super().__init__()
         self.parts = tuple(parts)
         self.above: Callable[[torch.Tensor], torch.Tensor] | None = None  # its upper part alone, while the rest is kept
+        self.instead: Callable[[torch.Tensor], torch.Tensor] | None = None  # of its backbone, while that is asked so
         if len(parts) > 1:
             self.backbone: nn.Module = SideBySide([Sight([part], reads) for part in parts])
             self.n_features: int = sum(sight.n_features for sight in self.sights)
@@ -70,6 +71,8 @@ class Sight(nn.Module):
             assert self.above
             return self.above(inputs.below)
         assert inputs.pixels is not None
+        if self.instead is not None:
+            return self.instead(inputs.pixels)
         if isinstance(self.backbone, SideBySide):
             return self.backbone(inputs.pixels)
         return self.backbone(self.normalised(inputs.pixels))

@@ -15,10 +15,12 @@ from torch.utils.data import Dataset
 
 from pipeline.common.errors import Stopped
 from pipeline.common.progress import watch
+from pipeline.config.schema import Engine
 from pipeline.data.batch import NOTHING, Batch, Inputs
 from pipeline.data.reading.loading import Answer, Request
 from pipeline.models.below import Below
 from pipeline.models.sight import Sight
+from pipeline.training.engine import Instead, asked_through, stand_ins
 from pipeline.training.feature_files import FeatureFiles, FeatureRows, SideBySide
 from pipeline.training.loop import Batches, layout_of
 
@@ -53,6 +55,7 @@ def features_of(
     labels: np.ndarray,
     fabric: Fabric,
     shared: Callable[[int, np.ndarray], np.ndarray] | None = None,
+    engine: Engine = "torch",
 ) -> Features:
     """The features of `pictures` (n,) uint64 by one backbone or by several, as they are kept, or computed and kept now.
 
@@ -65,7 +68,9 @@ def features_of(
             some = rows[missing]
             if shared:
                 return shared(number, some)
-            return compute_features(way.network, way.batches(some), rows=some, fabric=fabric, kind=way.kind)
+            return compute_features(
+                way.network, way.batches(some), rows=some, fabric=fabric, kind=way.kind, engine=engine
+            )
 
         return files.get_or_make(
             way.how, pictures, make, max(1, _AT_ONCE // (way.network.n_features * way.kind.itemsize))
@@ -77,10 +82,10 @@ def features_of(
     return Features(values.choose(read), labels[read], rows[read])
 
 
-@torch.inference_mode()
 def compute_features(
-    network: Sight | Below, batches: Batches, *, rows: np.ndarray, fabric: Fabric, kind: torch.dtype = torch.float16
-) -> np.ndarray:
+    network: Sight | Below, batches: Batches, *, rows: np.ndarray, fabric: Fabric, kind: torch.dtype = torch.float16,
+    engine: Engine = "torch",
+) -> np.ndarray:  # fmt: skip
     """One pass of the backbone, in evaluation mode: (n, features) of a `kind` in the order of `rows` (n, ascending).
 
     NaN where a picture could not be read; a single column of it where none could. Stopped where the network itself
@@ -88,9 +93,12 @@ def compute_features(
     """
     fabric.to_device(network).eval()
     layout = layout_of(network)
+    instead: Instead | None = None
     values: np.ndarray | None = None
     for batch in watch(batches, "features"):
-        with fabric.autocast():
+        if instead is None:  # by now, as those that read pictures are this process's copies, with all that it has
+            instead = stand_ins(engine, [network] if isinstance(network, Sight) else [], len(rows), fabric)
+        with torch.inference_mode(), fabric.autocast(), asked_through(instead):
             made = network.features(batch.inputs.to(fabric.device, layout))
         found = made.to("cpu", kind).numpy()
         if not np.isfinite(found).all():
