@@ -210,7 +210,7 @@ def scored(
     for some in on_device(members, asked, fabric, what):
         if instead is None:
             sights = [sight for member in members for sight in member.sights]
-            instead = stand_ins(engine, sights, asked.n_pictures, fabric)
+            instead = stand_ins(engine, sights, asked.n_pictures, len(some.rows), fabric)
         with fabric.autocast(), asked_through(instead):
             found = said_of(members, rule, some.inputs, views)
         yield some, found

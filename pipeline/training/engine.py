@@ -29,10 +29,9 @@ from pipeline.training.loop import layout_of
 
 Instead = Mapping[Sight, OnnxSession]  # of whose backbone whom
 _VERSION = 1  # of what is remembered
-_SOME, _TURNS = 8, 3  # pictures a batch of the trial, and batches that count
-_TO_CONVERT = 2.0  # seconds that a conversion may well take
-_OF_A_PASS = 0.1  # of the time of the pictures that follow, what a trial may take
-_ASKED = 2 * (1 + _TURNS) * _SOME  # pictures of a trial
+_TURNS = 2  # batches of a trial that count
+_TO_CONVERT = 1.0  # seconds that it may well take
+_OF_A_PASS = 0.2  # of the time that the pictures that follow take, what a trial may take
 
 log = logging.getLogger(__name__)
 
@@ -56,12 +55,13 @@ def check_engine(engine: Engine, key: str = "trainer.engine") -> None:
         raise BadInput(f"{key}=onnxruntime needs {' and '.join(missing)}: pip install -e '.[onnx]', or {key}=torch")
 
 
-def stand_ins(engine: Engine, sights: Sequence[Sight], pictures: int, fabric: Fabric) -> Instead:
-    """What is to be asked of so many pictures in the stead of the backbones of some sights; told in a line, once.
+def stand_ins(engine: Engine, sights: Sequence[Sight], pictures: int, batch: int, fabric: Fabric) -> Instead:
+    """What is asked of so many pictures, `batch` at once, in the stead of some sights' backbones; told in a line, once.
 
     None of those where PyTorch is as fast, or alone knows them. With `auto` a network is tried once for each machine,
-    picture size and number of threads, where the trial takes little beside the pictures. What ONNX Runtime says is the
-    same in all digits that features are kept with, as far as PyTorch itself, asked in batches of another size, says it.
+    picture size, batch and number of threads, where the trial takes little beside the pictures. Features differ as far
+    as those differ that PyTorch makes in batches of another size: by 1e-6, where float16, as which they are kept, has
+    5e-4. So both are kept under one key.
     """
     if engine == "torch" or (engine == "auto" and lacking()):
         return {}
@@ -76,7 +76,7 @@ def stand_ins(engine: Engine, sights: Sequence[Sight], pictures: int, fabric: Fa
     for sight in sights:
         key = sight.backbone, sight.parts[0].preprocessing  # of several networks that share a backbone it is asked once
         if key not in made:
-            made[key] = _stand_in(engine, sight, pictures, str(computed["device_name"]))
+            made[key] = _stand_in(engine, sight, pictures, batch, str(computed["device_name"]))
         if session := made[key]:
             found[sight] = session
     return found
@@ -94,14 +94,14 @@ def asked_through(sessions: Instead) -> Iterator[None]:
             sight.instead = None
 
 
-def _stand_in(engine: Engine, sight: Sight, pictures: int, machine: str) -> OnnxSession | None:
+def _stand_in(engine: Engine, sight: Sight, pictures: int, batch: int, machine: str) -> OnnxSession | None:
     name = sight.parts[0].name.rpartition("/")[2]
     try:
         if engine == "onnxruntime":
             session = OnnxSession(sight)
             _tell(f"ONNX Runtime answers for {name}")
             return session
-        tried = _remembered_or_tried(sight, pictures, machine)
+        tried = _remembered_or_tried(sight, pictures, batch, machine)
         if tried is None:
             return None
         if tried.times < CLEARLY_FASTER:
@@ -122,27 +122,27 @@ def _tell(line: str) -> None:
     log.info("%s", line)
 
 
-def _remembered_or_tried(sight: Sight, pictures: int, machine: str) -> Tried | None:
+def _remembered_or_tried(sight: Sight, pictures: int, batch: int, machine: str) -> Tried | None:
     """None where so few pictures follow that a trial would take longer than it gains."""
     part = sight.parts[0]
     what = json.dumps(
         [
             _VERSION, machine, torch.get_num_threads(), torch.__version__, version("onnxruntime"), part.name,
-            dict(part.options), part.preprocessing.image_size, sight.n_features, str(layout_of(sight)),
+            dict(part.options), part.preprocessing.image_size, sight.n_features, str(layout_of(sight)), batch,
         ]
     )  # fmt: skip
     file = cache_folder() / "engines" / f"{blake2b(what.encode(), digest_size=8).hexdigest()}.json"
     known = _read(file)
-    if known or not _worth_a_trial(sight, pictures):
+    if known or not _worth_a_trial(sight, pictures, batch):
         return known
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
     except OSError:  # a machine that keeps nothing tries again
-        return _tried(sight)
+        return _tried(sight, batch)
     with one_at_a_time(file.with_suffix(".lock"), f"a trial of {part.name}"):
         known = _read(file)
         if known is None:
-            known = _tried(sight)
+            known = _tried(sight, batch)
             kept = json.dumps({"what": what, **known._asdict()}, indent=1)
             with suppress(OSError):
                 write_atomically(file, lambda fresh: fresh.write_text(kept, encoding="utf-8"))
@@ -157,18 +157,19 @@ def _read(file: Path) -> Tried | None:
         return None
 
 
-def _worth_a_trial(sight: Sight, pictures: int) -> bool:
-    if _OF_A_PASS * pictures <= _ASKED:
+def _worth_a_trial(sight: Sight, pictures: int, batch: int) -> bool:
+    asked = 2 * (1 + _TURNS) * batch
+    if _OF_A_PASS * pictures <= asked:
         return False
-    shown = _noise(sight)
+    shown = _noise(sight, min(batch, 8))
     each = min(_seconds(sight, shown) for _ in range(2))
-    return _TO_CONVERT + _ASKED * each <= _OF_A_PASS * pictures * each
+    return _TO_CONVERT + asked * each <= _OF_A_PASS * pictures * each
 
 
-def _tried(sight: Sight) -> Tried:
+def _tried(sight: Sight, batch: int) -> Tried:
     began = perf_counter()
     session = OnnxSession(sight)
-    converting, shown = perf_counter() - began, _noise(sight)
+    converting, shown = perf_counter() - began, _noise(sight, batch)
     turns = []
     for _ in range(1 + _TURNS):  # in turns, so that a busy moment slows both
         alone = _seconds(sight, shown)
@@ -178,8 +179,8 @@ def _tried(sight: Sight) -> Tried:
     return Tried(min(first), min(second), converting)
 
 
-def _noise(sight: Sight) -> Inputs:
-    shape = _SOME, *sight.parts[0].preprocessing.shape
+def _noise(sight: Sight, pictures: int) -> Inputs:
+    shape = pictures, *sight.parts[0].preprocessing.shape
     pixels = torch.randint(0, 256, shape, generator=torch.Generator(), dtype=torch.uint8)  # the seed's chance stays
     return Inputs(pixels.contiguous(memory_format=layout_of(sight)))
 
@@ -187,6 +188,7 @@ def _noise(sight: Sight) -> Inputs:
 @torch.inference_mode()
 def _seconds(sight: Sight, shown: Inputs) -> float:
     """That a picture takes."""
+    assert shown.pixels is not None
     began = perf_counter()
     sight.features(shown)
-    return (perf_counter() - began) / _SOME
+    return (perf_counter() - began) / len(shown.pixels)

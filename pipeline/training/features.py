@@ -97,7 +97,8 @@ def compute_features(
     values: np.ndarray | None = None
     for batch in watch(batches, "features"):
         if instead is None:  # by now, as those that read pictures are this process's copies, with all that it has
-            instead = stand_ins(engine, [network] if isinstance(network, Sight) else [], len(rows), fabric)
+            sights = [network] if isinstance(network, Sight) else []
+            instead = stand_ins(engine, sights, len(rows), len(batch.rows), fabric)
         with torch.inference_mode(), fabric.autocast(), asked_through(instead):
             made = network.features(batch.inputs.to(fabric.device, layout))
         found = made.to("cpu", kind).numpy()
