@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -26,6 +27,7 @@ from pipeline.tracking.finished import artifact_folder
 from pipeline.tracking.registry import weights_of
 from pipeline.tracking.runs import git_sha, machine
 from pipeline.tracking.selection import FINISHED, find_run, search
+from pipeline.training.engine import trials
 
 _AGAIN = "again"  # the config's name
 _NOT_GIVEN_ON = (PARENT_VARIABLE, SERVER_VARIABLE, "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME")
@@ -152,6 +154,8 @@ def train_again(again: Again, place: Path) -> tuple[MlflowClient, Run]:
     else:
         write_code_of(again.commit, place)
     _write_config(again.config, place / "conf")
+    if trials().is_dir():  # else a trial of the moment might choose another engine
+        shutil.copytree(trials(), place / "cache" / trials().name)
     environment = {name: value for name, value in os.environ.items() if name not in _NOT_GIVEN_ON}
     uri = f"sqlite:///{place / 'mlflow.db'}"
     environment |= {"PYTHONPATH": str(place), "PIPELINE_CACHE": str(place / "cache"), "MLFLOW_TRACKING_URI": uri}

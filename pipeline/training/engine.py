@@ -49,6 +49,11 @@ class Tried(NamedTuple):
         return self.torch / max(self.onnxruntime, 1e-9)
 
 
+def trials() -> Path:
+    """The folder of what trials found, a file each; perhaps not there yet."""
+    return cache_folder() / "engines"
+
+
 def check_engine(engine: Engine, key: str = "trainer.engine") -> None:
     """BadInput where ONNX Runtime is asked for and is not installed."""
     if engine == "onnxruntime" and (missing := lacking()):
@@ -131,7 +136,7 @@ def _remembered_or_tried(sight: Sight, pictures: int, batch: int, machine: str) 
             dict(part.options), part.preprocessing.image_size, sight.n_features, str(layout_of(sight)), batch,
         ]
     )  # fmt: skip
-    file = cache_folder() / "engines" / f"{blake2b(what.encode(), digest_size=8).hexdigest()}.json"
+    file = trials() / f"{blake2b(what.encode(), digest_size=8).hexdigest()}.json"
     known = _read(file)
     if known or not _worth_a_trial(sight, pictures, batch):
         return known
