@@ -48,7 +48,9 @@ def features(network, folder, splits, view, seed=0, gb=1.0):
     keep = np.flatnonzero(np.array(splits) != "")
     rows = table.rows.assign(split=np.array(splits)).iloc[keep].reset_index(drop=True)
     table = table.with_rows(rows.assign(split=rows["split"].astype(table.rows["split"].dtype)))
-    trainer = SimpleNamespace(limit_batches=None, batch_size=4, num_workers=0, feature_cache_gb=gb, devices=1)
+    trainer = SimpleNamespace(
+        limit_batches=None, batch_size=4, num_workers=0, feature_cache_gb=gb, devices=1, engine="torch"
+    )
     data = SimpleNamespace(on_unreadable="skip", cache="none", cache_gb=0)
     config = SimpleNamespace(augmentation=AUGMENTATION, seed=seed, trainer=trainer, data=data)
     prepared = SimpleNamespace(
