@@ -223,8 +223,17 @@ class CameraTraps(Pictures):
     rows_of: Literal["pictures", "animals"]
 
 
+class Shards(Pictures):
+    """Tar files of pictures."""
+
+    source: Literal["shards"]
+    label_field: str
+
+
 # The pictures: each source has its own keys beside those that all share.
-Data = Annotated[Digits | Folder | Table | INat2021 | CUB200 | Lists | CameraTraps, Field(discriminator="source")]
+Data = Annotated[
+    Digits | Folder | Table | INat2021 | CUB200 | Lists | CameraTraps | Shards, Field(discriminator="source")
+]
 
 
 class Model(Section):

@@ -14,6 +14,8 @@ import pandas as pd
 
 from pipeline.common.errors import BadInput, did_you_mean
 from pipeline.data.files import not_a_file
+from pipeline.data.members import TAR
+from pipeline.data.shards import places_in_tars
 from pipeline.data.table import OWN_COLUMNS, PICTURE, SPLITS, PictureTable, chunks
 from pipeline.data.unlisted import tell_unlisted
 
@@ -62,8 +64,7 @@ def trusted_table(
     rows = _without(rows, _outside(rows), source, on_unreadable, skipped)
     rows = _without(rows, _conflicts(rows), source, on_unreadable, skipped)
     rows = _once_each(rows)
-    sizes, reasons = file_sizes(root, rows.get(PICTURE, rows["path"]))
-    rows["bytes"] = sizes
+    rows, reasons = _weighed(rows, root)
     rows = _without(rows, reasons, source, on_unreadable, skipped)
     rows["label"] = _classes_in_order(rows["label"], classes, source, skipped)
     kept = [str(label) for label in rows["label"].cat.categories]
@@ -74,6 +75,19 @@ def trusted_table(
         unlisted=tell_unlisted(root, named, source) if look_for_others else None,
         taxonomy=None if taxonomy is None else taxonomy.reindex(kept),
     )  # fmt: skip
+
+
+def _weighed(rows: pd.DataFrame, root: Path) -> tuple[pd.DataFrame, dict[int, str]]:
+    """The rows with `bytes`, and in which tar each lies where they lie in tars; why some are not there, by place."""
+    if TAR in rows:  # the source has looked already
+        return rows, {}
+    names = rows.get(PICTURE, rows["path"])
+    found = places_in_tars(root, names)
+    if found is None:
+        sizes, reasons = file_sizes(root, names)
+        return rows.assign(bytes=sizes), reasons
+    lacking = np.flatnonzero(found[TAR].isna()).tolist()
+    return pd.concat([rows, found], axis=1), dict.fromkeys(lacking, "is in no tar of that folder")
 
 
 def split_column(given: pd.Series | None, n: int, source: str) -> pd.Categorical:
@@ -125,7 +139,7 @@ def check_files(table: PictureTable) -> None:
     if table.root is None or "bytes" not in table.rows:
         return
     empty = table.files[table.rows["bytes"] == 0]
-    _, reasons = file_sizes(table.root, empty)
+    _, reasons = (None, {}) if TAR in table.rows else file_sizes(table.root, empty)
     told = {path: reasons.get(place, "is empty (0 bytes)") for place, path in enumerate(empty)}
     if told:
         raise BadInput(f"{table.root}: {_listing(told)}; put right what is listed, or set data.on_unreadable=skip")

@@ -1,7 +1,6 @@
 """What a table holds, in figures: its fingerprint, its counts, the weights its imbalance suggests."""
 
 import hashlib
-import os
 from collections.abc import Iterable
 
 import numpy as np
@@ -89,9 +88,7 @@ def _held(table: PictureTable, rows: np.ndarray) -> np.ndarray:
     """(n,) uint64 of whole pictures."""
     if table.pixels is not None:
         return _numbers(pixels.tobytes() for pixels in table.pixels[rows])
-    root = os.path.abspath(table.root or "")  # noqa: PTH100 - texts: there may be millions
-    names = table.files.array.take(rows)
-    files = [os.path.join(root, name) for name in names]  # noqa: PTH118
+    files, names = list(table.sources(rows)), table.files.array.take(rows)
     states = file_states(files)
     if not _few_enough(states[:, 2]):
         return mixed(np.column_stack([_numbers(file.encode(errors="surrogateescape") for file in files), states]))

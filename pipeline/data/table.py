@@ -10,11 +10,14 @@ import numpy as np
 import pandas as pd
 
 from pipeline.data.boxes.crop import Boxed, Plain, boxed
+from pipeline.data.members import HEADER, OFFSET, TAR, Member
 
 SPLITS = ("train", "val", "test")
 PICTURE = "picture_path"  # the file of a row that has another `path`, where a picture has several rows
+IN_TARS = (TAR, OFFSET, HEADER)  # where the pictures are members of tars below `root`
 OWN_COLUMNS = ("path", "label", "split", "bytes")  # the program's; all others are the user's
-RENAMED = {name: f"{name}_given" for name in (*OWN_COLUMNS, PICTURE)}  # a user's column of such a name makes room
+# A user's column of such a name makes room.
+RENAMED = {name: f"{name}_given" for name in (*OWN_COLUMNS, *IN_TARS, PICTURE)}
 _CHUNK = 100_000
 
 
@@ -26,6 +29,8 @@ class PictureTable:
     `label` (categorical; its categories are the classes in their fixed order), `split` (categorical over
     `SPLITS`, missing where the set brings no split) and any further columns (`region`, `latitude`, ...).
     `taxonomy`, where there is one, has a row a class, indexed by class name, in the classes' order.
+    Pictures inside tars have in the columns `IN_TARS` the tar (categorical, its path relative to `root`), where in it
+    they begin, and the checksum of what stands there before them.
     `pixels`, for sets held in memory, is (n, height, width, 3) uint8 and stands for the files; whoever reads pictures
     asks for their `sources` and need not know which of the two they are. `boxes` (n, 4), where they are looked at, are
     what of each picture is: left, top, width and height as shares of it, NaN for all of it. Of a picture with several
@@ -56,7 +61,7 @@ class PictureTable:
     @property
     def further(self) -> list[str]:
         """The columns that the user brought."""
-        return [name for name in self.rows if name not in OWN_COLUMNS]
+        return [name for name in self.rows if name not in (*OWN_COLUMNS, *IN_TARS)]
 
     @property
     def labels(self) -> np.ndarray:
@@ -83,7 +88,13 @@ class PictureTable:
         if self.pixels is not None:
             return self.pixels[rows]
         root = os.fspath(self.root or "")
-        return [os.path.join(root, path) for path in self.files.array.take(rows)]  # noqa: PTH118 - text: a Path costs ten times it, and there may be millions
+        paths = (os.path.join(root, path) for path in self.files.array.take(rows))  # noqa: PTH118 - text: a Path costs ten times it, and there may be millions
+        if TAR not in self.rows:
+            return list(paths)
+        where = self.rows[[OFFSET, "bytes", HEADER]].iloc[rows].to_numpy(np.int64).tolist()
+        tars = [os.path.join(root, tar) for tar in self.rows[TAR].cat.categories]  # noqa: PTH118
+        whose = self.rows[TAR].cat.codes.to_numpy()[rows].tolist()
+        return [Member(path, tars[tar], *place) for path, tar, place in zip(paths, whose, where, strict=True)]
 
     def sizes(self) -> np.ndarray:
         """(n,) int64 bytes of each picture, 0 for a file that is not there; the source may have noted them already."""

@@ -27,6 +27,8 @@ def find_pictures(images: str, key: str = "images") -> list[Path]:
     found = sorted(path for path in paths if not any(part.startswith(".") for part in path.relative_to(where).parts))
     for path in found:
         check_utf8(path, f"{key}={images}")
+    if not found and any(where.glob("*.tar")):
+        raise BadInput(f"{key}={images}: its pictures are in tars; unpack them, or ask with evaluate data=shards")
     if not found:
         raise BadInput(f"{key}={images}: no picture in it ({', '.join(sorted(SUFFIXES))})")
     return found

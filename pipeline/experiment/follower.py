@@ -23,6 +23,7 @@ from pipeline.config import schema
 from pipeline.config.defaults import flatten
 from pipeline.config.keys import SAME_FIGURES
 from pipeline.data.digest import data_digest
+from pipeline.data.members import TAR
 from pipeline.data.table import PictureTable
 from pipeline.experiment import build
 from pipeline.experiment.build import Prepared
@@ -102,7 +103,7 @@ def _check_alike(ranks: Ranks, own: schema.Train, first: schema.Train) -> None:
 
 def _as_it_lies_here(table: PictureTable, first: schema.Train, own: schema.Train) -> PictureTable:
     """The table on this machine, whose pictures may have another root, and are to be looked at again."""
-    rows = table.rows.drop(columns="bytes", errors="ignore")
+    rows = table.rows if TAR in table.rows else table.rows.drop(columns="bytes", errors="ignore")
     if table.root is None or not own.data.root or not first.data.root:
         return replace(table, rows=rows)
     inside = table.root.relative_to(expanded(first.data.root, "data.root"))

@@ -14,7 +14,7 @@ from pipeline.data.digest import class_counts, class_weights
 from pipeline.data.survey.columns import column_report
 from pipeline.data.survey.names import Proposal
 from pipeline.data.survey.statistics import channel_statistics, unreadable
-from pipeline.data.table import PictureTable
+from pipeline.data.table import IN_TARS, PictureTable
 from pipeline.data.taxonomy import RANKS
 from pipeline.reporting import charts, page, survey_pictures
 from pipeline.reporting.page import Figure, Section
@@ -23,7 +23,7 @@ from pipeline.reporting.shown_paths import shown_below
 _MOST_BARS = 40
 _MOST_RANK_BARS = 25
 _MOST_DOTS = 3_000
-_OWN_COLUMNS = ("path", "label", "split", "bytes", "latitude", "longitude")
+_OWN_COLUMNS = ("path", "label", "split", "bytes", *IN_TARS, "latitude", "longitude")
 _SPLIT_WORDS = "Colours are splits. Val chooses, test has the last word; neither trains."
 
 

@@ -3,7 +3,6 @@
 Notes that cannot be (a clock that was never set, a place at 0, 0) are none.
 """
 
-import io
 import os
 import warnings
 from collections.abc import Callable, Collection, Sequence
@@ -15,6 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from PIL import Image
+
+from pipeline.data.members import for_pillow
 
 DATE, LATITUDE, LONGITUDE = COLUMNS = ("exif.date", "exif.latitude", "exif.longitude")
 _EXIF, _GPS, _TAKEN, _CHANGED = 0x8769, 0x8825, 0x9003, 0x0132  # Exif 2.32: the directories, and tags of dates
@@ -56,7 +57,7 @@ def _taken(picture: Picture) -> Taken:
     if isinstance(picture, np.ndarray):
         return found
     with suppress(Exception):  # as below
-        with Image.open(io.BytesIO(picture) if isinstance(picture, bytes) else picture) as image:
+        with Image.open(for_pillow(picture)) as image:
             notes = image.getexif()
         inner = notes.get_ifd(_EXIF)
         model, body = (str(text or "").strip("\0 ") for text in (notes.get(_MODEL), inner.get(_BODY)))
@@ -71,7 +72,7 @@ def _noted(picture: Picture) -> dict[str, Any]:
     if isinstance(picture, np.ndarray):
         return found
     with suppress(Exception):  # Pillow raises anything at all on broken files; reading the pixels tells of them
-        with Image.open(io.BytesIO(picture) if isinstance(picture, bytes) else picture) as image:
+        with Image.open(for_pillow(picture)) as image:
             notes = image.getexif()
         day = str(notes.get_ifd(_EXIF).get(_TAKEN) or notes.get(_CHANGED) or "")[:10]
         with suppress(ValueError):

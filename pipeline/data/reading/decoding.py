@@ -18,6 +18,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from pipeline.common.errors import BadInput
 from pipeline.data.files import not_a_file
+from pipeline.data.members import ChangedTarError, Member, for_pillow
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
 # libjpeg's own scaling is coarse: left at twice the wanted side, the result stays within about 0.2 grey
@@ -98,6 +99,8 @@ def read_file(path: str | os.PathLike[str]) -> bytes:
     """A picture's bytes. Raises `UnreadablePicture`; what is no file is not opened."""
     name = os.fspath(path)
     try:
+        if isinstance(path, Member):
+            return path.read()
         wrong = not_a_file(os.stat(name).st_mode)  # noqa: PTH116  # a picture's path is text, to save time
         if wrong:
             raise UnreadablePicture(name, wrong)
@@ -153,7 +156,7 @@ def upright_size(source: str | os.PathLike[str] | bytes | np.ndarray) -> tuple[i
     if isinstance(source, np.ndarray):
         return source.shape[1], source.shape[0]
     try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as image:
+        with Image.open(for_pillow(source), formats=FORMATS) as image:
             lies = image.getexif().get(_ORIENTATION) in (5, 6, 7, 8)
             return (image.height, image.width) if lies else (image.width, image.height)
     except Exception:  # what is wrong with it, decoding says
@@ -254,7 +257,7 @@ def _as_rgb(image: Image.Image) -> Image.Image:
 
 def _reason(error: Exception) -> str:
     match error:
-        case _RefusedError():
+        case _RefusedError() | ChangedTarError():
             return str(error)
         case FileNotFoundError():
             return "is not there"

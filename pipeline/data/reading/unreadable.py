@@ -9,6 +9,8 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
 from pipeline.common.cache_folder import cache_folder
 from pipeline.data.contents import content_digests, file_states
 from pipeline.data.reading.decoding import UnreadablePicture
@@ -23,7 +25,7 @@ def remember(picture: UnreadablePicture) -> None:
         return
     try:
         path = os.path.abspath(picture.path)  # noqa: PTH100
-        facts = {"path": path, "content": _contents([path])[path], "reason": picture.reason}
+        facts = {"path": path, "content": _contents([picture.path])[0], "reason": picture.reason}
         if not facts["content"]:
             return  # gone, or no file: there is nothing to know it again by
         folder = cache_folder()
@@ -42,13 +44,12 @@ def remembered(table: PictureTable) -> dict[str, str]:
     root = os.path.join(os.path.abspath(table.root), "")  # noqa: PTH100, PTH118
     facts = {one["path"]: one for one in _lines() if one["path"].startswith(root)}
     names = table.files
-    here = names.isin([path.removeprefix(root) for path in facts])
-    paths = names[here].unique().tolist()
-    now = _contents([root + path for path in paths])
+    here = np.flatnonzero(names.isin([path.removeprefix(root) for path in facts]).to_numpy())
+    now = _contents(list(table.sources(here)))
     return {
         path: facts[root + path]["reason"]
-        for path in paths
-        if now[root + path] and now[root + path] == facts[root + path]["content"]
+        for path, held in zip(names.iloc[here], now, strict=True)
+        if held and held == facts[root + path]["content"]
     }
 
 
@@ -68,6 +69,6 @@ def _lines() -> Iterable[dict[str, Any]]:
             yield facts
 
 
-def _contents(files: list[str]) -> dict[str, int]:
+def _contents(files: list[str]) -> list[int]:
     """A digest of what each file holds, 0 for one that cannot be read."""
-    return dict(zip(files, content_digests(files, file_states(files)).tolist(), strict=True))
+    return content_digests(files, file_states(files)).tolist()

@@ -18,6 +18,7 @@ SOURCES = {
     "cub200": "cub200",
     "lists": "lists",
     "camera_traps": "camera_traps",
+    "shards": "shards",
 }
 
 

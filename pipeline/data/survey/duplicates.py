@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from pipeline.data.members import Member
 from pipeline.data.table import PictureTable
 
 _END = 4096  # bytes: the end of a compressed file tells almost any two apart
@@ -80,6 +81,9 @@ def _digests(table: PictureTable, rows: np.ndarray, *, end_only: bool = False) -
 
 def _digest(path: str, end_only: bool) -> str:
     try:
+        if isinstance(path, Member):
+            data = path.read()
+            return f"{len(data)} {file_digest(data[-_END:] if end_only else data)}"
         if Path(path).is_file():  # a pipe would be waited at
             with Path(path).open("rb") as file:
                 size = file.seek(0, os.SEEK_END)
