@@ -5,16 +5,20 @@
 FOLDERs hold a folder a class. Photographs of 12 megapixels (noise over gradients, JPEG quality 90) are made
 beside them. The two sides take turns, round by round, so that a busy machine slows both; a ratio is of one
 round, and its median and range over rounds are shown. Aims: 1.5 times as fast on small photographs, 3 times on
-large ones.
+large ones. Then each folder's files against tars of them (GNU tar, 1,000 a tar), in a new order each round: bytes
+alone with the disk's cache full, and by the clock with it emptied of these files (their names stay known), and the
+whole loader.
 """
 
 import argparse
 import os
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -27,7 +31,7 @@ from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
-from pipeline.data.reading.decoding import decode
+from pipeline.data.reading.decoding import decode, read_file
 from pipeline.data.reading.loading import PictureBatches
 from pipeline.data.reading.preprocessing import Preprocessing
 from pipeline.data.sources import read_source
@@ -63,15 +67,23 @@ def pairs(table: PictureTable, rows: np.ndarray, folder: Path) -> dict[str, tupl
     }
 
 
-def compare(name: str, runs: tuple[Run, Run], pictures: int, rounds: int) -> None:
+def compare(
+    name: str,
+    runs: Sequence[Run],
+    pictures: int,
+    rounds: int,
+    clock: Callable[[], float] = time.process_time,
+    before: Run = bool,
+) -> None:
     """Print both speeds and the ratio, rounds taken in turns after one that does not count."""
     seconds: tuple[list[float], list[float]] = ([], [])
     for number in range(rounds + 1):
         for side in (0, 1) if number % 2 else (1, 0):
-            start = time.process_time()
+            before()
+            start = clock()
             runs[side]()
             if number:
-                seconds[side].append(time.process_time() - start)
+                seconds[side].append(clock() - start)
     ratios = [theirs / ours for theirs, ours in zip(*seconds, strict=True)]
     theirs, ours = (pictures / statistics.median(some) for some in seconds)
     print(
@@ -79,6 +91,51 @@ def compare(name: str, runs: tuple[Run, Run], pictures: int, rounds: int) -> Non
         f"({min(ratios):.2f} to {max(ratios):.2f}, n = {rounds})",
         flush=True,
     )
+
+
+def make_shards(folder: Path, made: Path) -> Path:
+    """Tars of a folder's files, as docs/scale.md shows it."""
+    made.mkdir()
+    split = ["split", "-l", "1000", "-d", "-a", "4", "--additional-suffix=.tar"]
+    tar = f"tar --create --dereference --hard-dereference --verbatim-files-from --files-from=- --file='{made}'/$FILE"
+    names = subprocess.run(["find", ".", "-type", "f"], cwd=folder, capture_output=True, check=True).stdout
+    subprocess.run([*split, f"--filter={tar}", "-", ""], cwd=folder, input=names, check=True)
+    return made
+
+
+def forget(folder: Path) -> None:
+    """Empty the system's cache of what a folder's files hold."""
+    for file in folder.rglob("*"):
+        if file.is_file():
+            handle = os.open(file, os.O_RDONLY)
+            os.fsync(handle)
+            os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
+            os.close(handle)
+
+
+def compare_shards(folder: Path, most: int, rounds: int) -> None:
+    """Files against tars of them."""
+    with tempfile.TemporaryDirectory() as place:
+        shards = make_shards(folder, Path(place) / "tars")
+        tables = read_source("folder", root=str(folder)), read_source("shards", root=str(shards))
+        chance = np.random.default_rng(0)
+        rows = chance.permutation(len(tables[0].rows))[:most]
+
+        def read(table: PictureTable) -> list[bytes]:
+            return [read_file(one) for one in table.sources(chance.permutation(rows))]
+
+        def load(table: PictureTable) -> list[object]:
+            return list(PictureBatches(table, rows, Preprocessing(SIDE), batch_size=BATCH, shuffle=True))
+
+        def emptied() -> None:
+            forget(folder)
+            forget(shards)
+
+        print(f"{folder.name}: {len(rows)} pictures; as files, then in tars")
+        of_bytes, whole = (tuple(partial(run, table) for table in tables) for run in (read, load))
+        compare("bytes, cached", of_bytes, len(rows), rounds)
+        compare("bytes, not cached", of_bytes, len(rows), rounds, time.perf_counter, emptied)
+        compare("end to end", whole, len(rows), rounds)
 
 
 def make_photographs(folder: Path, count: int, megapixels: float) -> Path:
@@ -119,6 +176,7 @@ def main() -> None:
     print("seconds of processor on one core, one thread")
     for folder in options.folders:
         measure(folder.expanduser().absolute(), options.pictures, options.rounds)
+        compare_shards(folder.expanduser().absolute(), options.pictures, options.rounds)
     with tempfile.TemporaryDirectory() as made:
         folder = make_photographs(Path(made) / "made", options.made, options.megapixels)
         measure(folder, options.made, options.rounds)
