@@ -91,10 +91,10 @@ class PictureTable:
         paths = (os.path.join(root, path) for path in self.files.array.take(rows))  # noqa: PTH118 - text: a Path costs ten times it, and there may be millions
         if TAR not in self.rows:
             return list(paths)
-        where = self.rows[[OFFSET, "bytes", HEADER]].iloc[rows].to_numpy(np.int64).tolist()
         tars = [os.path.join(root, tar) for tar in self.rows[TAR].cat.categories]  # noqa: PTH118
-        whose = self.rows[TAR].cat.codes.to_numpy()[rows].tolist()
-        return [Member(path, tars[tar], *place) for path, tar, place in zip(paths, whose, where, strict=True)]
+        whose = (tars[code] for code in self.rows[TAR].cat.codes.to_numpy()[rows])
+        where = (self.rows[name].to_numpy()[rows].tolist() for name in (OFFSET, "bytes", HEADER))
+        return list(map(Member, paths, whose, *where))
 
     def sizes(self) -> np.ndarray:
         """(n,) int64 bytes of each picture, 0 for a file that is not there; the source may have noted them already."""
