@@ -99,6 +99,11 @@ def test_a_budget_is_of_several_trainings(store, typed, capsys):
         (["seed=0,1", *TINY, "trainer.time_budget=0.01s"], "is shorter than one training"),
         (["seed=0,1", "trainer.time_budget=2"], "a time with its unit"),
         (["seed=0,1", "-m"], "a search is typed without it"),
+        (["seed=0,1", "optimizer.lr=interval(0.1,0.2)", "tune.sampler=grid"], "optimizer.lr: an interval has values"),
+        (
+            ["head=choice(linear,logistic)", "regime=choice(scratch,frozen)"],
+            "head=logistic regime=scratch: head=logistic",
+        ),
     ],
 )
 def test_bad_input_stops_before_any_work(given, said, store, typed, capsys):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import combinations, product
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -12,6 +13,7 @@ from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 
 from pipeline.cli.quoting import quoted
 from pipeline.common.errors import BadInput
+from pipeline.experiment.stages import OF_GRADIENTS
 
 Value = str | int | float
 _DIGITS = 4  # of a number drawn from an interval: enough to tell settings apart, and to read
@@ -49,6 +51,18 @@ class Searched:
     def ends(self) -> tuple[Value, ...]:
         """All choices, or the least and the greatest number."""
         return self.choices or (self.low, self.high)
+
+    def values(self) -> tuple[Value, ...]:
+        """All that it may be. BadInput for an interval."""
+        if self.choices:
+            return self.choices
+        if self.step is None:
+            raise BadInput(
+                f"{self.typed}: an interval has values without end; tune.sampler=grid takes choices and ranges"
+            )
+        low, high, step = (float(one) for one in (self.low, self.high, self.step))
+        found = [low + number * step for number in range(round((high - low) / step) + 1)]
+        return tuple(int(one) if isinstance(self.low, int) else one for one in found)
 
 
 def read_space(lines: Sequence[str], loader: Any) -> list[Searched]:
@@ -107,23 +121,53 @@ class Space:
     def draw(self, value_of: Callable[[Searched], Value]) -> list[str]:
         """The overrides of one training: the choices first, then those keys that these have."""
         groups, keys = self._apart()
-        chosen = [one.override(value_of(one)) for one in groups]
+        chosen = list[str]()
+        for one in groups:
+            if not _follows_gradients(one) or self.belongs(chosen, one):
+                chosen.append(one.override(value_of(one)))
         return chosen + [one.override(value_of(one)) for one in keys if self.belongs(chosen, one)]
 
+    def grid(self) -> list[dict[str, Value]]:
+        """All combinations, each the values that it has by their keys: no two are one training."""
+        found: dict[tuple[str, ...], dict[str, Value]] = {}
+        for values in product(*(one.values() for one in self.searched)):
+            used, given = dict[str, Value](), {one.key: value for one, value in zip(self.searched, values, strict=True)}
+            found.setdefault(tuple(self.draw(partial(_noted, used, given))), used)
+        return list(found.values())
+
     def samples(self) -> list[list[str]]:
-        """Trainings that between them have each choice and each end of an interval, beside the first of all others."""
+        """Trainings that between them have any two groups' choices together, and each end of an interval, beside the
+        first of all others.
+        """
         groups, keys = self._apart()
         settings: list[dict[str, Value]] = [{one.key: end} for one in [*groups, *keys] for end in one.ends()]
+        settings += [  # and any two groups' choices may be at odds
+            {one.key: choice, other.key: also}
+            for one, other in combinations(groups, 2) for choice in one.ends() for also in other.ends()
+        ]  # fmt: skip
         settings += [  # a key may hang on any of a group's choices
             {group.key: choice, one.key: one.ends()[-1]} for group in groups for choice in group.ends() for one in keys
         ]
-        drawn = [tuple(self.draw(partial(_first_but, given))) for given in settings]
-        return [list(one) for one in dict.fromkeys(drawn)]
+        return [list(one) for one in dict.fromkeys(tuple(self.drawn(given)) for given in settings)]
+
+    def drawn(self, given: Mapping[str, Value]) -> list[str]:
+        """The overrides of a training with these values, and the first of whatever has none."""
+        return self.draw(lambda one: given.get(one.key, one.ends()[0]))
+
+    def groups_of(self, overrides: Sequence[str]) -> list[str]:
+        """Those of a training's overrides that choose a file."""
+        typed = {one.typed for one in self._apart()[0]}
+        return [one for one in overrides if one.partition("=")[0] in typed]
 
     def _apart(self) -> tuple[list[Searched], list[Searched]]:
-        groups = [one for one in self.searched if self.is_group(one.key)]
+        groups = sorted((one for one in self.searched if self.is_group(one.key)), key=_follows_gradients)
         return groups, [one for one in self.searched if one not in groups]
 
 
-def _first_but(given: Mapping[str, Value], one: Searched) -> Value:
-    return given.get(one.key, one.ends()[0])
+def _follows_gradients(one: Searched) -> bool:
+    """Whether a group says nothing of a head that is fitted, and so hangs on the others."""
+    return f"{one.key}=".startswith(OF_GRADIENTS)
+
+
+def _noted(used: dict[str, Value], given: Mapping[str, Value], one: Searched) -> Value:
+    return used.setdefault(one.key, given[one.key])

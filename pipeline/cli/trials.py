@@ -50,7 +50,7 @@ class Trainings:
         above, _, name = one.key.rpartition(".")
         composed = self.compose(chosen)
         section = OmegaConf.select(composed, above) if above else composed
-        if one.typed == one.key and name not in (section or ()):
+        if one.typed == one.key and name not in (section or ()) and not self.is_group(one.key):
             return False
         return not (f"{one.key}=".startswith(OF_GRADIENTS) and is_fitted(_checked(composed)))
 

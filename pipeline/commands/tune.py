@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from uuid import uuid4
 
 from pipeline.cli.quoting import as_typed
-from pipeline.cli.space import Space, read_space
+from pipeline.cli.space import Space, Value, read_space
 from pipeline.cli.trials import Trainings
 from pipeline.commands.searching import Search
 from pipeline.common.errors import BadInput, did_you_mean
@@ -33,7 +33,10 @@ def run(config: schema.Tune) -> None:
     check_objective(config.tune.objective)
     trainings = Trainings()
     space = Space(read_space(config.tune.space, trainings.loader), trainings.is_group, trainings.belongs)
-    samples = checked(space, trainings)
+    grid = space.grid() if config.tune.sampler == "grid" else None
+    if grid:
+        config = config.model_copy(update={"tune": config.tune.model_copy(update={"trials": len(grid)})})
+    samples = checked(space, trainings, grid)
     first, base = with_pictures(trainings, samples)
     if config.estimate:
         foretell(config, trainings, space, samples)
@@ -42,6 +45,8 @@ def run(config: schema.Tune) -> None:
     Store(required=True).open()
     name = study_name(config, trainings, base.identity(first))
     study = Study(name, experiment_id(config.tracking.experiment), config.tune, config.trainer.epochs)
+    if grid:
+        study.wait_for(grid)
     Search(config, study, trainings, space, budget).run()
 
 
@@ -52,9 +57,9 @@ def check_objective(objective: str) -> None:
         raise BadInput(f"tune.objective={objective}: no run logs that{did_you_mean(objective, known)}")
 
 
-def checked(space: Space, trainings: Trainings) -> list[list[str]]:
-    """Samples of what is searched, each a config as it must be. BadInput that names the key at fault."""
-    samples = space.samples()
+def checked(space: Space, trainings: Trainings, grid: Sequence[Mapping[str, Value]] | None) -> list[list[str]]:
+    """Samples of what is searched, or all of it, each a config as it must be. BadInput that names the key at fault."""
+    samples = space.samples() if grid is None else [space.drawn(given) for given in grid]
     drawn = [override for sample in samples for override in sample]
     for one in space.searched:
         if not any(override.startswith(f"{one.typed}=") for override in drawn):  # no choice has that key
@@ -62,6 +67,11 @@ def checked(space: Space, trainings: Trainings) -> list[list[str]]:
             check_fitted(trainings.config([override]), [override])
     for sample in samples:
         trainings.config(sample)
+    for chosen in dict.fromkeys(tuple(space.groups_of(sample)) for sample in samples):
+        try:
+            check_fitted(trainings.config(chosen), chosen)
+        except BadInput as error:
+            raise BadInput(f"{' '.join(chosen)}: {error}; or search these in two searches") from None
     return samples
 
 
@@ -87,10 +97,9 @@ def study_name(config: schema.Tune, trainings: Trainings, identity: dict[str, st
 
 def foretell(config: schema.Tune, trainings: Trainings, space: Space, samples: Sequence[list[str]]) -> None:
     """Say what a training of each combination of choices will take, and the search; no more."""
-    groups = {one.typed for one in space.searched if trainings.is_group(one.key)}
     alike: dict[tuple[str, ...], list[str]] = {}
     for sample in samples:
-        alike.setdefault(tuple(one for one in sample if one.partition("=")[0] in groups), sample)
+        alike.setdefault(tuple(space.groups_of(sample)), sample)
     found = []
     for sample in alike.values():
         told = " ".join(map(as_typed, sample))

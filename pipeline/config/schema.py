@@ -789,7 +789,7 @@ class Search(Section):
     space: list[str]
     trials: Count
     objective: Decisive
-    sampler: Literal["tpe", "random"]
+    sampler: Literal["tpe", "random", "grid"]
     pruner: Literal["median", "halving", "hyperband", "none"]
     seed: Annotated[int, Field(ge=0, lt=2**31)]
     confirm: Annotated[int, Field(ge=0, le=1000)]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import mlflow
+import numpy as np
 
 from pipeline.common.errors import BadInput
 from pipeline.config import schema
@@ -39,6 +40,7 @@ _PRUNERS: dict[str, Callable[[int], Any]] = {
 _SAMPLERS: dict[str, Callable[..., Any]] = {
     "tpe": optuna.samplers.TPESampler,
     "random": optuna.samplers.RandomSampler,
+    "grid": optuna.samplers.RandomSampler,  # which draws nothing: all trials wait from the start
 }
 
 
@@ -75,6 +77,13 @@ class Study:
             self.leave_out(trial.number, "there were enough")
             return None
         return trial
+
+    def wait_for(self, settings: Sequence[Mapping[str, Any]]) -> None:
+        """Let the trials be these, in an order by chance, unless a process has begun the search already."""
+        with claimed(self._experiment_id, self.name):
+            if not self.optuna.get_trials(deepcopy=False):
+                for place in np.random.default_rng(self.how.seed).permutation(len(settings)):
+                    self.optuna.enqueue_trial(dict(settings[place]))
 
     def counted(self) -> list[FrozenTrial]:
         """The trials that make up the search, in their order: begun, ended, or waiting to be taken up again."""

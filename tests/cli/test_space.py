@@ -58,3 +58,20 @@ def test_a_key_that_hangs_on_a_choice_is_drawn_only_with_it():
     values["head"] = "logistic"
     assert space.draw(lambda one: values[one.key]) == ["head=logistic", "head.C=0.5"]
     assert space.samples() == [["head=linear"], ["head=logistic", "head.C=0.1"], ["head=logistic", "head.C=1.0"]]
+
+
+def test_a_group_that_says_nothing_to_a_fitted_head_is_not_drawn_with_it():
+    searched = read_space(["optimizer=choice(sgd,adam)", "head=choice(linear,logistic)"], None)
+    space = Space(searched, {"head", "optimizer"}.__contains__, lambda chosen, one: chosen == ["head=linear"])
+    together = [["head=linear", "optimizer=sgd"], ["head=linear", "optimizer=adam"], ["head=logistic"]]
+    assert sorted(space.samples()) == sorted(together)
+    assert sorted(space.drawn(given) for given in space.grid()) == sorted(together)
+
+
+def test_a_grid_is_all_that_is_typed():
+    searched = read_space(["trainer.epochs=range(5,16,5)", "data.fraction=range(0.1,0.3,0.1)", "seed=1,2"], None)
+    space = Space(searched, bool, lambda chosen, one: True)
+    assert [one["trainer.epochs"] for one in space.grid()] == [5] * 4 + [10] * 4 + [15] * 4
+    assert {str(space.drawn(one)[1]) for one in space.grid()} == {"data.fraction=0.1", "data.fraction=0.2"}
+    with pytest.raises(BadInput, match="seed: an interval has values without end"):
+        Space(read_space(["seed=interval(1,2)"], None), bool, lambda chosen, one: True).grid()

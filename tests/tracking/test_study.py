@@ -59,3 +59,17 @@ def test_of_losses_the_least_is_the_best(store):
         study.optuna.tell(drawn(study)[0], value)
     assert study.best().value == 0.2
     assert study.optuna.direction == optuna.study.StudyDirection.MINIMIZE
+
+
+def test_of_a_grid_all_wait_from_the_start_and_each_is_run_once(store):
+    settings = [{"x": number / 10} for number in range(5)]
+    found = []
+    for _ in range(2):  # two processes
+        study = Study("grid", "1", searched(5, sampler="grid", pruner="halving"))
+        study.wait_for(settings)
+        for _ in range(3):
+            trial, x = drawn(study)
+            if trial:
+                found.append(x)
+                study.optuna.tell(trial, x)
+    assert sorted(found) == [one["x"] for one in settings] != found
