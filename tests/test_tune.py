@@ -96,6 +96,7 @@ def test_a_budget_is_of_several_trainings(store, typed, capsys):
         (["optimizer.lr=interval(-1,0.2)"], "optimizer.lr=-1"),
         (["seed=0,1", "tune.objective=best/val_acuracy"], "no run logs that; did you mean best/val_accuracy?"),
         (["seed=0,1", "tune.objective=test/accuracy"], "test decides nothing"),
+        (["seed=0,1", *TINY, "tune.objective=best/val_top5_accuracy"], "of 3 classes no run logs that"),
         (["seed=0,1", *TINY, "trainer.time_budget=0.01s"], "is shorter than one training"),
         (["seed=0,1", "trainer.time_budget=2"], "a time with its unit"),
         (["seed=0,1", "-m"], "a search is typed without it"),

@@ -15,7 +15,7 @@ from pipeline.commands.searching import Search
 from pipeline.common.errors import BadInput, did_you_mean
 from pipeline.common.wording import counted, duration
 from pipeline.config import schema
-from pipeline.evaluation.metrics import FIGURES
+from pipeline.evaluation.metrics import FIGURES, TOP5_FROM
 from pipeline.experiment.backbones import with_its_size
 from pipeline.experiment.budget import begun, total
 from pipeline.experiment.forecast import foresee
@@ -41,10 +41,14 @@ def run(config: schema.Tune) -> None:
     if config.estimate:
         foretell(config, trainings, space, samples)
         return
+    if config.tune.objective == "best/val_top5_accuracy" and len(base.table.classes) < TOP5_FROM:
+        raise BadInput(f"tune.objective={config.tune.objective}: of {len(base.table.classes)} classes no run logs that")
     budget = begun(first, trainings.typed(samples[0]))
     Store(required=True).open()
     name = study_name(config, trainings, base.identity(first))
     study = Study(name, experiment_id(config.tracking.experiment), config.tune, config.trainer.epochs)
+    if budget and not study.counted() and not budget.has_room([]):
+        raise BadInput("trainer.time_budget: it is over before the first trial would end; give more")
     if grid:
         study.wait_for(grid)
     Search(config, study, trainings, space, budget).run()
