@@ -94,13 +94,13 @@ class Search:
         """A trial, told of in the study whatever becomes of it."""
         settings = self.space.draw(lambda one: _suggest(trial, one))
         trial.set_user_attr(_SETTINGS, settings)
-        study, objective = self.study, self.config.tune.objective
-        log.info("trial %d of %d: %s", trial.number + 1, self.config.tune.trials, " ".join(map(as_typed, settings)))
+        study, objective, place = self.study, self.config.tune.objective, self.study.place(trial)
+        log.info("trial %d of %d: %s", place, self.config.tune.trials, " ".join(map(as_typed, settings)))
         try:
             with Heartbeat("", trial.set_user_attr):
                 run = self._train(settings, self._heard(trial, settings))
         except Pruned as error:
-            log.info("trial %d: %s", trial.number + 1, error)
+            log.info("trial %d: %s", place, error)
             study.optuna.tell(trial, state=TrialState.PRUNED, skip_if_finished=True)
             return
         except BaseException:
@@ -115,7 +115,7 @@ class Search:
             trial.set_user_attr(RUN, run.info.run_id)
             study.optuna.tell(trial, self._figure(run, trial), skip_if_finished=True)
             best = study.best()
-            log.info("trial %d: %s %.4f%s", trial.number + 1, objective, run.data.metrics[objective],
+            log.info("trial %d: %s %.4f%s", place, objective, run.data.metrics[objective],
                      f" (best so far {best.value:.4f})" if best else "")  # fmt: skip
 
     def _figure(self, run: Run, trial: Trial) -> float:
@@ -192,12 +192,12 @@ class Search:
         keys = [one.key for one in self.space.searched]
         rows = [
             {
-                "trial": one.number + 1, "state": one.state.name.lower(), "value": one.value,
+                "trial": place, "state": one.state.name.lower(), "value": one.value,
                 **{key: one.params.get(key) for key in keys},
                 "minutes": one.duration.total_seconds() / 60 if one.duration else None,
                 "run": one.user_attrs.get(RUN, ""),
             }
-            for one in self.study.counted()
+            for place, one in enumerate(self.study.counted(), start=1)
         ]  # fmt: skip
         return pd.DataFrame(rows)
 

@@ -73,7 +73,7 @@ class Study:
             for key, value in own_process().items():
                 trial.set_user_attr(key, value)
         self.optuna.sampler = sampler(self.how.sampler, self.how.seed, trial.number)
-        if [one.number for one in self.counted()].index(trial.number) >= self.how.trials:  # another machine was faster
+        if self.place(trial) > self.how.trials:  # another machine was faster
             self.leave_out(trial.number, "there were enough")
             return None
         return trial
@@ -88,6 +88,10 @@ class Study:
     def counted(self) -> list[FrozenTrial]:
         """The trials that make up the search, in their order: begun, ended, or waiting to be taken up again."""
         return [one for one in self.optuna.get_trials(deepcopy=False) if LEFT_OUT not in one.user_attrs]
+
+    def place(self, trial: Trial) -> int:
+        """The how-manieth a trial is of those that count: from 1, without those that were broken off."""
+        return 1 + [one.number for one in self.counted()].index(trial.number)
 
     def under_way(self, *, waiting: bool = True) -> bool:
         """Whether a trial is begun, or waits to be taken up again; if not `waiting`, whether a process lives that is at

@@ -32,6 +32,7 @@ def test_processes_share_trials_and_a_dead_ones_is_taken_up_again(store, tmp_pat
     assert mine.frozen(1).state == TrialState.FAIL
     assert mine.frozen(1).user_attrs[LEFT_OUT] == "its process was ended"
     assert [one.number for one in other.counted()] == [0, 2]
+    assert other.place(third) == 2
     last, _ = drawn(other)
     assert last.number == 3
     assert drawn(mine) == (None, None)  # three count
