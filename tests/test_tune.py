@@ -82,6 +82,14 @@ def test_jobs_that_would_not_end_within_the_budget_are_left_out(store, typed, mo
     assert runs_of(store)[1] == []  # and none is taken for one that failed
 
 
+def test_confirming_stops_within_the_budget_too(store, typed, monkeypatch, capsys):
+    rooms = iter([True, True, False, True, False])  # at the start, one trial, no other; one seed, no other
+    monkeypatch.setattr("pipeline.experiment.budget.Budget.has_room", lambda *_: next(rooms))
+    assert typed("tune", *TINY, "seed=0,1,2", "tune.confirm=2", "trainer.time_budget=1h") == 0
+    assert "the best is confirmed by 1 of 2 seeds" in capsys.readouterr().out
+    assert len(runs_of(store)[1]) == 2
+
+
 def test_a_budget_is_of_several_trainings(store, typed, capsys):
     assert typed("train", "trainer.time_budget=2h") == 2
     assert "of one training set trainer.epochs" in capsys.readouterr().err

@@ -83,12 +83,17 @@ class Search:
 
     def _is_over(self) -> bool:
         """Whether another training, and those that confirm the best, would not end within the budget."""
-        if self.budget is None:
-            return False
-        took = [one.duration.total_seconds() for one in self.study.counted() if one.duration and one.value is not None]
-        if over := not self.budget.has_room(took, 1 + (self.config.tune.confirm if took else 0)):
+        took = self._took()
+        if over := not self._has_room(1 + (self.config.tune.confirm if took else 0)):
             log.info("trainer.time_budget: no further trial would end within it; there were %d", len(took))
         return over
+
+    def _has_room(self, trainings: int) -> bool:
+        return self.budget is None or self.budget.has_room(self._took(), trainings)
+
+    def _took(self) -> list[float]:
+        """Seconds of each trial that came to its end."""
+        return [one.duration.total_seconds() for one in self.study.counted() if one.duration and one.value is not None]
 
     def _one(self, trial: Trial) -> None:
         """A trial, told of in the study whatever becomes of it."""
@@ -157,8 +162,12 @@ class Search:
         """The best settings once more with seeds that no trial had."""
         tried = {int(one.params.get("seed", self.config.seed)) for one in self.study.counted()}
         plain = [one for one in settings if not one.startswith("seed=")]
-        found = []
+        found = list[float]()
         for seed in islice(count(max(tried) + 1), self.config.tune.confirm):
+            if not self._has_room(1):
+                log.info("trainer.time_budget: the best is confirmed by %d of %d seeds; the same command goes on",
+                         len(found), self.config.tune.confirm)  # fmt: skip
+                break
             log.info("confirming the best: seed=%d", seed)
             run = self._train([*plain, f"seed={seed}"])
             if run is not None and self.config.tune.objective in run.data.metrics:
