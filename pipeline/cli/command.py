@@ -76,7 +76,7 @@ def command(name: str, recipe: str, *, begins: bool = False) -> Callable[[], Non
             sys.argv[1:] = for_hydra(name, sys.argv[1:], multirun=multirun)
             hydra.main(**(VERSION_BASE or _CLASSES), config_path=str(CONF), config_name=name)(job)()
         except Interrupted:
-            if name in NETWORK_COMMANDS:
+            if name in NETWORK_COMMANDS and not rank_given():  # torchrun ends the others for what the first has told
                 print("stopped: the same command again goes on with what is not through", file=sys.stderr)
             raise
         except Exception as error:  # Hydra's own, or its launcher's

@@ -254,13 +254,13 @@ def measure(
 def predict(
     module: nn.Module, batches: Iterable[Batch], *, fabric: Fabric
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-    """Row numbers (n,), labels (n,) and float32 logits (n, classes) of each batch, in evaluation mode."""
+    """Row numbers (n,), labels (n,) and logits (n, classes) in full precision of each batch, in evaluation mode."""
     module.eval()
     layout = layout_of(module)
     for batch in batches:
         inputs = or_stand_in(batch.inputs).to(fabric.device, layout)
         labels = batch.labels.to(fabric.device, non_blocking=True)
-        yield batch.rows, labels, module(inputs)[: len(labels)].float()
+        yield batch.rows, labels, module(inputs)[: len(labels)].to(torch.get_default_dtype())
 
 
 def layout_of(network: nn.Module) -> torch.memory_format:

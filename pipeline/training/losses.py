@@ -77,7 +77,7 @@ def build_loss(given: schema.Loss, *, classes: Sequence[str], labels: np.ndarray
     """The loss that a config names; `labels` are the training pictures' codes, from which balanced weights come."""
     options = given.model_dump(exclude={"name", "class_weights"}, exclude_none=True)
     if (weights := getattr(given, "class_weights", None)) is not None:
-        options["weight"] = torch.tensor(_weight_per_class(weights, classes, labels), dtype=torch.float32)
+        options["weight"] = torch.from_numpy(_weight_per_class(weights, classes, labels)).to(torch.get_default_dtype())
     return resolve_name(given.builds)(**options)
 
 

@@ -43,7 +43,7 @@ class Tally:
         torch.distributed.all_reduce(sums)
         losses, weights, rights, all_hits, pictures = sums
         weights = weights.clamp(min=torch.finfo(torch.float32).tiny)  # where not one picture could be read
-        self._add((losses / weights * pictures).float(), rights.long(), all_hits.long(), pictures.long())
+        self._add((losses / weights * pictures).to(own.dtype), rights.long(), all_hits.long(), pictures.long())
         return own * (fabric.world_size * weight / weights).to(own.dtype)
 
     def _add(self, loss: torch.Tensor, right: torch.Tensor, right5: torch.Tensor, pictures: int | torch.Tensor) -> None:
