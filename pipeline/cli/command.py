@@ -32,7 +32,7 @@ from pipeline.common.atomic import OWN_FOLDERS, clear_abandoned, held_folder
 from pipeline.common.errors import BadInput, Stopped
 from pipeline.common.interruption import Interrupted, heed, listen
 from pipeline.common.names import PARENT_VARIABLE
-from pipeline.common.processes import let_the_first_speak, rank_given
+from pipeline.common.processes import let_the_first_speak, local_rank_given, rank_given
 from pipeline.config.defaults import register
 from pipeline.config.keys import CONF, REPEATS
 from pipeline.tracking.store import Store
@@ -146,10 +146,9 @@ class Job:
 
 
 def _say(error: Exception, name: str) -> None:
-    """Tell of it; of several processes the first one does for all."""
-    if rank_given():
-        let_the_first_speak()
-    else:
+    """Tell of it; of several processes the first one does for all, unless it is none of its."""
+    let_the_first_speak()
+    if not local_rank_given():
         tell(error, name)
 
 

@@ -27,6 +27,13 @@ def rank_given() -> int | None:
     return None if typed else int(os.environ[rank])
 
 
+def local_rank_given() -> int | None:
+    """The same, counted on this machine alone."""
+    if rank_given() is None:
+        return None
+    return int(os.environ["LOCAL_RANK" if "TORCHELASTIC_RUN_ID" in os.environ else "SLURM_LOCALID"])
+
+
 def let_the_first_speak() -> None:
     """In any but the first of several processes that torchrun or srun started, which end all as soon as one ends."""
     if rank_given():

@@ -44,9 +44,9 @@ def follow(place: Place, own: schema.Train | None = None) -> None:
     logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")
     with Path(os.devnull).open("w", encoding="utf-8") as nowhere, redirect_stdout(nowhere), Ranks(place) as ranks:
-        ranks.come()
         code = 0
         try:
+            ranks.come()
             _work(ranks, own)
         except Exception as error:
             expected = isinstance(error, BadInput | Stopped)
@@ -54,6 +54,8 @@ def follow(place: Place, own: schema.Train | None = None) -> None:
                 ranks.fail(error)
                 if not expected:
                     traceback.print_exc()
+                elif place.rank >= place.devices:  # on another machine, whose user may look here
+                    print(f"error: {error}", file=sys.stderr)
             code = 2 if isinstance(error, BadInput) else 1
     if code:
         let_the_first_speak()
@@ -79,13 +81,15 @@ def _prepared(ranks: Ranks, handed: Handed, own: schema.Train | None) -> Prepare
         table = _as_it_lies_here(table, handed.given, own)
     if ranks.place.local_rank == 0 and (here := data_digest(table)) != handed.digest:
         raise BadInput(
-            f"the pictures on {_name(ranks)} are others than where the first process is (data_digest {here}, and "
-            f"{handed.digest} there): copy them anew, or put them into a folder that all machines share"
+            f"the pictures in {table.root} on {_name(ranks)} are others than where the first process is (data_digest "
+            f"{here}, and {handed.digest} there): copy them anew, or put them into a folder that all machines share"
         )
     torch.set_num_threads(handed.resolved["threads"])
     fabric = make_fabric(handed.resolved["device"], handed.resolved["precision"], ranks.place.local_rank)
     network = build_classifier(handed.spec)
     network.load_state_dict(handed.backbones, strict=False)
+    if handed.config.trainer.channels_last:  # in another layout the last digits are others
+        network.to(memory_format=torch.channels_last)
     if network.join:
         network.join.dropout = handed.config.metadata.dropout
     return Prepared(table, table, network, fabric, handed.resolved, ranks=ranks)

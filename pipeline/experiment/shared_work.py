@@ -62,10 +62,14 @@ def shared_features(
     config: schema.Train, prepared: Prepared, number: int, split: str, view: int | None, rows: np.ndarray,
     identities: np.ndarray | None,
 ) -> np.ndarray:  # fmt: skip
-    """`compute_features` of the `number`th backbone, of which each process makes those of a stretch of the rows."""
+    """`compute_features` of the `number`th backbone, of which each process makes those of a stretch of the rows.
+
+    Of whole batches, the same as in one process: elsewhere in a batch a picture's features have other last digits.
+    """
     assert prepared.ranks
     own, of = prepared.ranks.share
-    some, sight = np.array_split(np.arange(len(rows)), of)[own], prepared.network.sights[number]
+    batch, sight = np.arange(len(rows)) // config.trainer.batch_size, prepared.network.sights[number]
+    some = np.flatnonzero(batch * of // (batch[-1] + 1) == own)
     batches = build.batches(
         config, prepared.table, sight.parts[0].preprocessing, split, rows=rows[some], view=view,
         identities=None if identities is None else identities[some],

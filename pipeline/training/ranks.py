@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from datetime import timedelta
 from time import monotonic, sleep
 from typing import Any, Self
 
+import psutil
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
@@ -36,6 +38,7 @@ from pipeline.config import schema
 JOIN_WITHIN = 300.0  # seconds for all to come
 _LOST_WITHIN = 5.0  # seconds in which it is known why a process was lost
 _LOOK = 0.02  # seconds between looks into the store
+_INTERFACE = "GLOO_SOCKET_IFNAME"
 _LOST = re.compile(r"gloo|NCCL|by peer|Broken pipe")
 
 log = logging.getLogger("pipeline.train")
@@ -158,7 +161,8 @@ class Ranks:
 
     def come(self) -> None:
         """Be there, and wait for the first process to be ready. Any but the first says this."""
-        self._store.set(f"here/{self.place.rank}", "")
+        several = self.place.nodes > 1
+        self._store.set(f"here/{self.place.rank}", _own_address(self.place.address) if several else "")
         if not self._wait_for("device"):
             raise SystemExit(0)
         device, precision = self._store.get("device").decode().split()
@@ -175,7 +179,17 @@ class Ranks:
         place, backend = self.place, "cpu:gloo,cuda:nccl" if device == "cuda" else "gloo"
         if device == "cuda":
             torch.cuda.set_device(place.local_rank)
-        distributed.init_process_group(backend, store=self._store, rank=place.rank, world_size=place.world)
+        if place.nodes > 1 and _INTERFACE not in os.environ:  # else gloo takes that of the machine's name: often lo
+            abroad = self._store.get(f"here/{place.devices}").decode() if place.rank < place.devices else place.address
+            os.environ[_INTERFACE] = _interface_of(_own_address(abroad))
+        try:
+            distributed.init_process_group(backend, store=self._store, rank=place.rank, world_size=place.world)
+        except RuntimeError as error:
+            log.debug("%s", error)
+            raise Stopped(
+                f"the {place.world} processes found the first one, but do not reach each other: on each machine set "
+                f"{_INTERFACE} to its network between them (ip addr lists them; tried: {os.environ.get(_INTERFACE)})"
+            ) from None
         strategy = _Joined(cluster_environment=_Known(place), forward_sync_buffers=False, gradient_as_bucket_view=True)
         self.fabric = Fabric(
             accelerator=device, devices=place.devices, num_nodes=place.nodes, strategy=strategy, precision=precision
@@ -257,6 +271,19 @@ class Ranks:
                     f"signal {-code}; was memory too small?" if code < 0 else f"exit code {code}; what it said is above"
                 )
                 raise Stopped(f"process {rank + 1} of {self.place.world} ended before its time ({how})")
+
+
+def _own_address(host: str) -> str:
+    """By which this machine is seen from a host."""
+    kind, *_, address = socket.getaddrinfo(host, 9, type=socket.SOCK_DGRAM)[0]
+    with socket.socket(kind, socket.SOCK_DGRAM) as asked:
+        asked.connect(address)  # which sends nothing
+        return str(asked.getsockname()[0])
+
+
+def _interface_of(address: str) -> str:
+    known = psutil.net_if_addrs().items()
+    return next(name for name, has in known if any(one.address.partition("%")[0] == address for one in has))
 
 
 def is_lost(error: BaseException) -> bool:

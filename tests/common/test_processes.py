@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline.common.processes import rank_given
+from pipeline.common.processes import local_rank_given, rank_given
 
 SLURM = {"SLURM_PROCID": "1", "SLURM_NTASKS": "4"}
 
@@ -23,3 +23,12 @@ def test_the_rank_that_a_launcher_gave(monkeypatch, variables, rank):
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert rank_given() == rank
+
+
+def test_the_rank_on_this_machine(monkeypatch):
+    for name, value in (SLURM | {"SLURM_LOCALID": "0", "SLURM_JOB_NAME": "x"}).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
+    assert local_rank_given() == 0
+    monkeypatch.setenv("SLURM_NTASKS", "1")
+    assert local_rank_given() is None

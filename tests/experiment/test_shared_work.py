@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from double_follower import layouts
 from hydra import compose, initialize_config_dir
 
 from pipeline.cli.command import VERSION_BASE
@@ -19,7 +20,7 @@ from pipeline.cli.messages import check
 from pipeline.common.errors import Stopped
 from pipeline.config.keys import CONF
 from pipeline.data.digest import data_digest
-from pipeline.experiment import build
+from pipeline.experiment import build, stages
 from pipeline.experiment.familiar import Noted, familiar_of
 from pipeline.experiment.inference import shared_answers
 from pipeline.experiment.shared_work import all_do, hand_over, shared_features
@@ -75,6 +76,8 @@ def pair(tmp_path_factory):
         ranks.start("double_follower")
         prepared = replace(prepare(config), ranks=ranks)
         hand_over(config, config, prepared, data_digest(prepared.table))
+        stages.learning(config, prepared, stages.stages(config)[0].phase)
+        assert all_do(config, prepared, layouts) == ["torch.channels_last"] * 2  # else features have other last digits
         yield trained(config, prepared, tmp_path_factory.mktemp("pair"))
 
 
