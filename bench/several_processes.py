@@ -74,7 +74,7 @@ def start(table: Path, processes: int) -> float:
     began, seconds = time.perf_counter(), 0.0
     with tempfile.TemporaryDirectory() as folder:
         overrides = [
-            "data=table", f"data.root={table.parent}", f"data.file={table.name}", "data.image_size=32",
+            "data=table", f"data.file={table}", "data.image_size=32",
             "model=squeezenet", "regime=scratch", "trainer.limit_batches=1", "trainer.epochs=1", "augmentation=none",
             "trainer.num_workers=0", f"trainer.devices={processes}",
         ]  # fmt: skip
