@@ -15,6 +15,8 @@ from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, INVALID_PARAMETER_VALUE
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 from pipeline.common.errors import BadInput, did_you_mean
+from pipeline.data.beside.set_by_hand import COLUMN as SET_BY_HAND
+from pipeline.data.cells import odd_cell
 from pipeline.serving.answers import Wanted
 from pipeline.serving.asking import answer, answer_as_one, as_shown
 from pipeline.serving.bundle import Bundle, read_bundle
@@ -23,6 +25,15 @@ from pipeline.serving.limits import Limits, give_back_memory
 COLUMN = "image"
 _KNOWN = ("top_k", "coverage", "min_probability", "error", "only", "known_sent_away", "explain", "together")
 log = logging.getLogger(__name__)
+
+
+class Refused(MlflowException):
+    """An error told in one line, before which MLflow's server would put the data that was sent."""
+
+    def serialize_as_json(self) -> str:
+        """What the server answers with."""
+        self.message = str(self)
+        return super().serialize_as_json()
 
 
 class ServedModel(PythonModel):
@@ -42,24 +53,26 @@ class ServedModel(PythonModel):
     ) -> list[dict[str, Any]]:
         """One answer a row. A mistake of the sender's becomes a 400 with one line and no server path."""
         try:
-            facts = model_input if isinstance(model_input, pd.DataFrame) else None
+            facts = _facts(model_input, self._bundle.columns) if isinstance(model_input, pd.DataFrame) else None
             together = bool((params or {}).get("together"))
             return self._answers(list(_values(model_input)), _wanted(params or {}), facts, together=together)
         except BadInput as error:
-            raise MlflowException(str(error), error_code=INVALID_PARAMETER_VALUE) from None
+            raise Refused(str(error), error_code=INVALID_PARAMETER_VALUE) from None
         except Exception:
             log.exception("a request failed")  # for the server's log; its paths are no business of the sender's
-            raise MlflowException("the model failed on this request", error_code=INTERNAL_ERROR) from None
+            raise Refused("the model failed on this request", error_code=INTERNAL_ERROR) from None
 
     def _answers(
         self, values: list[Any], wanted: Wanted, facts: pd.DataFrame | None, *, together: bool
     ) -> list[dict[str, Any]]:
         until = monotonic() + self._limits.seconds
+        if not values:
+            raise BadInput("no pictures: send at least one")
         self._limits.check_count(len(values))
         pictures = [_bytes(value, place) for place, value in enumerate(values)]
         shown = as_shown(self._bundle, pictures, facts)
         large = self._limits.check_pixels(shown, {member.spec.preprocessing for member in self._bundle.members})
-        if together and pictures:
+        if together:
             said = [answer_as_one(self._bundle, pictures, wanted, until, facts)]
         else:
             said = answer(self._bundle, pictures, wanted, until, facts)
@@ -96,6 +109,15 @@ def _values(model_input: Any) -> Iterable[Any]:
             raise BadInput(f"the column {COLUMN} is missing: it holds each picture's bytes in base64")
         return model_input[COLUMN]
     return model_input
+
+
+def _facts(rows: pd.DataFrame, columns: Iterable[str]) -> pd.DataFrame:
+    """What is known beside the pictures. BadInput for a cell that holds several values."""
+    for column in (one for one in columns if one in rows and one != SET_BY_HAND):
+        for row, cell in enumerate(rows[column]):
+            if pd.api.types.is_list_like(cell):
+                raise odd_cell(rows, column, row, "several values: send one text or number")
+    return rows
 
 
 def _bytes(value: Any, place: int) -> bytes:
