@@ -269,7 +269,7 @@ to_mlflow = st.one_of(
 def to_own(draw: st.DrawFn, *, only_good: bool = False) -> Request:
     """A form for REST's `/api/predict`."""
     some = draw(st.lists(good_pictures if only_good else pictures, min_size=int(only_good), max_size=4))
-    names = st.sampled_from(["a.jpg", "../b.png", "", "ü\x00.jpg", "c" * 400])
+    names = st.sampled_from(["a.jpg", "../b.png", "", "ü\x00.jpg", "c" * 200])
     files = [("files", (draw(names), data)) for data in some]
     asked: dict[str, Any] = dict(draw(good_params if only_good else st.one_of(good_params, good_params, params.filter(
         lambda one: isinstance(one, dict)))))  # fmt: skip

@@ -43,7 +43,7 @@ def make_model(folder: Path) -> None:
     """Train a small network that reads columns and boxes, once, and promote it, with today's code."""
     if not (folder / "mlflow.db").is_file():
         _train(folder)
-    _run("promote", folder=folder)
+    typed("promote", folder=folder)
 
 
 def _train(folder: Path) -> None:
@@ -58,12 +58,13 @@ def _train(folder: Path) -> None:
     for file, lines in ((known.with_name("birds.csv"), rows), (folder / "taxonomy.csv", _TAXONOMY)):
         with file.open("w", newline="", encoding="utf-8") as opened:
             csv.writer(opened).writerows(lines)
-    _run("train", "data=table", "data.file=birds/birds.csv", "data.taxonomy=taxonomy.csv", *_SMALL, folder=folder)
+    typed("train", "data=table", "data.file=birds/birds.csv", "data.taxonomy=taxonomy.csv", *_SMALL, folder=folder)
 
 
-def _run(command: str, *arguments: str, folder: Path) -> None:
-    typed = [sys.executable, "-m", f"pipeline.{command}", *arguments]
-    done = subprocess.run(typed, cwd=folder, env=environment(folder), capture_output=True, text=True, check=False)
+def typed(command: str, *arguments: str, folder: Path) -> None:
+    """Type a command of this program in a folder."""
+    line = [sys.executable, "-m", f"pipeline.{command}", *arguments]
+    done = subprocess.run(line, cwd=folder, env=environment(folder), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -98,9 +99,9 @@ def _started(command: Sequence[str], folder: Path, health: str) -> Iterator[Serv
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with (folder / "server.log").open("w") as said:
-        typed = [part.format(port=port) for part in command]
+        line = [part.format(port=port) for part in command]
         server = subprocess.Popen(
-            typed, cwd=folder, env=environment(folder), stdout=said, stderr=said, start_new_session=True
+            line, cwd=folder, env=environment(folder), stdout=said, stderr=said, start_new_session=True
         )
     address = f"http://127.0.0.1:{port}"
     try:

@@ -37,7 +37,8 @@ def as_seen(bundle: Bundle, said: Said) -> Seen:
 def with_reasons(bundle: Bundle, said: Sequence[Answer], inputs: Mapping[Wants, Inputs]) -> list[Answer]:
     """Answers with reasons for their labels. BadInput where a network has none to give."""
     codes = torch.tensor([bundle.classes.index(one.label) for one in said], device=bundle.device)
-    given = reasons(bundle.members, inputs, codes, bundle.classes)
+    with bundle.turn:
+        given = reasons(bundle.members, inputs, codes, bundle.classes)
     return [replace(one, reasons=why) for one, why in zip(said, given, strict=True)]
 
 
@@ -45,7 +46,8 @@ def reasons_of(bundle: Bundle, picture: bytes, label: str, facts: pd.DataFrame |
     """The reasons for a label in one picture; `facts`, as of `scores_of`, are its row."""
     ((inputs, _),) = _scored(bundle, [picture], inf, facts)
     code = torch.tensor([bundle.classes.index(label)], device=bundle.device)
-    (found,) = reasons(bundle.members, inputs, code, bundle.classes)
+    with bundle.turn:
+        (found,) = reasons(bundle.members, inputs, code, bundle.classes)
     return found
 
 
@@ -100,7 +102,9 @@ def _scored(
         read = {how: _read(how, seen, rows, start) for how in dict.fromkeys(want.reading for want in beside)}
         here = np.arange(start, start + len(some))
         inputs = {want: read[want.reading].also(what.take(here)) for want, what in beside.items()}
-        yield inputs, as_seen(bundle, said_of(bundle.members, bundle.rule, inputs))
+        with bundle.turn:
+            said = said_of(bundle.members, bundle.rule, inputs)
+        yield inputs, as_seen(bundle, said)
 
 
 def as_shown(bundle: Bundle, pictures: Sequence[bytes], facts: pd.DataFrame | None) -> Sequence[Source]:

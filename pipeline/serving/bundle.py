@@ -4,8 +4,9 @@ import json
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import torch
@@ -31,11 +32,13 @@ _READ = (2, 3)  # 2 promises no rank
 class Bundle(Described):
     """A served model, ready to answer.
 
-    `rule` makes one answer of the members'; a single network needs none.
+    `rule` makes one answer of the members'; a single network needs none. `turn`: threads ask the networks one after
+    the other, as who asks for reasons hooks into them, and several at once would only share the processor.
     """
 
     members: tuple[Classifier, ...]
     rule: Rule | None
+    turn: Lock = field(default_factory=Lock, repr=False, compare=False)
 
     @property
     def columns(self) -> dict[str, str]:

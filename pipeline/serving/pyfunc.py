@@ -33,7 +33,7 @@ class Refused(MlflowException):
     def serialize_as_json(self) -> str:
         """What the server answers with."""
         self.message = str(self)
-        return super().serialize_as_json()
+        return str(super().serialize_as_json())  # type: ignore[no-untyped-call]
 
 
 class ServedModel(PythonModel):

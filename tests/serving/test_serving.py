@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -138,8 +139,9 @@ def test_top_k(asked, given, model, picture):
         (["%%%"], {}, "picture 0"),
         ([b""], {}, "picture 0"),
         ([3.5], {}, "picture 0 is neither bytes nor base64 text"),
+        (pd.DataFrame({"image": []}), {}, "no pictures: send at least one"),
         (pd.DataFrame({"picture": [b""]}), {}, "the column image is missing"),
-        ([], {"top_k": 0}, "top_k=0: at least 1"),
+        ([b""], {"top_k": 0}, "top_k=0: at least 1"),
     ],
 )
 def test_a_senders_mistake_is_one_line_and_no_trace(sent, params, said, model, served):
@@ -148,6 +150,9 @@ def test_a_senders_mistake_is_one_line_and_no_trace(sent, params, said, model, s
     assert caught.value.error_code == "INVALID_PARAMETER_VALUE"
     assert str(served) not in str(caught.value)
     assert caught.value.__cause__ is None
+    one_line = str(caught.value)
+    caught.value.message = f"Failed to predict data '...'. \nError: {one_line}"  # as MLflow's server does
+    assert json.loads(caught.value.serialize_as_json())["message"] == one_line
 
 
 def test_the_place_of_the_bad_picture_is_told_beyond_a_batch(model, picture):
@@ -370,6 +375,15 @@ def test_reasons_are_given_only_when_asked_for(model, picture):
     assert max(map(max, why["map"])) in (0, 1)
     with Image.open(io.BytesIO(base64.b64decode(why["overlay"].removeprefix("data:image/jpeg;base64,")))) as shown:
         assert shown.size == (32, 32)
+
+
+def test_requests_at_once_do_not_meet_in_the_networks(model, picture):
+    """Reasons hook into the network that all threads ask."""
+    asked = [{"explain": number % 2 == 0} for number in range(24)]
+    alone = {why["explain"]: model.predict(None, [picture], why) for why in asked[:2]}
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda why: model.predict(None, [picture], why), asked))
+    assert together == [alone[why["explain"]] for why in asked]
 
 
 def test_pictures_of_one_animal_have_one_answer(model, picture):
