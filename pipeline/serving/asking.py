@@ -25,7 +25,7 @@ from pipeline.serving.bundle import Bundle
 from pipeline.serving.reasons import Reasons, reasons
 from pipeline.serving.seen import Seen, all_of, seen_of
 
-BATCH = 16  # pictures: larger ones gain nothing on a processor and cost memory
+BATCH = 8  # pictures: larger ones gain nothing on a processor and cost memory
 
 
 def as_seen(bundle: Bundle, said: Said) -> Seen:
@@ -101,7 +101,7 @@ def _scored(
         seen = shown[start : start + BATCH]
         read = {how: _read(how, seen, rows, start) for how in dict.fromkeys(want.reading for want in beside)}
         here = np.arange(start, start + len(some))
-        inputs = {want: read[want.reading].also(what.take(here)) for want, what in beside.items()}
+        inputs = {want: read[want.reading].also(what.take(here)).to(bundle.device) for want, what in beside.items()}
         with bundle.turn:
             said = said_of(bundle.members, bundle.rule, inputs)
         yield inputs, as_seen(bundle, said)

@@ -136,6 +136,8 @@ def read_bundle(folder: Path) -> Bundle:
             load_network(NetworkSpec.from_dict(one["network"]), folder / one["weights"]) for one in plain["members"]
         ]
         share_backbones(members)
+        for member in members:
+            member.to(memory_format=torch.channels_last)  # as pictures come
         return Bundle(
             members=tuple(members),
             rule=None if plain["rule"] is None else from_dict(plain["rule"]),
