@@ -7,7 +7,7 @@ Against what, pairs taking turns (n, medians, and between what half of them lie)
 
 - request: one picture by HTTP to `mlflow models serve`, and the bare network on the same pixels, decoded and resized.
 - batches: sixteen pictures in one request, and in sixteen, one after the other.
-- workers: eight clients at once, one worker with two threads, and two workers (which share the processors).
+- workers: eight clients at once, one worker, and two, with as many threads as they take by themselves.
 - ready: from the command to the first answer to `/ping`, and what its processes import, by themselves.
 
 A network of random weights, with all that `promote` keeps (what is unknown, ranks, sets), over photographs made up.
@@ -191,11 +191,13 @@ def main() -> None:
     parser.add_argument("--only", choices=parts, action="append")
     parser.add_argument("--folder", type=Path, default=None, help="where the model lies, or is made")
     given = parser.parse_args()
-    os.environ["OMP_NUM_THREADS"] = THREADS
     folder = (given.folder or Path(tempfile.mkdtemp(prefix="serving-"))).resolve()
     folder.mkdir(parents=True, exist_ok=True)
     make_model(folder)
     for name in given.only or parts:
+        os.environ["OMP_NUM_THREADS"] = THREADS
+        if name == "workers":  # as people start them
+            del os.environ["OMP_NUM_THREADS"]
         parts[name](folder)
 
 

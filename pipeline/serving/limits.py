@@ -7,12 +7,14 @@ A few hundred kilobytes can hold a picture of 170 megapixels, which take seconds
 import ctypes
 import os
 import platform
+import sys
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import Any, Self
 
 import numpy as np
+import torch
 
 from pipeline.common.errors import BadInput
 from pipeline.data.boxes.crop import Plain, unboxed
@@ -95,3 +97,15 @@ def give_back_memory() -> None:
     """Return to the system what large pictures took: glibc keeps much of it for each of the server's threads."""
     if platform.libc_ver()[0] == "glibc":
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def share_processors() -> None:
+    """Have no more threads than the processors that this process has to itself, where its server has several workers.
+
+    Each would have one a processor and wait for the others' (`bench/serving.py`). OMP_NUM_THREADS says otherwise. That
+    it is one of several a worker learns from the command line of uvicorn, which it is started with, too.
+    """
+    _, told, given = " ".join(sys.argv).partition("--workers ")
+    workers = given.partition(" ")[0]
+    if told and workers.isdecimal() and int(workers) > 1 and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, torch.get_num_threads() // int(workers)))

@@ -20,7 +20,7 @@ from pipeline.data.cells import odd_cell
 from pipeline.serving.answers import Wanted
 from pipeline.serving.asking import answer, answer_as_one, as_shown
 from pipeline.serving.bundle import Bundle, read_bundle
-from pipeline.serving.limits import Limits, give_back_memory
+from pipeline.serving.limits import Limits, give_back_memory, share_processors
 
 COLUMN = "image"
 _KNOWN = ("top_k", "coverage", "min_probability", "error", "only", "known_sent_away", "explain", "together")
@@ -45,6 +45,7 @@ class ServedModel(PythonModel):
     def load_context(self, context: PythonModelContext) -> None:
         """Read the weights once, when the server starts."""
         self._limits = Limits.from_environment()
+        share_processors()
         self._bundle = read_bundle(Path(context.artifacts["served"]))
 
     # Of a DataFrame MLflow makes no schema of its own, as it would of other hints; of no hint at all it complains.

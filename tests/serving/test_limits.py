@@ -2,6 +2,7 @@
 
 import base64
 import io
+import sys
 import time
 
 import mlflow.exceptions
@@ -17,7 +18,7 @@ from pipeline.models.classifier import Classifier, NetworkSpec
 from pipeline.models.saved import NetworkFacts, save_best
 from pipeline.serving.asking import answer
 from pipeline.serving.bundle import read_bundle, write_bundle
-from pipeline.serving.limits import Limits
+from pipeline.serving.limits import Limits, share_processors
 from pipeline.serving.pyfunc import ServedModel
 
 
@@ -96,6 +97,23 @@ def test_the_server_sets_other_limits(folder, monkeypatch):
         monkeypatch.setenv("PIPELINE_SERVED_PICTURES", wrong)
         with pytest.raises(BadInput, match=f"PIPELINE_SERVED_PICTURES={wrong}: a whole number"):
             Limits.from_environment()
+
+
+def test_workers_of_one_server_share_the_processors(monkeypatch):
+    asked = []
+    monkeypatch.setattr(torch, "set_num_threads", asked.append)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
+    for typed in (["uvicorn", "--port", "1", "--workers", "1", "app"], ["pytest"]):
+        monkeypatch.setattr(sys, "argv", typed)
+        monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+        share_processors()
+    assert asked == []
+    monkeypatch.setattr(sys, "argv", ["uvicorn", "--workers", "3", "app"])
+    share_processors()
+    assert asked == [2]
+    monkeypatch.setenv("OMP_NUM_THREADS", "8")
+    share_processors()
+    assert asked == [2]
 
 
 def test_work_ends_when_the_asker_has_been_told_that_it_took_too_long(folder):
