@@ -13,15 +13,26 @@ import time
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 
 import mlflow
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.special import softmax
+
+from pipeline.predictions.parquet import read_predictions
 
 ROOT = Path(__file__).parent.parent
-QUICK = ("trainer.limit_batches=2", "trainer.batch_size=8", "trainer.threads=1", "model=squeezenet")
+QUICK = (
+    "trainer.limit_batches=2", "trainer.batch_size=8", "trainer.threads=1", "model=squeezenet",
+    "trainer.precision=fp32",
+)  # fmt: skip
+KINDS = (
+    ("RGB", "jpg"), ("L", "jpg"), ("CMYK", "jpg"), ("RGB", "jpg"), ("RGB", "png"), ("RGBA", "png"), ("P", "png"),
+    ("RGB", "webp"), ("RGB", "bmp"), ("I;16", "tif"),
+)  # fmt: skip
 PHOTOS = (
     "data=folder", "data.image_size=32", "regime=scratch", "augmentation=none", "trainer.num_workers=0",
 )  # fmt: skip
@@ -54,17 +65,29 @@ def picture(colour):
     return buffer.getvalue()
 
 
+def of_kind(pixels, mode):
+    """Pixels (h, w, 3) as a picture, of which some can be seen through."""
+    if mode == "RGBA":
+        return Image.fromarray(np.concatenate([pixels, pixels[..., :1]], axis=2))
+    if mode == "I;16":
+        return Image.fromarray(pixels[..., 0].astype(np.uint16) << 8)
+    return Image.fromarray(pixels).convert(mode)
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A fresh folder with photographs of two species."""
+    """A fresh folder with photographs of two species, of each kind that is read."""
     where = tmp_path_factory.mktemp("a user's folder")
     chance = np.random.default_rng(0)
     for species, brightness in (("Félis catus", 0), ("dog", 150)):
         photos = where / "Imágenes" / "photos (1), a=b" / species
         photos.mkdir(parents=True)
-        for number in range(10):
+        for number, (mode, ending) in enumerate(KINDS):
             pixels = chance.integers(brightness, brightness + 100, (40, 50, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(photos / f"{number}.jpg")
+            made = of_kind(pixels, mode)
+            exif = Image.Exif()
+            exif[0x0112] = 1 + number % 8  # how the camera was held
+            made.save(photos / f"{number}.{ending}", **({} if ending == "bmp" else {"exif": exif}))
     return where
 
 
@@ -195,7 +218,25 @@ def post(url, body):
         return error.code, json.load(error)
 
 
-def test_the_served_model_answers_over_http_without_the_repository(promoted, folder, tmp_path):
+def said_of_val(folder):
+    """Pictures of val and test, and their probabilities by label as the champion's run stored them, calibrated."""
+    store = client(folder)
+    version = store.get_model_version_by_alias("photos -1-- a-b", "champion")
+    (model,) = (folder / "mlruns").glob(f"*/models/{version.source.rpartition('/')[2]}/artifacts/artifacts/served")
+    temperature = json.loads((model / "model.json").read_text())["calibration"]["temperature"]
+    run = store.get_run(store.get_logged_model(version.source.rpartition("/")[2]).source_run_id)
+    root = Path(run.info.artifact_uri) / "predictions"
+    for split in ("val", "test"):
+        stored = read_predictions(root / f"{split}.parquet")
+        shares = softmax(stored.logits / temperature, axis=1)
+        for name, each in zip(stored.ids, shares, strict=True):
+            data = next(folder.glob(f"Imágenes/*/{name}")).read_bytes()
+            yield data, dict(zip(stored.classes, each.tolist(), strict=True))
+
+
+def test_the_served_model_answers_over_http_without_the_repository(promoted, folder, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "bench" / "faults")
+    hostile = import_module("hostile")
     text = base64.b64encode(picture("white")).decode()
     forms = [
         {"dataframe_split": {"columns": ["image"], "data": [[text]]}, "params": {"top_k": 2}},
@@ -210,6 +251,11 @@ def test_the_served_model_answers_over_http_without_the_repository(promoted, fol
         replies = [post(url, form) for form in forms]
         refused = post(url, {"dataframe_records": [{"image": "bm8gcGljdHVyZQ=="}]})
         many = post(url, {"dataframe_records": [{"image": text}] * 257})
+        sent, stored = zip(*said_of_val(folder), strict=True)
+        again = post(url, {"inputs": [{"image": base64.b64encode(one).decode()} for one in sent]})
+        asked = hostile.drawn(hostile.to_mlflow, 40)
+        counts = hostile.play(url.removesuffix("/invocations"), asked, hostile.of_mlflow_itself)
+        lives = post(url, forms[0])
     assert [status for status, _ in replies] == [200] * 9, replies
     (said,) = replies[0][1]["predictions"]
     how_deep = {"taxon", "rank", "taxon_probability", "why", "unknown"}
@@ -217,6 +263,10 @@ def test_the_served_model_answers_over_http_without_the_repository(promoted, fol
     assert said["label"] in ("Félis catus", "dog")
     assert sum(one["probability"] for one in said["top_k"]) == pytest.approx(1)
     assert all(reply == replies[0][1] for _, reply in replies)
+    for answer, shares in zip(again[1]["predictions"], stored, strict=True):
+        assert {one["label"]: one["probability"] for one in answer["top_k"]} == pytest.approx(shares, abs=1e-4)
+    assert (counts["wrong"], lives) == (0, replies[0])
+    assert min(counts["answered"], counts["refused"]) > 0
     assert many[0] == 400
     assert "257 pictures in a request: at most 256" in many[1]["message"]
     assert refused[0] == 400

@@ -91,7 +91,7 @@ def main() -> None:
     given = parser.parse_args()
     folder = (given.folder or Path(tempfile.mkdtemp(prefix="soak-"))).resolve()
     make_model(folder)
-    good, every = (good_to_own, to_own()) if given.own else (good_of_mlflow, to_mlflow)
+    good, every = (good_to_own, to_own) if given.own else (good_of_mlflow, to_mlflow)
     with (own if given.own else of_mlflow)(folder) as server:
         with requests.Session() as session:
             fails = [one for one in drawn(every, KINDS) if send(session, server.address, one).status < 500]

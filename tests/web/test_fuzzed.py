@@ -1,7 +1,11 @@
 """REST under whatever can be sent: nothing fails on the server's side, and every answer is as it is described.
 
-Longer, by hand, while the page is open: `schemathesis run http://127.0.0.1:7860/api/openapi.json`.
+Longer, by hand, while the page is open: `schemathesis run http://127.0.0.1:7860/api/openapi.json`, and
+`python bench/faults/hostile.py --own`.
 """
+
+from importlib import import_module
+from pathlib import Path
 
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
@@ -12,11 +16,15 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+FAULTS = Path(__file__).parents[2] / "bench" / "faults"
 EXAMPLES = 12  # of each operation; what is sent is the same in each run
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 
 
-def test_rest_answers_whatever_is_sent_as_it_is_described(trained, served):
+def test_rest_answers_whatever_is_sent_as_it_is_described(trained, served, monkeypatch):
+    """And pictures of every kind, which schemathesis knows nothing of."""
+    monkeypatch.syspath_prepend(FAULTS)
+    hostile = import_module("hostile")
     load_all_checks()
     with served() as address:
         api = schemathesis.openapi.from_url(f"{address}/api/openapi.json")
@@ -37,3 +45,6 @@ def test_rest_answers_whatever_is_sent_as_it_is_described(trained, served):
                 case.validate_response(case.call(timeout=60), checks=CHECKS)
 
             holds()
+        counts = hostile.play(address, hostile.drawn(hostile.to_own, 40), lambda *_: None)
+    assert counts["wrong"] == 0
+    assert min(counts["answered"], counts["refused"]) > 0
