@@ -87,7 +87,8 @@ def among(only: Sequence[str], known: Mapping[str, Sequence[int]], classes: int,
     strange = [name for name in only if _plain(name) not in known]
     if strange:
         near = did_you_mean(_plain(strange[0]), list(known))
-        raise BadInput(f"{key}: the model knows no class and no taxon {first_few(strange, 3)}{near}")
+        said = first_few([name[:60] for name in strange], 3)
+        raise BadInput(f"{key}: the model knows no class and no taxon {said}{near}")
     for name in only:
         inside[list(known[_plain(name)])] = True
     if not inside.any():
