@@ -8,7 +8,9 @@ from stored import finished
 
 from pipeline.comparison.entrants import Entrant
 from pipeline.comparison.settings import LIBRARY, OURS, STATED, settings
+from pipeline.models.shelf import shelf
 from pipeline.reporting.references import cited, entries, of_preprint
+from pipeline.reporting.study import plain
 from pipeline.reporting.tables import Table
 
 
@@ -78,14 +80,25 @@ def test_each_setting_has_its_source():
 def test_works_are_found_by_their_preprint_and_are_whole():
     assert of_preprint("MobileNetV2 (Sandler et al. 2018, arXiv:1801.04381)") == ["sandler2018mobilenetv2"]
     assert of_preprint("arXiv:0000.00000") == []
+    for one in shelf():
+        assert not re.search("arXiv:", one.what) or of_preprint(one.what), one.answer
     for key, entry in entries().items():
         assert entry.count("{") == entry.count("}"), key
         assert all(f" {field}={{" in entry for field in ("author", "title", "year")), key
 
 
 def test_a_table_for_latex_is_text_as_it_stands():
-    made = Table(["a_b", "n"], [["50 % & more", "1"], ["x^2~\\", "2"]], ["n"]).latex("100 %", "tab:x")
+    rows = [["50 % & more", "1"], ["x^2~\\", "2"], ["[a|b] --\n<c>", '"−3"']]
+    made = Table(["a_b", "n"], rows, ["n"]).latex("100 %", "tab:x")
     assert r"a\_b & n \\" in made
     assert r"50 \% \& more & 1 \\" in made
     assert r"x\textasciicircum{}2\textasciitilde{}\textbackslash{} & 2 \\" in made
     assert r"\begin{tabular}{lr}" in made
+    # a bracket after a line's end would be its argument, and quotation marks are letters to German
+    assert r"{}[a\textbar{}b] -{}- \textless{}c\textgreater{} & {\char34}$-$3{\char34} \\" in made
+
+
+def test_names_are_no_markup_and_cite_nothing():
+    text = plain("*x* [@he2016deep]\n| <b> `y` $1$ a_b _c_")
+    assert text == r"\*x\* [\@he2016deep] \| \<b> \`y\` \$1\$ a_b \_c\_"
+    assert cited(text) == []

@@ -141,7 +141,7 @@ class Methods:
             facts = [f"{number(parameters)} parameters" if parameters else ""]
             facts.append(f"weights {shelf.said.get('source', shelf.weights)}" if shelf else "")
             seen = shelf.said.get("seen ImageNet", "") if shelf else ""
-            facts.append(f"trained on ImageNet [@russakovsky2015imagenet]: {seen}" if seen else "")
+            facts.append(f"had seen ImageNet [@russakovsky2015imagenet]: {seen}" if seen else "")
             cite = f" [{'; '.join(f'@{one}' for one in works)}]" if works else ""
             said.append(f"{title}{cite} ({', '.join(one for one in facts if one)})")
         number_of = _NUMBERS[len(said)] if len(said) < len(_NUMBERS) else f"Together {len(said)}"

@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 
 _FILE = Path(__file__).with_name("references.bib")
+_ADDRESS = '@preamble{"\\providecommand{\\url}[1]{\\texttt{#1}}"}\n'
 
 
 @cache
@@ -27,9 +28,9 @@ def of_preprint(text: str) -> list[str]:
 
 def cited(text: str) -> list[str]:
     """The keys that a text cites as `[@key]` or `[@one; @other]`, each once."""
-    return [key for key in dict.fromkeys(re.findall(r"@([\w-]+)", text)) if key in entries()]
+    return [key for key in dict.fromkeys(re.findall(r"(?<!\\)@([\w-]+)", text)) if key in entries()]
 
 
 def bibtex(keys: Iterable[str]) -> str:
-    """Works as a file: a field a line."""
-    return "\n".join(re.sub(r", (?=[a-z]+=\{)", ",\n  ", entries()[key])[:-1] + "\n}\n" for key in keys)
+    """Works as a file: a field a line. LaTeX needs no package for its addresses."""
+    return "\n".join([*(re.sub(r", (?=[a-z]+=\{)", ",\n  ", entries()[key])[:-1] + "\n}\n" for key in keys), _ADDRESS])

@@ -1,7 +1,9 @@
 """A study written up: a folder with the text, its tables, figures and references."""
 
 import logging
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib as mpl
@@ -61,8 +63,8 @@ def _of_group(
     (folder / "tables" / f"leaderboard{suffix}.tex").write_text(
         table.latex(caption, f"tab:leaderboard{suffix}"), encoding="utf-8"
     )
-    yield f"Table 1. {caption}\n\n{table.markdown()}"
-    yield " ".join(group.findings())
+    yield f"Table 1. {caption}\n\n{_plain(table)}"
+    yield plain(" ".join(group.findings()))
     if len(group.ranking.rows) > 1:
         yield from _comparisons(folder, group, suffix)
     yield _classes(folder, group, answers, suffix)
@@ -76,12 +78,16 @@ def _of_group(
 def _caption(group: Group) -> str:
     best = group.ranking.table.iloc[0]
     many = counted(int(best["n_val"]), "picture") + " of val"
+    many += f" ({best['splits']:.0f} splits together)" * bool(best["splits"] > 1)
     many += f" and {int(best['n_test']):,} of test" if group.has_test else ""
     over = "over splits" if best["splits"] > 1 else "over pictures"
     several = "; n is the number of runs, whose mean and standard deviation (sd) are given" * bool(
         (group.ranking.table["n"] > 1).any()
     )
-    return f"Accuracy on {many} ({counted(group.baseline['classes'], 'class')}), with 95 % intervals {over}{several}."
+    return (
+        f"Accuracy on {many} ({counted(group.baseline['classes'], 'class')}), with 95 % intervals {over}{several}. "
+        "Time is that of a whole run; pictures/s is how many it trained on in a second."
+    )
 
 
 def _comparisons(folder: Path, group: Group, suffix: str) -> Iterator[str]:
@@ -93,7 +99,7 @@ def _comparisons(folder: Path, group: Group, suffix: str) -> Iterator[str]:
         for one in pairs.to_dict("records")
     ]  # fmt: skip
     heads = ["setting", "against", "pictures", "difference in points (95 %)", "p (Holm)"]
-    yield f"Table 2. The best settings in pairs ({group.test_name}).\n\n{Table(heads, rows).markdown()}"
+    yield f"Table 2. The best settings in pairs ({group.test_name}).\n\n{_plain(Table(heads, rows))}"
     if len(group.effects):
         _write(folder, f"effects{suffix}", group.effects)
         rows = [
@@ -102,7 +108,7 @@ def _comparisons(folder: Path, group: Group, suffix: str) -> Iterator[str]:
         ]
         yield (
             "Table 3. What each answer was worth on val, in points beside the mean run, all else equal.\n\n"
-            + Table(["choice", "answer", "runs", "effect"], rows).markdown()
+            + _plain(Table(["choice", "answer", "runs", "effect"], rows))
         )
 
 
@@ -114,7 +120,7 @@ def _classes(folder: Path, group: Group, answers: Predictions, suffix: str) -> s
         f"{one['class']} ({percent(one['recall'], 0)} of {one['pictures']})" for one in weak.to_dict("records")
     )
     best = group.ranking.rows[0]
-    return f"The classes that {best.name} ({best.first.name}) found least often on {group.shown_split}: {named}."
+    return plain(f"The classes that {best.name} ({best.first.name}) found least often on {group.shown_split}: {named}.")
 
 
 def _figures(
@@ -132,6 +138,16 @@ def _figures(
     for place, (name, (figure, said)) in enumerate(drawn.items(), start=1):
         save(figure, folder / "figures" / f"{name}{suffix}")
         yield f"![Figure {place}. {said}](figures/{name}{suffix}.svg)"
+
+
+def plain(text: str) -> str:
+    """Text that Markdown, and pandoc, show as it stands: a class or a run may be called anything."""
+    return re.sub(r"[\\`*<$@~^|]|(?<!\w)_|_(?!\w)", r"\\\g<0>", " ".join(text.split()))
+
+
+def _plain(table: Table) -> str:
+    rows = [[plain(cell) for cell in row] for row in table.rows]
+    return replace(table, heads=[plain(head) for head in table.heads], rows=rows).markdown()
 
 
 def save(figure: Figure, stem: Path) -> None:

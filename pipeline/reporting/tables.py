@@ -76,13 +76,15 @@ class Table:
         return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)
 
     def latex(self, caption: str, label: str) -> str:
-        """As a table of a paper, with the rules of the package booktabs."""
+        """As a table of a paper, by the packages booktabs and graphicx; one that is too wide is made smaller."""
         columns = "".join("r" if head in self.figures else "l" for head in self.heads)
-        head, *body = [" & ".join(map(in_latex, line)) + r" \\" for line in [self.heads, *self.rows]]
+        # A rule or a line's end before it would take a bracket or a star for its own.
+        head, *body = ["{}" + " & ".join(map(in_latex, line)) + r" \\" for line in [self.heads, *self.rows]]
         return "\n".join([
             r"\begin{table}", r"\centering", rf"\caption{{{in_latex(caption)}}}", rf"\label{{{label}}}",
-            rf"\begin{{tabular}}{{{columns}}}", r"\toprule", head, r"\midrule", *body, r"\bottomrule",
-            r"\end{tabular}", r"\end{table}", "",
+            rf"\sbox0{{\begin{{tabular}}{{{columns}}}", r"\toprule", head, r"\midrule", *body, r"\bottomrule",
+            r"\end{tabular}}%", r"\ifdim\wd0>\linewidth\resizebox{\linewidth}{!}{\usebox0}\else\usebox0\fi",
+            r"\end{table}", "",
         ])  # fmt: skip
 
     def html(self) -> Markup:
@@ -104,10 +106,17 @@ class Table:
 
 def in_latex(text: str) -> str:
     """Text that LaTeX sets as it stands."""
-    return re.sub(r"[\\{}$&#_%~^]", lambda found: _IN_LATEX.get(found[0], f"\\{found[0]}"), text)
+    return re.sub(r'[\\{}$&#_%~^<>|"−]|\s+|-(?=-)', lambda found: _IN_LATEX.get(found[0]) or _escaped(found[0]), text)
 
 
-_IN_LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+def _escaped(character: str) -> str:
+    return " " if character.isspace() else f"\\{character}"
+
+
+_IN_LATEX = {
+    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}",
+    ">": r"\textgreater{}", "|": r"\textbar{}", '"': r"{\char34}", "-": "-{}", "−": "$-$",
+}  # fmt: skip
 
 
 def written(value: Any) -> str:
