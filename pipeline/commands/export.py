@@ -27,7 +27,7 @@ from pipeline.experiment.stored import data_config
 from pipeline.exporting.checking import Measured, measured, network_asked, pictures_of
 from pipeline.exporting.forms import FOLDERS, FORMS, Job, check_form
 from pipeline.exporting.graph import check_convertible, check_opset
-from pipeline.exporting.release import MODEL
+from pipeline.exporting.release import MODEL, listed
 from pipeline.reporting.tables import Table
 from pipeline.reporting.terminal import console
 from pipeline.serving.bundle import read_bundle
@@ -70,7 +70,8 @@ def run(config: schema.Export) -> None:
                 f"{every[-1].name} has lost more than lost={config.lost:g} of the accuracy on val: nothing was "
                 "written; take precision=fp32, or raise pictures="
             )
-        put(made, output)
+        check_file(output).unlink(missing_ok=True)  # whoever is killed in between leaves none of another file's
+        put(made, output, FOLDERS.get(config.form))
     write_atomically(check_file(output), lambda path: write_csv(table_of(every, labels), path), shared=True)
     log.info("%s; the comparison: %s", config.output, check_file(output).name)
     if config.form == "onnx":
@@ -98,13 +99,23 @@ def release_texts(folder: Path, of: Run, config: schema.Export) -> dict[str, str
     return {CARD: said, "LICENSE": f"{config.licence}\n"}
 
 
-def put(made: Path, output: Path) -> None:
-    """Write the file, or the files of a folder, where they are wanted; each whole or not at all."""
-    for file in made.rglob("*") if made.is_dir() else [made]:
-        if file.is_file():
-            there = output / file.relative_to(made) if made.is_dir() else output
-            there.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(there, partial(shutil.copyfile, file), shared=True)
+def put(made: Path, output: Path, mark: str | None) -> None:
+    """Write the file, or a folder's files, where they are wanted, each whole or not at all.
+
+    A folder's `mark` is empty until all else is there: what a killed command left passes for nothing, and is written
+    anew. What an earlier release had and this one has not goes.
+    """
+    if mark is None:
+        write_atomically(output, partial(shutil.copyfile, made), shared=True)
+        return
+    names = sorted(str(file.relative_to(made)) for file in made.rglob("*") if file.is_file())
+    for name in {*listed(output)} - {*names}:
+        (output / name).unlink(missing_ok=True)
+    output.mkdir(exist_ok=True)
+    (output / mark).write_bytes(b"")
+    for name in [*(name for name in names if name != mark), mark]:
+        (output / name).parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(output / name, partial(shutil.copyfile, made / name), shared=True)
 
 
 def served(config: schema.Export, folder: Path) -> tuple[Path, Run]:

@@ -17,7 +17,7 @@ def write_folder(folder: Path, model: bytes, served: Path, bundle: Bundle, texts
     folder.mkdir(exist_ok=True)
     (folder / MODEL).write_bytes(model)
     shutil.copytree(served, folder / "served")
-    texts = {"labels.txt": "".join(f"{name}\n" for name in bundle.classes), **texts}
+    texts = {"labels.txt": "".join(f"{' '.join(name.splitlines())}\n" for name in bundle.classes), **texts}
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
     if bundle.taxonomy is not None:
@@ -29,3 +29,11 @@ def checksums(folder: Path) -> str:
     """The SHA-256 of every file below, as `sha256sum -c` reads it."""
     files = sorted(file for file in folder.rglob("*") if file.is_file() and file.name != SUMS)
     return "".join(f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.relative_to(folder)}\n" for file in files)
+
+
+def listed(folder: Path) -> list[str]:
+    """The files of an earlier release, by their names below its folder; none where there is no such."""
+    sums = folder / SUMS
+    lines = sums.read_text(encoding="utf-8", errors="replace").splitlines() if sums.is_file() else []
+    names = [line.partition("  ")[2] for line in lines]
+    return [name for name in names if name and ".." not in Path(name).parts and not Path(name).is_absolute()]

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from pipeline.commands import export
 from pipeline.common.errors import BadInput
 from pipeline.data.reading.preprocessing import Preprocessing
 from pipeline.ensembles.rules import HardVote
@@ -132,6 +133,26 @@ def test_a_release_says_what_is_in_it(vote, tmp_path):
     ]  # fmt: skip
     assert sums[2].startswith(hashlib.sha256(b"onnx").hexdigest())
     assert pd.read_csv(tmp_path / "made" / "taxonomy.csv")["label"].tolist() == list(CLASSES)
+
+
+def test_a_folder_is_marked_whole_only_when_it_is(vote, tmp_path, monkeypatch):
+    for folder, taxa in (("first", "taxonomy.csv"), ("second", "model.onnx")):
+        (tmp_path / folder).mkdir()
+        for name in ("model.onnx", taxa):
+            (tmp_path / folder / name).write_text(folder)
+        (tmp_path / folder / release.SUMS).write_text(release.checksums(tmp_path / folder))
+    output = tmp_path / "given"
+    export.put(tmp_path / "first", output, release.SUMS)
+    (output / "examples.txt").touch()
+    monkeypatch.setattr(export, "write_atomically", lambda *_, **__: 1 / 0)  # as a full disk, or a kill
+    with pytest.raises(ZeroDivisionError):
+        export.put(tmp_path / "second", output, release.SUMS)
+    assert (output / release.SUMS).read_text() == ""
+    monkeypatch.undo()
+    export.put(tmp_path / "second", output, release.SUMS)
+    # what only the first release had is gone, what somebody put there is not
+    assert sorted(one.name for one in output.iterdir()) == [release.SUMS, "examples.txt", "model.onnx"]
+    assert (output / release.SUMS).read_text() == release.checksums(tmp_path / "second")
 
 
 def test_what_cannot_be_exported_is_told(vote, monkeypatch):
