@@ -10,6 +10,7 @@ from pipeline.comparison.settings import Setting, settings
 from pipeline.models.heads.fitted import FittedHead
 from pipeline.models.heads.registry import HEADS
 from pipeline.models.pretraining import known_overlap, networks_of
+from pipeline.models.shelf import shelf
 from pipeline.reporting.references import of_preprint
 
 Tags = Mapping[str, str]
@@ -117,6 +118,11 @@ class Methods:
                 f"Each was shown to the networks at {self._said('data.image_size')} pixels a side ({fits}; "
                 f"{self._source('data.fit')}), normalised {norms} ({self._source('data.normalise')})."
             )
+        columns = [short_value("data.metadata", one) for one in self._values("data.metadata")]
+        if beside := [one for one in columns if one != "none"]:
+            who = "The network" if beside == columns else "In some runs the network"
+            source = self._source("data.metadata")
+            yield f"{who} was given columns beside the picture: {'; or '.join(beside)} ({source})."
         licences = sorted({one.get("data.licence", "None") for one in self.params} - {"None"})
         if licences:
             yield f"Their licence: {', '.join(licences)}."
@@ -132,15 +138,16 @@ class Methods:
 
     def _networks(self) -> Iterator[str]:
         known = {one.name: one for params in self.params for one in networks_of(params)}
+        architectures = {one.name: one.what for one in shelf()}
         sizes = {one.choices.get("model.name", ""): one.cost.get("parameters") for one in self.group.entrants}
         said = []
         for name, parameters in sizes.items():
-            shelf = known.get(name)
-            works = of_preprint(shelf.what) if shelf else []
-            title = re.sub(r" \([^)]*\)$", "", shelf.what) if shelf and shelf.what else short_value("model.name", name)
+            of, what = known.get(name), architectures.get(name, "")
+            title = re.sub(r" \([^)]*\)$", "", what) if of and what else short_value("model.name", name)
+            works = of_preprint(what)
             facts = [f"{number(parameters)} parameters" if parameters else ""]
-            facts.append(f"weights {shelf.said.get('source', shelf.weights)}" if shelf else "")
-            seen = shelf.said.get("seen ImageNet", "") if shelf else ""
+            facts.append(f"weights {of.said.get('source', of.weights)}" if of else "")
+            seen = of.said.get("seen ImageNet", "") if of else ""
             facts.append(f"had seen ImageNet [@russakovsky2015imagenet]: {seen}" if seen else "")
             cite = f" [{'; '.join(f'@{one}' for one in works)}]" if works else ""
             said.append(f"{title}{cite} ({', '.join(one for one in facts if one)})")
@@ -164,9 +171,10 @@ class Methods:
         ways = [
             _REGIMES.get(one, f"The head and the last {one.partition(':')[2]} blocks were trained") for one in trains
         ]
-        heads = " or ".join(_HEADS.get(one, one) for one in self._values("head.name"))
+        heads = self._values("head.name")
+        said, source = "; ".join(_HEADS.get(one, one) for one in heads), self._source("head.name")
         yield f"{'; '.join(ways)}: the regime {self._said('regime.name')}."
-        yield f"The head was {heads} ({self._source('head.name')})."
+        yield f"The head was {said} ({source})." if len(heads) == 1 else f"Heads were compared ({source}): {said}."
         if strength := self._values("head.C"):
             auto = "chosen by cross-validation on the training pictures" if "auto" in strength else ", ".join(strength)
             yield f"Its inverse strength of regularisation C was {auto} ({self._source('head.C')})."
@@ -183,13 +191,18 @@ class Methods:
         def named(key: str, words: Mapping[str, str]) -> str:
             return " or ".join(words.get(one, one) for one in self._values(key)) + f" ({self._source(key)})"
 
+        learnt = [one for one in self._values("head.name") if not _at_once(one)]
+        fitted = [one for one in self._values("head.name") if _at_once(one)]
+        what = f"Heads that are learnt step by step ({', '.join(learnt)})" if learnt and fitted else "Weights"
         yield (
-            f"Weights were fitted by {named('optimizer.name', _OPTIMIZERS)} with a learning rate of "
+            f"{what} were fitted by {named('optimizer.name', _OPTIMIZERS)} with a learning rate of "
             f"{self._said('optimizer.lr')} and a weight decay of {self._said('optimizer.weight_decay')}, in batches of "
             f"{self._said('trainer.batch_size')} pictures for {self._said('trainer.epochs')} epochs, with "
             f"{named('scheduler.name', _SCHEDULERS)}, to minimise {named('loss.name', _LOSSES)}."
         )
         yield "The weights of the epoch with the highest val accuracy were kept."
+        if few := self._values("trainer.limit_batches"):
+            yield f"It is a trial: each epoch ended after so many batches (`trainer.limit_batches`): {', '.join(few)}."
 
     def _evaluation(self, looks: int) -> Iterator[str]:
         group, table = self.group, self.group.ranking.table
@@ -243,5 +256,9 @@ class Methods:
 
 def fitted_at_once(group: Group) -> bool:
     """Whether no run has curves, as every head was fitted at once."""
-    heads = [HEADS.get(one.choices.get("head.name", "")) for one in group.entrants]
-    return all(head is not None and issubclass(head, FittedHead) for head in heads)
+    return all(_at_once(one.choices.get("head.name", "")) for one in group.entrants)
+
+
+def _at_once(head: str) -> bool:
+    found = HEADS.get(head)
+    return found is not None and issubclass(found, FittedHead)

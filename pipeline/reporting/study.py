@@ -99,7 +99,8 @@ def _comparisons(folder: Path, group: Group, suffix: str) -> Iterator[str]:
         for one in pairs.to_dict("records")
     ]  # fmt: skip
     heads = ["setting", "against", "pictures", "difference in points (95 %)", "p (Holm)"]
-    yield f"Table 2. The best settings in pairs ({group.test_name}).\n\n{_plain(Table(heads, rows))}"
+    said = f"The best settings in pairs ({group.test_name}); intervals are each pair's own."
+    yield f"Table 2. {said}\n\n{_plain(Table(heads, rows))}"
     if len(group.effects):
         _write(folder, f"effects{suffix}", group.effects)
         rows = [
@@ -115,12 +116,15 @@ def _comparisons(folder: Path, group: Group, suffix: str) -> Iterator[str]:
 def _classes(folder: Path, group: Group, answers: Predictions, suffix: str) -> str:
     report = class_report(answers)
     _write(folder, f"classes{suffix}", report)
-    weak = report[report["pictures"] > 0].sort_values("recall", kind="stable").head(_WEAKEST)
+    weak = report[report["recall"] < 1].sort_values("recall", kind="stable").head(_WEAKEST)
     named = "; ".join(
         f"{one['class']} ({percent(one['recall'], 0)} of {one['pictures']})" for one in weak.to_dict("records")
     )
     best = group.ranking.rows[0]
-    return plain(f"The classes that {best.name} ({best.first.name}) found least often on {group.shown_split}: {named}.")
+    whole = f"{best.name} ({best.first.name})"
+    if not named:
+        return plain(f"{whole} named every picture of {group.shown_split} rightly.")
+    return plain(f"The classes that {whole} found least often on {group.shown_split}: {named}.")
 
 
 def _figures(
