@@ -76,18 +76,16 @@ def with_eyes(network: onnx.ModelProto, bundle: Bundle) -> onnx.ModelProto:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """What the exporter tells its own developers is kept from the terminal."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
-    before = [one.level for one in loggers]
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+    """What the exporter tells its own developers, a whole program of a way that it tried, is kept from the terminal."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    aside = io.StringIO()
+    with warnings.catch_warnings(), contextlib.redirect_stdout(aside), contextlib.redirect_stderr(aside):
         warnings.simplefilter("ignore")
-        for one in loggers:
-            one.setLevel(logging.ERROR)
         try:
             yield
         finally:
-            for one, level in zip(loggers, before, strict=True):
-                one.setLevel(level)
+            logging.disable(before)
 
 
 def _reason(error: Exception) -> str:
