@@ -17,6 +17,7 @@ from PIL import Image
 from pipeline.common.errors import BadInput
 from pipeline.data.reading.preprocessing import Preprocessing
 from pipeline.exporting.checking import Asked, session_of
+from pipeline.exporting.described import tell
 from pipeline.exporting.network import ways_of
 from pipeline.exporting.seeing import pixels
 from pipeline.serving.bundle import Bundle
@@ -58,7 +59,7 @@ def for_animl(network: onnx.ModelProto, bundle: Bundle) -> onnx.ModelProto:
         helper.make_tensor_value_info("calibrated_logits", TensorProto.FLOAT, ["n", len(bundle.classes)])
     )
     names = {str(code): name for code, name in enumerate(bundle.classes)}
-    helper.set_model_props(made, {"class_dict": json.dumps(names)})
+    tell(made, {"class_dict": json.dumps(names)})
     onnx.checker.check_model(made)
     return made
 

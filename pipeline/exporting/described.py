@@ -21,7 +21,7 @@ def described(folder: Path, further: Mapping[str, Any]) -> dict[str, str]:
     return {key: json.dumps(value) for key, value in plain.items()}
 
 
-def tell(model: onnx.ModelProto, metadata: dict[str, str]) -> None:
-    """Write it into a model, in place."""
+def tell(model: onnx.ModelProto, metadata: Mapping[str, str]) -> None:
+    """Write it into a model, in place; by its producer a file is known for one of this program's."""
     model.producer_name = "species-pipeline"
-    onnx.helper.set_model_props(model, metadata)
+    onnx.helper.set_model_props(model, dict(metadata))

@@ -83,8 +83,10 @@ def test_eight_bits_are_less_than_half_the_size_and_nearly_the_same(vote, graph,
     check_same(said(network_asked(vote), pictures), said(file_asked(small, vote), pictures), 0.2)
 
 
-def test_animl_takes_the_softmax_of_calibrated_logits(vote, graph, pictures):
+def test_animl_takes_the_softmax_of_calibrated_logits(vote, graph, pictures, tmp_path):
     model = animl.for_animl(graph, vote).SerializeToString()
+    (tmp_path / "birds.onnx").write_bytes(model)
+    assert export.holds_model(tmp_path / "birds.onnx")  # so that it may be written anew
     check_same(said(network_asked(vote), pictures), said(animl.asked(model, 48), pictures), 0.01)  # resized by Pillow
     with pytest.raises(BadInput, match=r"data\.fit=squash"):
         animl.seen_by(bundle_of(network(0, fit="pad")))
