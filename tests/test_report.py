@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 from stored import finished
 
+from pipeline.commands.report import is_report
 from pipeline.comparison.entrants import Entrant
 from pipeline.comparison.settings import LIBRARY, OURS, STATED, settings
 from pipeline.models.shelf import shelf
@@ -26,7 +27,7 @@ def study(store):
         )  # fmt: skip
 
 
-def test_a_study_is_written_up_from_its_runs(study, store, typed, tmp_path, capsys):
+def test_a_study_is_written_up_from_its_runs(study, store, typed, tmp_path, capsys, monkeypatch):
     assert typed("report", "output=report") == 0
     text = (tmp_path / "report" / "report.md").read_text()
     assert "Two networks were compared (stated): " in text
@@ -47,8 +48,12 @@ def test_a_study_is_written_up_from_its_runs(study, store, typed, tmp_path, caps
     works = (tmp_path / "report" / "references.bib").read_text()
     assert set(re.findall(r"@\w+\{([^,]+),", works)) == set(cited(text)) >= {"wah2011cub", "he2016deep"}
     assert "glyph" not in capsys.readouterr().err
-    # written anew over an earlier one, and not over anything else
-    assert typed("report", "output=report") == 0
+    # written anew over an earlier one, also one that was not finished, and not over anything else
+    with monkeypatch.context() as patched:
+        patched.setattr("pipeline.reporting.study.bibtex", lambda _: 1 / 0)
+        assert typed("report", "output=report") == 1
+    assert "## Methods" not in (tmp_path / "report" / "report.md").read_text()
+    assert is_report(tmp_path / "report" / "report.md")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").touch()
     assert typed("report", "output=mine") == 2

@@ -19,6 +19,7 @@ from pipeline.config import schema
 
 BAD_INPUT, FAILED = 2, 1
 _FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _LAUNCHERS = {"joblib": "parallel", "submitit_local": "cluster", "submitit_slurm": "cluster"}  # and the extra of each
 
 
@@ -83,7 +84,7 @@ def exit_code(error: BaseException) -> int:
 
 def tell(error: BaseException, command_name: str = "") -> None:
     """Print what went wrong in a command: one line where the cause is known, else the traceback as well."""
-    if exit_code(error) == FAILED and not isinstance(error, Stopped):
+    if exit_code(error) == FAILED and not isinstance(error, Stopped) and not _is_full(error):
         traceback.print_exception(error)
         return
     print(f"error: {one_line(error, command_name)}", file=sys.stderr, flush=True)
@@ -100,6 +101,8 @@ def one_line(error: BaseException, command_name: str = "") -> str:
             return f"{group}={choice}: no such choice{did_you_mean(choice, choices)}"
     if _is_forbidden(error):
         return _forbidden(error)
+    if _is_full(error):
+        return f"{error.filename2 or error.filename or 'a file'}: {error.strerror}; free some room, and try it again"
     struct = re.search(r"Could not override '([^']+)'", str(error))
     if struct:
         return _unknown_key(struct[1], command_name)
@@ -121,6 +124,11 @@ def one_line(error: BaseException, command_name: str = "") -> str:
 def _is_forbidden(error: BaseException) -> TypeGuard[OSError]:
     """Whether the system lets this user not at a file."""
     return isinstance(error, OSError) and error.errno in _FORBIDDEN and bool(error.filename)
+
+
+def _is_full(error: BaseException) -> TypeGuard[OSError]:
+    """Whether a disk, or this user's share of it, is full."""
+    return isinstance(error, OSError) and error.errno in _FULL
 
 
 def _forbidden(error: OSError) -> str:

@@ -34,6 +34,8 @@ def write_study(
     `tags` are the runs', by id; `best` has of each group what its best run answered to the split that is shown, and
     `taxonomies` what that knows of its classes.
     """
+    # Whoever is killed meanwhile leaves no earlier text beside newer tables, and may call this again.
+    (folder / PAGE).write_text(f"{MARK}, which did not come to its end.\n", encoding="utf-8")
     for part in ("tables", "figures"):
         (folder / part).mkdir(exist_ok=True)
     parts = [f"# {comparison.title}"]

@@ -5,7 +5,7 @@ import pytest
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from pipeline.cli.messages import BAD_INPUT, FAILED, exit_code, one_line
+from pipeline.cli.messages import BAD_INPUT, FAILED, exit_code, one_line, tell
 from pipeline.common.errors import BadInput
 
 
@@ -21,6 +21,13 @@ def test_a_file_that_the_system_forbids_is_told_in_a_line(tmp_path, monkeypatch,
         assert exit_code(error) == BAD_INPUT
         assert one_line(error).startswith(f"{file}: {os.strerror(number)}; make it accessible, or")
         assert remedy in one_line(error)
+
+
+def test_a_full_disk_is_told_in_a_line(capsys):
+    tell(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "scratch/made", None, "mine/birds.onnx"))
+    assert (
+        capsys.readouterr().err == "error: mine/birds.onnx: No space left on device; free some room, and try it again\n"
+    )
 
 
 def test_other_errors_of_the_system_keep_their_traceback():
