@@ -99,10 +99,8 @@ def one_line(error: BaseException, command_name: str = "") -> str:
         if error.options:
             choices = [one for one in error.options if one != "base"]  # which others begin from
             return f"{group}={choice}: no such choice{did_you_mean(choice, choices)}"
-    if _is_forbidden(error):
-        return _forbidden(error)
-    if _is_full(error):
-        return f"{error.filename2 or error.filename or 'a file'}: {error.strerror}; free some room, and try it again"
+    if _is_forbidden(error) or _is_full(error):
+        return _of_the_system(error)
     struct = re.search(r"Could not override '([^']+)'", str(error))
     if struct:
         return _unknown_key(struct[1], command_name)
@@ -131,7 +129,9 @@ def _is_full(error: BaseException) -> TypeGuard[OSError]:
     return isinstance(error, OSError) and error.errno in _FULL
 
 
-def _forbidden(error: OSError) -> str:
+def _of_the_system(error: OSError) -> str:
+    if _is_full(error):
+        return f"{error.filename2 or error.filename or 'a file'}: {error.strerror}; free some room, and try it again"
     file, cache = Path(str(error.filename)), cache_folder()
     kept = file.is_relative_to(cache) or cache.is_relative_to(file)
     other = "set PIPELINE_CACHE to another folder" if kept else "work in another folder"

@@ -297,8 +297,8 @@ def _listed(lines: list[str] | Iterator[str]) -> str:
 
 
 def _as_code(name: str) -> str:
-    """A class may be called anything: in code marks Markdown and HTML in it are text."""
-    return f"`{name[:_LONGEST_NAME].replace('`', chr(39))}`"
+    """A class may be called anything: in code marks, and on one line, Markdown and HTML in it are text."""
+    return f"`{' '.join(name.split())[:_LONGEST_NAME].replace('`', chr(39))}`"
 
 
 def _classes(classes: tuple[str, ...]) -> str:
