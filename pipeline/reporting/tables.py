@@ -73,7 +73,8 @@ class Table:
     def markdown(self) -> str:
         """As MLflow shows it in a run's description."""
         lines = [self.heads, ["---"] * len(self.heads), *self.rows]
-        return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)
+        lines = [[re.sub(r"(?<!\\)[|]", r"\\|", cell) for cell in line] for line in lines]
+        return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
     def latex(self, caption: str, label: str) -> str:
         """As a table of a paper, by the packages booktabs and graphicx; one that is too wide is made smaller."""

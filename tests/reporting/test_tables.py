@@ -39,7 +39,8 @@ def test_a_table_without_heads_and_with_a_title(capsys):
 
 
 def test_markdown_keeps_its_columns():
-    assert Table(["model", "val"], [["a|b", "1 %"]]).markdown() == "| model | val |\n| --- | --- |\n| a/b | 1 % |"
+    made = Table(["model", "val"], [["a|b", "1 %"], [r"c\|d", "2 %"]]).markdown()
+    assert made == "| model | val |\n| --- | --- |\n| a\\|b | 1 % |\n| c\\|d | 2 % |"
 
 
 def test_a_frame_on_a_page_has_its_numbers_to_the_right_and_says_what_it_leaves_out():
