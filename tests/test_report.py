@@ -4,15 +4,18 @@ import re
 
 import pandas as pd
 import pytest
-from stored import finished
+from stored import finished, predictions
 
 from pipeline.commands.report import is_report
 from pipeline.comparison.entrants import Entrant
 from pipeline.comparison.settings import LIBRARY, OURS, STATED, settings
+from pipeline.config import schema
 from pipeline.models.shelf import shelf
+from pipeline.reporting.methods import Methods
 from pipeline.reporting.references import cited, entries, of_preprint
-from pipeline.reporting.study import plain
+from pipeline.reporting.study import _caption, plain
 from pipeline.reporting.tables import Table
+from pipeline.tracking.compared import compared
 
 
 @pytest.fixture
@@ -61,6 +64,17 @@ def test_a_study_is_written_up_from_its_runs(study, store, typed, tmp_path, caps
     assert typed("report", "output=mine/thesis.txt") == 2
     assert typed("report", "sweep=latest", "output=other") == 2
     assert not (tmp_path / "other").exists()
+
+
+def test_one_test_part_of_several_splits_has_intervals_over_pictures(store):
+    for seed in (0, 1):
+        finished(val=predictions(start=60 * seed), seed=0, data__split__seed=str(seed))
+    asked = schema.Report(tracking={"experiment": "birds"}, sweep=None, runs=None, leaders=5, output="report")
+    _, by_id, _, _, (group,), looks = compared(store, asked)
+    assert "120 pictures of val (2 splits together) and 90 of test" in _caption(group)
+    assert "over splits (test: over pictures)" in _caption(group)
+    text = Methods(group, {one: run.data.tags for one, run in by_id.items()}).text(looks)
+    assert "[@nadeau2003inference]; test is the same in all splits, and its" in text
 
 
 def entrant(typed=(), **choices):

@@ -213,8 +213,10 @@ class Methods:
         if bool((table["splits"] > 1).any()):
             yield (
                 "Figures are means over splits; their 95 % intervals and the tests between settings are those of the "
-                "corrected resampled t-test [@nadeau2003inference]."
-            )
+                "corrected resampled t-test [@nadeau2003inference]"
+                + ("; test is the same in all splits, and its accuracies have Wilson's intervals over pictures "
+                   "[@wilson1927probable]." if has_one_test(group) else ".")
+            )  # fmt: skip
         else:
             yield (
                 "Accuracies have Wilson's 95 % intervals over pictures [@wilson1927probable]"
@@ -252,6 +254,11 @@ class Methods:
             yield f"Commit of the program: {', '.join(f'`{one[:12]}{one[40:]}`' for one in commits)}."
         if data := sorted({one.data for one in self.group.entrants if one.data}):
             yield f"Digest of the pictures: {', '.join(f'`{one}`' for one in data)}."
+
+
+def has_one_test(group: Group) -> bool:
+    """Whether all splits have the same test pictures, so that its intervals are over pictures."""
+    return group.has_test and len(group.ranking.rows[0].by_pictures("test")) == 1
 
 
 def fitted_at_once(group: Group) -> bool:

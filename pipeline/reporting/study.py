@@ -16,7 +16,7 @@ from pipeline.data.files import write_csv
 from pipeline.evaluation.metrics import class_report
 from pipeline.predictions.predictions import Predictions
 from pipeline.reporting.comparison import Comparison, cost_figures, curves, leaderboard
-from pipeline.reporting.methods import Methods, Tags, fitted_at_once
+from pipeline.reporting.methods import Methods, Tags, fitted_at_once, has_one_test
 from pipeline.reporting.plots import confusion
 from pipeline.reporting.references import bibtex, cited
 from pipeline.reporting.tables import Table
@@ -83,6 +83,7 @@ def _caption(group: Group) -> str:
     many += f" ({best['splits']:.0f} splits together)" * bool(best["splits"] > 1)
     many += f" and {int(best['n_test']):,} of test" if group.has_test else ""
     over = "over splits" if best["splits"] > 1 else "over pictures"
+    over += " (test: over pictures)" * bool(best["splits"] > 1 and has_one_test(group))
     several = "; n is the number of runs, whose mean and standard deviation (sd) are given" * bool(
         (group.ranking.table["n"] > 1).any()
     )
