@@ -5,13 +5,15 @@ import subprocess
 import sys
 
 import numpy as np
+import onnx
 import onnxruntime
 import pandas as pd
 import pytest
 from PIL import Image
 from stored import finished
 
-from pipeline.serving.onnx_file import PICTURES
+from pipeline.common.errors import BadInput
+from pipeline.serving.onnx_file import PICTURES, OnnxFile
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +60,11 @@ def test_a_file_answers_as_its_run_does_without_pytorch(trained, photos, tmp_pat
     told = {key: json.loads(value) for key, value in session.get_modelmeta().custom_metadata_map.items()}
     assert told["classes"] == ["blue crane", "red auk"]
     assert told["run"] == trained
+    odd = onnx.load("auks.onnx")
+    onnx.helper.set_model_props(odd, session.get_modelmeta().custom_metadata_map | {"classes": '["auk"]'})
+    onnx.save(odd, "odd.onnx")
+    with pytest.raises(BadInput, match=r"odd\.onnx: .* answers with 2 classes and names 1"):
+        OnnxFile.read("odd.onnx")
     assert told["calibration"]["temperature"] > 0
     shown = np.asarray(Image.open(photos / "red auk" / "00.png"))[None]
     logits, probabilities, _ = session.run(None, {PICTURES: shown})

@@ -35,6 +35,7 @@ class OnnxFile(Described):
                 name: text if name == KNOWN_ARRAYS else json.loads(text)
                 for name, text in session.get_modelmeta().custom_metadata_map.items()
             }
+            _check_classes(session, told["classes"])
             parts = [part for one in told["members"] for part in one["network"].get("joined", [one["network"]])]
             return cls(
                 session=session,
@@ -52,3 +53,9 @@ class OnnxFile(Described):
         outputs = [one.name for one in self.session.get_outputs() if one.name in (LOGITS, FEATURES)]
         found = dict(zip(outputs, self.session.run(outputs, {PICTURES: pixels}), strict=True))
         return seen_of(self, found[LOGITS], found.get(FEATURES))
+
+
+def _check_classes(session: onnxruntime.InferenceSession, classes: list[str]) -> None:
+    (size,) = [one.shape[1] for one in session.get_outputs() if one.name == LOGITS]
+    if size != len(classes):
+        raise ValueError(f"it answers with {size} classes and names {len(classes)}")
