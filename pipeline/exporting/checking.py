@@ -49,7 +49,10 @@ class Measured:
 
 
 def pictures_of(sources: Sequence[str] | np.ndarray) -> Pictures:
-    """What pictures of a table hold. Raises UnreadablePicture."""
+    """What pictures of a table hold. Raises UnreadablePicture, which names the first that cannot be decoded."""
+    for one in sources:
+        if not isinstance(one, np.ndarray):
+            decode(one, 1)
     return [one if isinstance(one, np.ndarray) else read_file(one) for one in sources]
 
 

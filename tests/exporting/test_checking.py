@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from pipeline.common.errors import Stopped
-from pipeline.exporting.checking import Measured, check_same
+from pipeline.data.reading.decoding import UnreadablePicture
+from pipeline.exporting.checking import Measured, check_same, pictures_of
 
 
 def measured(*likely):
@@ -19,3 +20,9 @@ def test_what_differs_in_a_digit_that_counts_is_not_the_same():
         check_same(original, measured(0.9011, 0.5002))
     with pytest.raises(Stopped, match="on 2 of 2"):
         check_same(original, measured(np.nan, 0.1))
+
+
+def test_a_picture_that_cannot_be_read_any_more_is_named(tmp_path):
+    (tmp_path / "auk.jpg").write_bytes(b"no picture")
+    with pytest.raises(UnreadablePicture, match=r"auk\.jpg is not a picture"):
+        pictures_of([str(tmp_path / "auk.jpg")])
