@@ -28,6 +28,7 @@ from pipeline.tracking.registry import weights_of
 from pipeline.tracking.runs import git_sha, machine
 from pipeline.tracking.selection import FINISHED, find_run, search
 from pipeline.training.engine import trials
+from pipeline.training.hardware import instructions
 
 _AGAIN = "again"  # the config's name
 _NOT_GIVEN_ON = (PARENT_VARIABLE, SERVER_VARIABLE, "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME")
@@ -68,7 +69,9 @@ def checked(client: MlflowClient, asked: schema.Reproduce) -> Again:
             f"run={asked.run}: {own.difference}: they would be trained on too; move them away, or name a copy without "
             "them with data.root=FOLDER"
         )
-    return Again(run, commit, plain, [*lines, *other_machine(run, machine())])
+    return Again(
+        run, commit, plain, [*lines, *other_machine(run, machine() | {"machine.instructions": instructions()})]
+    )
 
 
 def _commit(run: Run, code: str) -> tuple[str | None, list[str]]:

@@ -37,6 +37,7 @@ from pipeline.models.saved import BEST_WEIGHTS, epoch_file, fill_network, weight
 from pipeline.reporting.run_report import Draw, write_report
 from pipeline.tracking.runs import TrackedRun, dataset_of, git_sha, machine
 from pipeline.training.checkpoints import has_state
+from pipeline.training.hardware import instructions
 from pipeline.training.loop import Epoch, Progress
 from pipeline.training.losses import loss_of_knowing_nothing
 
@@ -61,6 +62,7 @@ def run_tags(
         **identity,
         **{f"machine.{name}": value for name, value in prepared.resolved.items()},
         **machine(),
+        "machine.instructions": instructions(),
         **({"refit": "on train and val; the figures of val are from before"} if refits(config) else {}),
         **config.tracking.tags,
     }

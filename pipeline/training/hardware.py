@@ -131,6 +131,11 @@ def resolved(fabric: Fabric, devices: int = 1) -> dict[str, Any]:
     }
 
 
+def instructions() -> str:
+    """Which vector instructions PyTorch takes on this processor: sums of others differ in their last bits."""
+    return torch.backends.cpu.get_cpu_capability()
+
+
 def _device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)

@@ -33,9 +33,11 @@ def files_of(folder):
 
 
 def test_the_same_comes_out_and_nothing_of_the_first_is_touched(trained, store, typed, tmp_path, capfd):
+    store.set_tag(trained, "machine.instructions", "VSX")
     before = files_of(tmp_path)
     assert typed("reproduce", f"run={trained}", "code=here", "output=again") == 0
     said = capfd.readouterr()
+    assert "machine.instructions: VSX then, " in said.err + said.out
     assert "answers to test" in said.err + said.out
     assert "differs: weights" not in said.err + said.out
     after = {file: text for file, text in files_of(tmp_path).items() if not file.is_relative_to(tmp_path / "again")}
