@@ -13,7 +13,7 @@ from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 
 from pipeline.cli.quoting import quoted
 from pipeline.common.errors import BadInput
-from pipeline.experiment.stages import OF_GRADIENTS
+from pipeline.config.keys import OF_GRADIENTS
 
 Value = str | int | float
 _DIGITS = 4  # of a number drawn from an interval: enough to tell settings apart, and to read

@@ -17,7 +17,8 @@ from pipeline.cli.messages import check
 from pipeline.cli.quoting import as_typed
 from pipeline.cli.space import Searched
 from pipeline.config import schema
-from pipeline.experiment.stages import OF_GRADIENTS, is_fitted
+from pipeline.config.keys import OF_GRADIENTS
+from pipeline.experiment.stages import is_fitted
 
 
 class Trainings:

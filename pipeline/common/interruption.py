@@ -119,6 +119,9 @@ def take_no_more() -> None:
 
 
 def _receive(number: int, _frame: FrameType | None) -> None:
+    if (child := getattr(signal, "SIGCHLD", None)) is not None:
+        # Who reads pictures may have been asked to end as well; PyTorch's handler raises for that wherever one is.
+        signal.signal(child, signal.SIG_DFL)
     if not _Requests.waits or _Requests.asked is not None:
         raise Interrupted(number)
     _Requests.asked = Interrupted(number)

@@ -40,6 +40,9 @@ GIVEN_ANEW = (
 # Keys that repeat a choice: runs that differ in these alone are one row, with a spread.
 SEED, SPLIT, FOLD, BOOTSTRAP = REPEATS = ("seed", "data.split.seed", "data.split.fold", "data.bootstrap")
 
+# Beginnings of overrides that say nothing to a head that is fitted at once.
+OF_GRADIENTS = ("optimizer=", "optimizer.", "scheduler=", "scheduler.", "trainer.clip_norm=", "trainer.accumulate=")
+
 # Tags by which the program finds and judges runs: no tag of a user's may stand in for them.
 RUNS_OWN_TAGS = frozenset(
     ("stage", "model", "regime", "data", "overrides", "git_sha", "config_digest", "data_digest", "verdict", "error",

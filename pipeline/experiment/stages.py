@@ -16,6 +16,7 @@ from pipeline.common.cache_folder import cache_folder
 from pipeline.common.errors import BadInput
 from pipeline.common.wording import percent, size
 from pipeline.config import schema
+from pipeline.config.keys import OF_GRADIENTS
 from pipeline.data.digest import picture_digests, view_identities
 from pipeline.data.reading.preprocessing import Preprocessing
 from pipeline.data.reading.unreadable import remembered
@@ -99,9 +100,6 @@ def check_fitted(config: schema.Train, typed: Sequence[str] = ()) -> None:
     if other:
         knows = "cross-entropy, plain or weighted by class" if head.weighs else "no loss that can be chosen"
         raise BadInput(f"{named} minimises {knows}: leave out {other}")
-
-
-OF_GRADIENTS = ("optimizer=", "optimizer.", "scheduler=", "scheduler.", "trainer.clip_norm=", "trainer.accumulate=")
 
 
 def check_epochs(config: schema.Train) -> None:
