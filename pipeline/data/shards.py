@@ -7,11 +7,13 @@ import io
 import json
 import logging
 import os
+import re
 import tarfile
 from collections.abc import Iterator, Sequence
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
+from posixpath import normpath
 
 import pandas as pd
 import pyarrow as pa
@@ -23,7 +25,7 @@ from pipeline.common.cache_folder import BoundedFolder, cache_folder
 from pipeline.common.errors import BadInput
 from pipeline.common.paths import check_utf8
 from pipeline.common.wording import counted
-from pipeline.data.files import SUFFIXES
+from pipeline.data.files import SUFFIXES, not_a_file
 from pipeline.data.members import HEADER, OFFSET, TAR, header_of
 
 _VERSION = 1  # part of each name: raise it when what is remembered changes
@@ -31,6 +33,7 @@ _MOST_GB, _ENDING = 2, ".members.parquet"
 _COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".tzst")
 _MAGIC = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
 _AFTER_END = 1 << 20  # bytes of zeros that tar may write after its end
+_HIDDEN = re.compile(r"(?:^|/)\.(?!\./)")  # .DS_Store; not ../a.jpg, which is refused
 _LOOKED_AT = 20  # files, of millions perhaps
 _FORM = pa.schema({
     "path": pa.large_string(), "folder": pa.dictionary(pa.int32(), pa.string()),
@@ -43,7 +46,7 @@ log = logging.getLogger(__name__)
 def tars_in(folder: Path) -> list[str]:
     """The names of the tars right in a folder. BadInput where all that there is of them is compressed."""
     names = sorted(name for name in os.listdir(folder) if not name.startswith("."))  # noqa: PTH208
-    tars = [name for name in names if name.lower().endswith(".tar")]
+    tars = [name for name in names if name.lower().endswith(".tar") and not (folder / name).is_dir()]
     packed = next((name for name in names if name.lower().endswith(_COMPRESSED)), None)
     if packed and not tars:
         raise _compressed(folder / packed)
@@ -58,24 +61,24 @@ def look_through(folder: Path, tars: Sequence[str], label_field: str = "label") 
     """
     kept = BoundedFolder(cache_folder() / "tars", _MOST_GB, _ENDING)
     place = kept.ready()
-    states = {tar: (folder / tar).stat() for tar in tars}
+    states = {tar: _state(folder / tar) for tar in tars}
     files = {}
     for tar, state in states.items():
-        facts = (_VERSION, os.path.abspath(folder / tar), state.st_size, state.st_mtime_ns, label_field)  # noqa: PTH100
+        times = state.st_mtime_ns, state.st_ctime_ns  # of which no program can set the second
+        facts = (_VERSION, os.path.abspath(folder / tar), state.st_size, *times, label_field)  # noqa: PTH100
         files[tar] = place / f"{blake2b(repr(facts).encode(), digest_size=16).hexdigest()}{_ENDING}"
-    new = [tar for tar in tars if not files[tar].is_file()]
+    known = {tar: _remembered(files[tar]) for tar in tars}
+    new = [tar for tar in tars if known[tar] is None]
     if new:
         size = sum(states[tar].st_size for tar in new)
         log.info("looking through %s once (%.1f GB)", counted(len(new), "tar"), size / 1e9)
     parts = list[pa.Table]()
     for tar in tars:
-        if tar in new:
+        found = known[tar]
+        if found is None:
             found = _looked_through(folder / tar, label_field)
             kept.make_room(found.nbytes)
             write_atomically(files[tar], partial(pq.write_table, found, compression="zstd"))
-        else:
-            found = pq.read_table(files[tar], schema=_FORM)
-            os.utime(files[tar])  # used just now
         name = pa.DictionaryArray.from_arrays(pa.repeat(pa.scalar(len(parts), pa.int32()), len(found)), list(tars))
         parts.append(found.append_column(TAR, name))
     held = pa.concat_tables(parts).unify_dictionaries()
@@ -98,10 +101,31 @@ def places_in_tars(root: Path, names: pd.Series) -> pd.DataFrame | None:
     return held.select([TAR, OFFSET, "bytes", HEADER]).take(found).to_pandas()
 
 
+def _state(tar: Path) -> os.stat_result:
+    try:
+        state = tar.stat()
+        wrong = not_a_file(state.st_mode) or ("" if os.access(tar, os.R_OK) else "may not be read")
+    except OSError as error:
+        wrong = f"cannot be followed ({error.strerror})"
+    if wrong:
+        raise BadInput(f"data.root: {tar} {wrong}; mend it, or take it out of the folder")
+    return state
+
+
+def _remembered(file: Path) -> pa.Table | None:
+    """None where it is not there, or damaged."""
+    try:
+        found = pq.read_table(file, schema=_FORM)
+        os.utime(file)  # used just now
+    except (OSError, pa.ArrowException):
+        return None
+    return found
+
+
 def _looked_through(tar: Path, label_field: str) -> pa.Table:
     """One tar's pictures, of the form `_FORM`."""
     paths, stems, places = list[str](), list[str](), list[tuple[int, int, int]]()
-    said: dict[str, str] = {}
+    said, broken = dict[str, str](), dict[str, BadInput]()
     with tar.open("rb", buffering=0) as file:  # only headers are read: what lies between is passed over
         for path, one in _members(tar, file):
             stem, dot, ending = path.rpartition(".")
@@ -118,8 +142,14 @@ def _looked_through(tar: Path, label_field: str) -> pa.Table:
                 places.append((one.offset_data, one.size, header_of(header)))
             elif one.isreg() and (ending == "cls" or (ending == "json" and stem not in said)):
                 data = os.pread(file.fileno(), one.size, one.offset_data)
-                label = _label(data, ending, label_field, f"{path} in {tar}")
-                said |= {} if label is None else {stem: label}
+                try:
+                    label = _label(data, ending, label_field, f"{path} in {tar}")
+                except BadInput as error:
+                    broken[stem] = error
+                else:
+                    said |= {} if label is None else {stem: label}
+    if wrong := next((broken[stem] for stem in stems if stem in broken), None):  # not annotations.json
+        raise wrong
     columns = [
         pa.array(paths, pa.large_string()),
         pa.array([path.rpartition("/")[0] for path in paths], pa.string()).dictionary_encode(),
@@ -138,11 +168,11 @@ def _members(tar: Path, file: io.RawIOBase) -> Iterator[tuple[str, tarfile.TarIn
         with tarfile.open(fileobj=file, mode="r:") as opened:
             while (one := opened.next()) is not None:
                 opened.members.clear()  # type: ignore[attr-defined]  # it would keep millions
-                path = one.name.removeprefix("./")
-                if not one.isdir() and "/." not in f"/{path}":
+                path = normpath(one.name)
+                if not one.isdir() and not _HIDDEN.search(path):
                     yield path, one
             end = opened.offset
-    except tarfile.TarError as error:
+    except (tarfile.TarError, ValueError) as error:  # the second: of extended headers
         raise BadInput(f"data.root: {tar} is no whole tar ({error}); make it anew") from None
     file.seek(end)  # tar stops without a word at what is no header
     after = file.read(_AFTER_END) or b""
@@ -153,10 +183,11 @@ def _members(tar: Path, file: io.RawIOBase) -> Iterator[tuple[str, tarfile.TarIn
 def _label(data: bytes, ending: str, field: str, where: str) -> str | None:
     """What is said of the picture beside; None for a JSON without that field."""
     try:
-        text = data.decode()
-        label = text if ending == "cls" else json.loads(text).get(field)
-    except (UnicodeDecodeError, json.JSONDecodeError, AttributeError) as error:
+        text = data.decode("utf-8-sig")
+        held = {field: text} if ending == "cls" else json.loads(text)
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise BadInput(f"data.root: {where} says no class ({error}); correct it, and make the tar anew") from None
+    label = held.get(field) if isinstance(held, dict) else None
     return None if label is None else str(label).strip() or None
 
 

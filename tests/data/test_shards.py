@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import os
 import pickle
 import tarfile
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import pandas as pd
 import pytest
 import torch
 
+from pipeline.common.cache_folder import cache_folder
 from pipeline.common.errors import BadInput
 from pipeline.data.checks import check_files
 from pipeline.data.digest import content_digest, data_digest
@@ -96,7 +98,9 @@ def test_what_stands_beside_a_picture_is_its_class(photos: PictureTable, pack: P
     jpeg = photos.sources(np.array([0]))[0]
     picture = Path(jpeg)
     pack("set-train-0000.tar", {"a.jpg": picture, "a.cls": "10\n", "b.jpg": picture, "b.json": '{"label": 2, "x": 1}'})
-    root = pack("set-val-0000.tar", {"c.json": '{"label": "2"}', "c.jpg": picture, "c.cls": "10"}).parent
+    beside = {"c.json": '{"label": "2"}', "c.cls": "\ufeff10", "notes.json": "{}{}", "a.json": '["a camera\'s"]'}
+    root = pack("set-val-0000.tar", beside | {"./x/../c.jpg": picture}).parent
+    (root / "unpacked.tar").mkdir()
     rows = read_source("shards", root=str(root)).rows
     assert rows["path"].tolist() == ["a.jpg", "b.jpg", "c.jpg"]
     assert rows["label"].tolist() == ["10", "2", "10"]
@@ -116,6 +120,12 @@ def test_a_tar_is_looked_through_once_while_it_stays(
     assert "looking through 1 tar once" in caplog.text
     with pytest.raises(BadInput, match=r"cat/x\.jpg is empty"):
         check_files(table)
+    written = (shards / "1.tar").stat().st_mtime_ns
+    for kept in (cache_folder() / "tars").glob("*.parquet"):
+        kept.write_bytes(b"")
+    pack("1.tar", {"cat/z.jpg": b"", "dog/y.jpg": b"x"})  # of the same size
+    os.utime(shards / "1.tar", ns=(written, written))
+    assert "cat/z.jpg" in read_source("shards", root=str(shards)).rows["path"].tolist()
 
 
 PICTURE: dict[str, bytes | str] = {"cat/1.jpg": b"x" * 600, "dog/2.jpg": b"y"}
@@ -133,6 +143,9 @@ TARS: dict[str, tuple[Callable[[Path, Pack], object], str]] = {
     "classes of some": (lambda _, pack: pack("1.tar", {"3.jpg": b"", "3.cls": "fox"}), r"cat/1\.jpg has no label"),
     "deeper": (lambda _, pack: pack("1.tar", {"a/fox/3.jpg": b""}), "folders in folders"),
     "broken JSON": (lambda _, pack: pack("1.tar", {"3.jpg": b"", "3.json": "{"}), r"3\.json in .*1\.tar says no class"),
+    "not of this folder": (lambda _, pack: pack("1.tar", {"../cat/3.jpg": b"", "3.cls": "cat"}), r"\(\.\./cat\)"),
+    "a link to nothing": (lambda file, _: file.with_name("1.tar").symlink_to("gone"), r"1\.tar cannot be followed"),
+    "a pipe": (lambda file, _: os.mkfifo(file.with_name("1.tar")), r"1\.tar is not a file but a pipe"),
     "no picture": (lambda _, pack: pack("0.tar", {"read.me": ""}), "hold no pictures"),
 }  # fmt: skip
 
