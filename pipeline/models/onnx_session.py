@@ -83,6 +83,8 @@ class _Shown(nn.Module):
         self.backbone, self.scale, self.shift = sight.backbone, 1 / (255 * sight.std), -sight.mean / sight.std
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        # The exporter turns this on, whatever its `verbose`: hundreds of lines of a network that it cannot convert.
+        torch._C._jit_set_onnx_log_enabled(False)
         return self.backbone(pixels.float() * self.scale + self.shift)
 
 
