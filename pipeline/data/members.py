@@ -22,7 +22,7 @@ class _Opened:
         weakref.finalize(self, os.close, self.handle)
 
 
-_opened = lru_cache(_MOST_OPEN)(_Opened)
+opened = lru_cache(_MOST_OPEN)(_Opened)  # stays open, whatever takes its place
 
 
 class ChangedTarError(OSError):
@@ -53,12 +53,12 @@ class Member(str):
     def read(self) -> bytes:
         """Its bytes. Raises OSError, `ChangedTarError` of a tar that is another by now."""
         for _ in range(2):
-            tar = _opened(self.tar)
+            tar = opened(self.tar)
             data = os.pread(tar.handle, tarfile.BLOCKSIZE + self.length, self.offset - tarfile.BLOCKSIZE)
             picture = data[tarfile.BLOCKSIZE :]
             if len(picture) == self.length and header_of(data) == self.header:
                 return picture
-            _opened.cache_clear()  # another file may have taken the place of the one that is open
+            opened.cache_clear()  # another file may have taken the place of the one that is open
         raise ChangedTarError(f"is no longer where it was in {self.tar}, which was changed meanwhile")
 
 

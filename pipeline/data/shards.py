@@ -26,7 +26,7 @@ from pipeline.common.errors import BadInput
 from pipeline.common.paths import check_utf8
 from pipeline.common.wording import counted
 from pipeline.data.files import SUFFIXES, not_a_file
-from pipeline.data.members import HEADER, OFFSET, TAR, header_of
+from pipeline.data.members import HEADER, OFFSET, TAR, header_of, opened
 
 _VERSION = 1  # part of each name: raise it when what is remembered changes
 _MOST_GB, _ENDING = 2, ".members.parquet"
@@ -61,6 +61,7 @@ def look_through(folder: Path, tars: Sequence[str], label_field: str = "label") 
     """
     kept = BoundedFolder(cache_folder() / "tars", _MOST_GB, _ENDING)
     place = kept.ready()
+    opened.cache_clear()  # those that are there now are to be read
     states = {tar: _state(folder / tar) for tar in tars}
     files = {}
     for tar, state in states.items():
@@ -165,13 +166,13 @@ def _members(tar: Path, file: io.RawIOBase) -> Iterator[tuple[str, tarfile.TarIn
         raise _compressed(tar)
     file.seek(0)
     try:
-        with tarfile.open(fileobj=file, mode="r:") as opened:
-            while (one := opened.next()) is not None:
-                opened.members.clear()  # type: ignore[attr-defined]  # it would keep millions
+        with tarfile.open(fileobj=file, mode="r:") as members:
+            while (one := members.next()) is not None:
+                members.members.clear()  # type: ignore[attr-defined]  # it would keep millions
                 path = normpath(one.name)
                 if not one.isdir() and not _HIDDEN.search(path):
                     yield path, one
-            end = opened.offset
+            end = members.offset
     except (tarfile.TarError, ValueError) as error:  # the second: of extended headers
         raise BadInput(f"data.root: {tar} is no whole tar ({error}); make it anew") from None
     file.seek(end)  # tar stops without a word at what is no header
