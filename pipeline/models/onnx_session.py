@@ -10,6 +10,7 @@ import io
 import warnings
 from copy import deepcopy
 from importlib.util import find_spec
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import torch
@@ -36,6 +37,15 @@ def lacking() -> list[str]:
     return [name for name in _NEEDED if find_spec(name) is None]
 
 
+def runtime() -> ModuleType:
+    """ONNX Runtime, which several packages bring. NotConvertedError where it is installed, but does not load here."""
+    try:
+        import onnxruntime
+    except Exception as error:  # whatever its own libraries meet
+        raise NotConvertedError(f"ONNX Runtime does not load: {_first_line(error)}") from error
+    return onnxruntime
+
+
 class OnnxSession:
     """Pixels (n, 3, s, s) uint8 -> features (n, f) float32, as the sight of one backbone gives them, on a processor.
 
@@ -44,8 +54,7 @@ class OnnxSession:
     """
 
     def __init__(self, sight: Sight) -> None:
-        import onnxruntime
-
+        onnxruntime = runtime()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         options.log_severity_level = 3  # errors

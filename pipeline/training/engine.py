@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from hashlib import blake2b
-from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
 from typing import NamedTuple
@@ -22,7 +21,7 @@ from pipeline.common.errors import BadInput
 from pipeline.common.locks import one_at_a_time
 from pipeline.config.schema import Engine
 from pipeline.data.batch import Inputs
-from pipeline.models.onnx_session import NotConvertedError, OnnxSession, lacking
+from pipeline.models.onnx_session import NotConvertedError, OnnxSession, lacking, runtime
 from pipeline.models.sight import Sight
 from pipeline.training.hardware import CLEARLY_FASTER, resolved
 from pipeline.training.loop import layout_of
@@ -132,7 +131,7 @@ def _remembered_or_tried(sight: Sight, pictures: int, batch: int, machine: str) 
     part = sight.parts[0]
     what = json.dumps(
         [
-            _VERSION, machine, torch.get_num_threads(), torch.__version__, version("onnxruntime"), part.name,
+            _VERSION, machine, torch.get_num_threads(), torch.__version__, runtime().__version__, part.name,
             dict(part.options), part.preprocessing.image_size, sight.n_features, str(layout_of(sight)), batch,
         ]
     )  # fmt: skip

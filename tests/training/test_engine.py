@@ -3,6 +3,7 @@
 import ctypes
 import json
 import logging
+import sys
 
 import numpy as np
 import pytest
@@ -152,6 +153,15 @@ def test_without_the_extra_auto_takes_pytorch_and_onnxruntime_stops(network, fab
     assert not stand_ins("auto", [network], MANY, 8, fabric)
     with pytest.raises(BadInput, match=r"trainer.engine=onnxruntime needs onnxruntime: pip install -e '.\[onnx\]'"):
         check_engine("onnxruntime")
+
+
+@pytest.mark.parametrize("asked", ["auto", "onnxruntime"])
+def test_one_that_does_not_load_leaves_pytorch(asked, network, fabric, tmp_path, monkeypatch, caplog):
+    (tmp_path / "onnxruntime.py").write_text("raise ImportError('libonnx.so: no such file')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "onnxruntime", raising=False)
+    assert not stand_ins(asked, [network], MANY, 8, fabric)
+    assert "ONNX Runtime does not load: libonnx.so" in caplog.text
 
 
 def test_networks_that_share_a_backbone_share_a_session(fabric):
