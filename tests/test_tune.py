@@ -84,9 +84,18 @@ def test_jobs_that_would_not_end_within_the_budget_are_left_out(store, typed, mo
 
 def test_confirming_stops_within_the_budget_too(store, typed, monkeypatch, capsys):
     rooms = iter([True, True, False, True, False])  # at the start, one trial, no other; one seed, no other
-    monkeypatch.setattr("pipeline.experiment.budget.Budget.has_room", lambda *_: next(rooms))
+    asked = []
+
+    def has_room(_budget, _took, trainings=1):
+        asked.append(trainings)
+        return next(rooms)
+
+    monkeypatch.setattr("pipeline.experiment.budget.Budget.has_room", has_room)
     assert typed("tune", *TINY, "seed=0,1,2", "tune.confirm=2", "trainer.time_budget=1h") == 0
-    assert "the best is confirmed by 1 of 2 seeds" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "the best is confirmed by 1 of 2 seeds" in said
+    assert "what mattered:" not in said  # of one trial nobody can tell
+    assert asked == [1, 1, 2, 1, 1]  # after one trial, room for another and for one seed
     assert len(runs_of(store)[1]) == 2
 
 

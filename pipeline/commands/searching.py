@@ -82,9 +82,12 @@ class Search:
             sleep(_WAIT)
 
     def _is_over(self) -> bool:
-        """Whether another training, and those that confirm the best, would not end within the budget."""
+        """Whether another training, and those that confirm the best, would not end within the budget.
+
+        For these no more is kept than the trials had, as there is little to confirm where hardly anything was tried.
+        """
         took = self._took()
-        if over := not self._has_room(1 + (self.config.tune.confirm if took else 0)):
+        if over := not self._has_room(1 + min(self.config.tune.confirm, len(took))):
             log.info("trainer.time_budget: no further trial would end within it; there were %d", len(took))
         return over
 

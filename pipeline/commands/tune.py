@@ -116,5 +116,6 @@ def foretell(config: schema.Tune, trainings: Trainings, space: Space, samples: S
         counted(search.trials, "trial"), search.confirm,
     )  # fmt: skip
     if (budget := config.trainer.time_budget) and budget < all_of_it:
-        fit = max(0, int(budget / each) - search.confirm)
+        room = int(budget / each)
+        fit = max(room - search.confirm, room // 2)
         log.info("trainer.time_budget=%s: about %s will fit", duration(budget / 60), counted(fit, "trial"))

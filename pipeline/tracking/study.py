@@ -148,6 +148,8 @@ def importances(study: Study) -> dict[str, float]:
 
     Hutter, Hoos and Leyton-Brown 2014, "An Efficient Approach for Assessing Hyperparameter Importance" (fANOVA).
     """
+    if sum(one.value is not None for one in study.counted()) < 2:  # Optuna gives one trial's first key all of it
+        return {}
     try:
         return optuna.importance.get_param_importances(
             study.optuna, evaluator=optuna.importance.FanovaImportanceEvaluator(seed=0)
