@@ -9,6 +9,7 @@ import pytest
 from mlflow import artifacts
 
 from pipeline.experiment.budget import Budget
+from pipeline.tracking.finished import artifact_folder
 from pipeline.tracking.selection import find_experiment, trained_runs
 
 TINY = (
@@ -96,7 +97,10 @@ def test_confirming_stops_within_the_budget_too(store, typed, monkeypatch, capsy
     assert "the best is confirmed by 1 of 2 seeds" in said
     assert "what mattered:" not in said  # of one trial nobody can tell
     assert asked == [1, 1, 2, 1, 1]  # after one trial, room for another and for one seed
-    assert len(runs_of(store)[1]) == 2
+    search, found = runs_of(store)
+    assert len(found) == 2
+    page = (artifact_folder(search, "search") / "search.html").read_text(encoding="utf-8")
+    assert "trainer.time_budget" not in page  # which a training alone does not take
 
 
 def test_a_budget_is_of_several_trainings(store, typed, capsys):

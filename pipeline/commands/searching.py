@@ -182,9 +182,10 @@ class Search:
         """The page and its tables, on the parent; the figures, as its metrics and in the terminal."""
         searched, client = self.space.searched, MlflowClient()
         shares = importances(self.study)
+        best = [one for one in self.trainings.typed(settings) if not one.startswith("trainer.time_budget=")]
         found = Found(
             self.config.tune.objective, self.lower, self._table(), [one.key for one in searched],
-            {one.key for one in searched if one.log}, shares, self.trainings.typed(settings), confirmed,
+            {one.key for one in searched if one.log}, shares, best, confirmed,
             [f"Study {self.study.name} in {self.study.address}."],
         )  # fmt: skip
         with scratch_folder() as scratch:
