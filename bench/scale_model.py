@@ -189,6 +189,7 @@ def main() -> None:
     asked = parser.parse_args()
     for what, place, of in TYPED:
         for name, low, high in getattr(asked, what):
+            # As many as there were, which types cannot follow.
             of[name] = tuple((float(low), float(high)) if at == place else one for at, one in enumerate(of[name]))  # type: ignore[assignment]
     if (asked.network, asked.gpu) not in STEPS:
         known = ", ".join(f"{network} on {gpu}" for network, gpu in STEPS)

@@ -23,6 +23,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 
@@ -72,10 +73,10 @@ def body(pictures: Sequence[bytes]) -> bytes:
     return json.dumps({"dataframe_records": rows}).encode()
 
 
-def seconds(do: Callable[[], object]) -> float:
+def seconds(do: Callable[..., object], *given: object) -> float:
     """How long it takes."""
     start = perf_counter()
-    do()
+    do(*given)
     return perf_counter() - start
 
 
@@ -111,9 +112,9 @@ def of_request(folder: Path, times: int = 100) -> None:
         for number in range(times + 10):
             place = number % PICTURES
             here = (
-                seconds(lambda: asked(session, server, body(pictures[place : place + 1]))),  # noqa: B023
-                seconds(lambda: said_of(bundle.members, None, {member.spec.wants: pixels[place]})),  # noqa: B023
-                seconds(lambda: member.spec.preprocessing.read(pictures[place])),  # noqa: B023
+                seconds(asked, session, server, body(pictures[place : place + 1])),
+                seconds(said_of, bundle.members, None, {member.spec.wants: pixels[place]}),
+                seconds(member.spec.preprocessing.read, pictures[place]),
             )
             if number >= 10:
                 for each, one in zip(taken.values(), here, strict=True):
@@ -156,7 +157,7 @@ def of_workers(folder: Path, times: int = 8, clients: int = 8) -> None:
         session.mount("http://", requests.adapters.HTTPAdapter(pool_maxsize=clients))
         for number in range(times + 2):
             for name, server in zip(found, (one, two), strict=True):
-                took = seconds(lambda: list(pool.map(lambda what: asked(session, server, what), sent)))  # noqa: B023
+                took = seconds(lambda ask: list(pool.map(ask, sent)), partial(asked, session, server))
                 if number >= 2:
                     found[name].append(len(sent) / took)
     for name, each in found.items():
@@ -174,7 +175,7 @@ def of_ready(folder: Path, times: int = 3) -> None:
             taken["ready"].append(perf_counter() - start)
         taken["imports"].append(
             sum(
-                seconds(lambda: subprocess.run([sys.executable, "-c", code], check=True, env=environment(folder)))  # noqa: B023
+                seconds(partial(subprocess.run, check=True, env=environment(folder)), [sys.executable, "-c", code])
                 for code in _IMPORTS
             )
         )

@@ -45,7 +45,7 @@ log = logging.getLogger(__name__)
 
 def tars_in(folder: Path) -> list[str]:
     """The names of the tars right in a folder. BadInput where all that there is of them is compressed."""
-    names = sorted(name for name in os.listdir(folder) if not name.startswith("."))  # noqa: PTH208
+    names = sorted(file.name for file in folder.iterdir() if not file.name.startswith("."))
     tars = [name for name in names if name.lower().endswith(".tar") and not (folder / name).is_dir()]
     packed = next((name for name in names if name.lower().endswith(_COMPRESSED)), None)
     if packed and not tars:
@@ -66,7 +66,7 @@ def look_through(folder: Path, tars: Sequence[str], label_field: str = "label") 
     files = {}
     for tar, state in states.items():
         times = state.st_mtime_ns, state.st_ctime_ns  # of which no program can set the second
-        facts = (_VERSION, os.path.abspath(folder / tar), state.st_size, *times, label_field)  # noqa: PTH100
+        facts = (_VERSION, str((folder / tar).absolute()), state.st_size, *times, label_field)
         files[tar] = place / f"{blake2b(repr(facts).encode(), digest_size=16).hexdigest()}{_ENDING}"
     known = {tar: _remembered(files[tar]) for tar in tars}
     new = [tar for tar in tars if known[tar] is None]
@@ -92,7 +92,7 @@ def places_in_tars(root: Path, names: pd.Series) -> pd.DataFrame | None:
 
     `TAR` is missing for a picture that is in none. None where they are files, or there is no tar.
     """
-    if any(os.path.exists(os.path.join(root, name)) for name in names.head(_LOOKED_AT)):  # noqa: PTH110, PTH118
+    if any((root / name).exists() for name in names.head(_LOOKED_AT)):
         return None
     tars = tars_in(root)
     if not tars or not len(names):
